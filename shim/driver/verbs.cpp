@@ -1,0 +1,274 @@
+#include "driver/verbs.hpp"
+
+#include "driver/errors.hpp"
+
+namespace barswap::driver {
+namespace {
+
+Error refused(CUresult code) { return {Fault::driver, code}; }
+
+Result<void> done(CUresult code) {
+  if (code != CUDA_SUCCESS) return refused(code);
+  return {};
+}
+
+template <class T>
+Result<T> answer(CUresult code, T value) {
+  if (code != CUDA_SUCCESS) return refused(code);
+  return value;
+}
+
+// A slot that this driver lacks: the caller treats it like any refusal.
+constexpr CUresult kMissing = CUDA_ERROR_NOT_SUPPORTED;
+
+CUcontext native(Context context) { return reinterpret_cast<CUcontext>(context); }
+CUevent native(Event event) { return reinterpret_cast<CUevent>(event); }
+CUstream native(Stream stream) { return reinterpret_cast<CUstream>(stream); }
+
+CUmemAllocationProp properties(const Place& place) {
+  CUmemAllocationProp out{};
+  out.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  if (place.tier == Tier::host) {
+    const bool numa = place.kind == HostKind::numa;
+    out.location.type = numa ? CU_MEM_LOCATION_TYPE_HOST_NUMA : CU_MEM_LOCATION_TYPE_HOST;
+    out.location.id = numa ? place.numa_node : 0;
+    // A plain host frame can carry no handle type; one on a NUMA node can be exported where it is.
+    out.requestedHandleTypes =
+        numa ? CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR : CU_MEM_HANDLE_TYPE_NONE;
+  } else {
+    out.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    out.location.id = index_of(place.die);
+    out.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
+    out.allocFlags.gpuDirectRDMACapable = place.rdma_capable ? 1 : 0;
+  }
+  return out;
+}
+
+Result<int> attribute(const Api& api, CUdevice_attribute which, Die die) {
+  int value = 0;
+  return answer(api.cuDeviceGetAttribute(&value, which, index_of(die)), value);
+}
+
+}  // namespace
+
+Result<int> Verbs::version() const {
+  int value = 0;
+  const CUresult code = api_->cuDriverGetVersion(&value);
+  return answer(code, value);
+}
+
+Result<int> Verbs::die_count() const {
+  int count = 0;
+  const CUresult code = api_->cuDeviceGetCount(&count);
+  return answer(code, count);
+}
+
+Result<Uuid> Verbs::uuid(Die die) const {
+  CUuuid raw{};
+  const CUresult code = api_->cuDeviceGetUuid_v2 ? api_->cuDeviceGetUuid_v2(&raw, index_of(die))
+                                                 : kMissing;
+  Uuid out;
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<unsigned char>(raw.bytes[i]);
+  return answer(code, out);
+}
+
+Result<std::uint64_t> Verbs::total_bytes(Die die) const {
+  std::size_t bytes = 0;
+  const CUresult code = api_->cuDeviceTotalMem_v2(&bytes, index_of(die));
+  return answer<std::uint64_t>(code, bytes);
+}
+
+Result<bool> Verbs::has_vmm(Die die) const {
+  const int value = BARSWAP_TRY(
+      attribute(*api_, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, die));
+  const bool slots = api_->cuMemCreate && api_->cuMemMap && api_->cuMemUnmap && api_->cuMemSetAccess &&
+                     api_->cuMemAddressReserve && api_->cuMemRelease;
+  return value != 0 && slots;
+}
+
+Result<bool> Verbs::rdma_capable(Die die) const {
+  return BARSWAP_TRY(
+             attribute(*api_, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED, die)) != 0;
+}
+
+Result<int> Verbs::numa_node(Die die) const {
+  const int node = BARSWAP_TRY(attribute(*api_, CU_DEVICE_ATTRIBUTE_HOST_NUMA_ID, die));
+  return node < 0 ? 0 : node;  // -1: the machine has no NUMA, and node 0 stands for all
+}
+
+Result<bool> Verbs::can_reach(Die accessor, Die owner) const {
+  int value = 0;
+  const CUresult code = api_->cuDeviceCanAccessPeer(&value, index_of(accessor), index_of(owner));
+  return answer(code, value != 0);
+}
+
+bool Verbs::has_idle_proof() const { return api_->cuCtxRecordEvent != nullptr; }
+
+Result<Context> Verbs::current() const {
+  CUcontext context = nullptr;
+  const CUresult code = api_->cuCtxGetCurrent(&context);
+  return answer(code, static_cast<Context>(reinterpret_cast<std::uintptr_t>(context)));
+}
+
+Result<Die> Verbs::current_die() const {
+  CUdevice device = 0;
+  const CUresult code = api_->cuCtxGetDevice(&device);
+  return answer(code, Die{device});
+}
+
+Result<void> Verbs::push(Context context) const {
+  return done(api_->cuCtxPushCurrent_v2(native(context)));
+}
+
+Result<void> Verbs::pop() const {
+  CUcontext ignored = nullptr;
+  return done(api_->cuCtxPopCurrent_v2(&ignored));
+}
+
+Result<bool> Verbs::primary_active(Die die) const {
+  unsigned flags = 0;
+  int active = 0;
+  const CUresult code = api_->cuDevicePrimaryCtxGetState(index_of(die), &flags, &active);
+  return answer(code, active != 0);
+}
+
+Result<Context> Verbs::retain_primary(Die die) const {
+  CUcontext context = nullptr;
+  const CUresult code = api_->cuDevicePrimaryCtxRetain(&context, index_of(die));
+  return answer(code, static_cast<Context>(reinterpret_cast<std::uintptr_t>(context)));
+}
+
+Result<void> Verbs::release_primary(Die die) const {
+  return done(api_->cuDevicePrimaryCtxRelease_v2(index_of(die)));
+}
+
+Result<void> Verbs::synchronize() const { return done(api_->cuCtxSynchronize()); }
+
+Result<Verbs::Free> Verbs::free_bytes() const {
+  std::size_t free = 0, total = 0;
+  const CUresult code = api_->cuMemGetInfo_v2(&free, &total);
+  return answer(code, Free{free, total});
+}
+
+Result<std::uint64_t> Verbs::granularity(Die die) const {
+  const CUmemAllocationProp prop = properties({Tier::hbm, die, HostKind::none, 0, false});
+  std::size_t bytes = 0;
+  const CUresult code = api_->cuMemGetAllocationGranularity
+                            ? api_->cuMemGetAllocationGranularity(
+                                  &bytes, &prop, CU_MEM_ALLOC_GRANULARITY_MINIMUM)
+                            : kMissing;
+  return answer<std::uint64_t>(code, bytes);
+}
+
+Result<Address> Verbs::reserve(std::uint64_t size_bytes) const {
+  CUdeviceptr base = 0;
+  const CUresult code = api_->cuMemAddressReserve(&base, size_bytes, 0, 0, 0);
+  return answer(code, static_cast<Address>(base));
+}
+
+Result<void> Verbs::unreserve(Address base, std::uint64_t size_bytes) const {
+  return done(api_->cuMemAddressFree(value_of(base), size_bytes));
+}
+
+Result<Handle> Verbs::create(const Place& place, std::uint64_t size_bytes) const {
+  const CUmemAllocationProp prop = properties(place);
+  CUmemGenericAllocationHandle handle = 0;
+  const CUresult code = api_->cuMemCreate(&handle, size_bytes, &prop, 0);
+  return answer(code, static_cast<Handle>(handle));
+}
+
+Result<void> Verbs::release(Handle handle) const {
+  return done(api_->cuMemRelease(static_cast<CUmemGenericAllocationHandle>(handle)));
+}
+
+Result<void> Verbs::map(Address address, std::uint64_t size_bytes, Handle handle) const {
+  return done(api_->cuMemMap(value_of(address), size_bytes, 0,
+                             static_cast<CUmemGenericAllocationHandle>(handle), 0));
+}
+
+Result<void> Verbs::unmap(Address address, std::uint64_t size_bytes) const {
+  return done(api_->cuMemUnmap(value_of(address), size_bytes));
+}
+
+Result<void> Verbs::grant(Address address, std::uint64_t size_bytes, std::span<const Die> dies) const {
+  std::array<CUmemAccessDesc, kDiesMax> list{};
+  std::size_t count = 0;
+  for (const Die die : dies) {
+    if (count == list.size()) break;
+    list[count].location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    list[count].location.id = index_of(die);
+    list[count].flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+    ++count;
+  }
+  return done(api_->cuMemSetAccess(value_of(address), size_bytes, list.data(), count));
+}
+
+Result<Stream> Verbs::make_stream() const {
+  CUstream stream = nullptr;
+  const CUresult code = api_->cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING);
+  return answer(code, static_cast<Stream>(reinterpret_cast<std::uintptr_t>(stream)));
+}
+
+void Verbs::destroy(Stream stream) const { (void)api_->cuStreamDestroy_v2(native(stream)); }
+
+Result<Event> Verbs::make_event() const {
+  CUevent event = nullptr;
+  const CUresult code = api_->cuEventCreate(&event, CU_EVENT_DISABLE_TIMING);
+  return answer(code, static_cast<Event>(reinterpret_cast<std::uintptr_t>(event)));
+}
+
+void Verbs::destroy(Event event) const { (void)api_->cuEventDestroy_v2(native(event)); }
+
+Result<void> Verbs::copy(Address to, Address from, std::uint64_t size_bytes, Stream stream) const {
+  return done(
+      api_->cuMemcpyDtoDAsync_v2(value_of(to), value_of(from), size_bytes, native(stream)));
+}
+
+Result<void> Verbs::record(Event event, Stream stream) const {
+  return done(api_->cuEventRecord(native(event), native(stream)));
+}
+
+Result<void> Verbs::wait(Stream stream, Event event) const {
+  return done(api_->cuStreamWaitEvent(native(stream), native(event), 0));
+}
+
+Result<void> Verbs::record_context(Context context, Event event) const {
+  return done(api_->cuCtxRecordEvent ? api_->cuCtxRecordEvent(native(context), native(event))
+                                     : kMissing);
+}
+
+Result<bool> Verbs::ready(Event event) const {
+  const CUresult code = api_->cuEventQuery(native(event));
+  if (code == CUDA_ERROR_NOT_READY) return false;
+  return answer(code, true);
+}
+
+Result<void> Verbs::trim_default_pool(Die die) const {
+  if (!api_->cuDeviceGetDefaultMemPool || !api_->cuMemPoolTrimTo) return refused(kMissing);
+  CUmemoryPool pool = nullptr;
+  const CUresult code = api_->cuDeviceGetDefaultMemPool(&pool, index_of(die));
+  if (code != CUDA_SUCCESS) return refused(code);
+  return done(api_->cuMemPoolTrimTo(pool, 0));
+}
+
+int Verbs::relax_capture() const {
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  if (api_->cuThreadExchangeStreamCaptureMode)
+    (void)api_->cuThreadExchangeStreamCaptureMode(&mode);
+  return mode;
+}
+
+void Verbs::restore_capture(int mode) const {
+  auto native_mode = static_cast<CUstreamCaptureMode>(mode);
+  if (api_->cuThreadExchangeStreamCaptureMode)
+    (void)api_->cuThreadExchangeStreamCaptureMode(&native_mode);
+}
+
+bool sticky(Error error) { return error.fault == Fault::driver && is_sticky(error.driver_code); }
+
+bool refused_for_memory(Error error) {
+  return error.fault == Fault::out_of_memory ||
+         (error.fault == Fault::driver && error.driver_code == CUDA_ERROR_OUT_OF_MEMORY);
+}
+
+}  // namespace barswap::driver

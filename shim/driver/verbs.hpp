@@ -1,0 +1,129 @@
+// What the rooms left of here may ask of a driver, in our own words and handles: no CUDA type appears.
+// Verbs owns nothing and locks nothing; it is a thin, typed reading of one Api. Every refusal of the
+// driver comes back as an Error that carries its code. Calls are safe from any thread.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "barswap/result.hpp"
+#include "barswap/units.hpp"
+
+namespace barswap::driver {
+
+struct Api;
+
+enum class Context : std::uintptr_t { none = 0 };
+enum class Event : std::uintptr_t { none = 0 };
+enum class Stream : std::uintptr_t { none = 0 };
+enum class Handle : std::uint64_t { none = 0 };  // a VMM allocation: the memory behind one frame
+
+enum class HostKind : std::uint8_t { none, numa, plain };  // HOST_NUMA, else HOST
+
+// Where a frame is made. `kind` matters on the host only.
+struct Place {
+  Tier tier = Tier::hbm;
+  Die die{0};
+  HostKind kind = HostKind::numa;
+  int numa_node = 0;
+  bool rdma_capable = false;  // only for pinned frames: a registration we did not see must fail
+};
+
+using Uuid = std::array<unsigned char, 16>;
+
+class Verbs {
+ public:
+  explicit Verbs(const Api& api) : api_(&api) {}
+
+  Result<int> version() const;
+  Result<int> die_count() const;
+  Result<Uuid> uuid(Die die) const;
+  Result<std::uint64_t> total_bytes(Die die) const;
+  Result<bool> has_vmm(Die die) const;
+  Result<bool> rdma_capable(Die die) const;
+  Result<int> numa_node(Die die) const;
+  Result<bool> can_reach(Die accessor, Die owner) const;
+  bool has_idle_proof() const;  // cuCtxRecordEvent, from 12.5
+
+  // Contexts. `current` is none when the thread has none.
+  Result<Context> current() const;
+  Result<Die> current_die() const;
+  Result<void> push(Context context) const;
+  Result<void> pop() const;
+  Result<bool> primary_active(Die die) const;
+  Result<Context> retain_primary(Die die) const;
+  Result<void> release_primary(Die die) const;
+  Result<void> synchronize() const;
+  struct Free {
+    std::uint64_t free_bytes, total_bytes;
+  };
+  Result<Free> free_bytes() const;  // of the current context's die
+
+  // Address space and frames.
+  Result<std::uint64_t> granularity(Die die) const;
+  Result<Address> reserve(std::uint64_t size_bytes) const;
+  Result<void> unreserve(Address base, std::uint64_t size_bytes) const;
+  Result<Handle> create(const Place& place, std::uint64_t size_bytes) const;
+  Result<void> release(Handle handle) const;
+  Result<void> map(Address address, std::uint64_t size_bytes, Handle handle) const;
+  Result<void> unmap(Address address, std::uint64_t size_bytes) const;
+  Result<void> grant(Address address, std::uint64_t size_bytes, std::span<const Die> dies) const;
+
+  // Work of our own. Streams and events belong to the current context.
+  Result<Stream> make_stream() const;
+  void destroy(Stream stream) const;
+  Result<Event> make_event() const;
+  void destroy(Event event) const;
+  Result<void> copy(Address to, Address from, std::uint64_t size_bytes, Stream stream) const;
+  Result<void> record(Event event, Stream stream) const;
+  Result<void> wait(Stream stream, Event event) const;
+  // Covers everything submitted to the context so far, on every kind of stream; never blocks. Never
+  // call it while a capture lives in the context: it would be invalidated.
+  Result<void> record_context(Context context, Event event) const;
+  Result<bool> ready(Event event) const;
+  Result<void> trim_default_pool(Die die) const;
+
+  // Our calls must not be judged by a capture that lives on another thread. Returns the mode to restore.
+  int relax_capture() const;
+  void restore_capture(int mode) const;
+
+  const Api& api() const { return *api_; }
+
+ private:
+  const Api* api_;
+};
+
+// While it lives, this thread's calls are outside any capture's rules.
+class RelaxedCapture {
+ public:
+  explicit RelaxedCapture(const Verbs& verbs) : verbs_(verbs), mode_(verbs.relax_capture()) {}
+  ~RelaxedCapture() { verbs_.restore_capture(mode_); }
+  RelaxedCapture(const RelaxedCapture&) = delete;
+  RelaxedCapture& operator=(const RelaxedCapture&) = delete;
+
+ private:
+  const Verbs& verbs_;
+  int mode_;
+};
+
+// While it lives, `context` is current on this thread; the thread's own context comes back after.
+class Entered {
+ public:
+  Entered(const Verbs& verbs, Context context)
+      : verbs_(verbs), pushed_(static_cast<bool>(verbs.push(context))) {}
+  ~Entered() {
+    if (pushed_) (void)verbs_.pop();
+  }
+  Entered(const Entered&) = delete;
+  Entered& operator=(const Entered&) = delete;
+  bool ok() const { return pushed_; }
+
+ private:
+  const Verbs& verbs_;
+  bool pushed_;
+};
+
+bool sticky(Error error);
+bool refused_for_memory(Error error);
+
+}  // namespace barswap::driver

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -17,16 +16,14 @@ namespace {
 bool ours(const struct stat& status) { return status.st_uid == geteuid(); }
 
 // False when the place does not exist for us or its path is too long.
-bool name_folder(Place place, char (&path)[kPathMax]) {
+bool name_folder(Place place, const char* runtime_dir, char (&path)[kPathMax]) {
   int length = 0;
   if (place == Place::shared_memory) {
     length = snprintf(path, sizeof path, "/dev/shm/barswap-%u", static_cast<unsigned>(geteuid()));
   } else {
-    const char* parent = secure_getenv("XDG_RUNTIME_DIR");
     struct stat status;
-    if (parent == nullptr || parent[0] != '/') return false;
-    if (stat(parent, &status) != 0 || !ours(status)) return false;
-    length = snprintf(path, sizeof path, "%s/barswap", parent);
+    if (runtime_dir[0] != '/' || stat(runtime_dir, &status) != 0 || !ours(status)) return false;
+    length = snprintf(path, sizeof path, "%s/barswap", runtime_dir);
   }
   return length > 0 && static_cast<std::size_t>(length) < sizeof path;
 }
@@ -46,8 +43,8 @@ const char* skip_digits(const char* text) {
 
 }  // namespace
 
-bool open_folder(Place place, bool create, Folder& folder) {
-  if (!name_folder(place, folder.path)) return false;
+bool open_folder(Place place, const char* runtime_dir, bool create, Folder& folder) {
+  if (!name_folder(place, runtime_dir, folder.path)) return false;
   if (create && mkdir(folder.path, 0700) != 0 && errno != EEXIST) return false;
   int descriptor = open(folder.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (descriptor < 0) return false;

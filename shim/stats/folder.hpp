@@ -20,8 +20,9 @@ struct Folder {
 
 // Opens the folder of `place`. It must be ours alone: a real folder (no symbolic link), owned by the
 // effective user, of mode 0700, because others can write into /dev/shm. XDG_RUNTIME_DIR must belong to
-// us as well: under sudo it may be another user's. With `create`, a missing folder is made.
-bool open_folder(Place place, bool create, Folder& folder);
+// us as well: under sudo it may be another user's. `runtime_dir` is that variable's value or empty.
+// With `create`, a missing folder is made.
+bool open_folder(Place place, const char* runtime_dir, bool create, Folder& folder);
 void close_folder(Folder& folder);
 
 // Whether `name` is one that a statistics file can have: PID.stats, or PID-N.stats where another

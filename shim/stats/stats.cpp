@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.hpp"
+#include "base/environment.hpp"
 #include "stats/folder.hpp"
 
 namespace barswap::stats {
@@ -30,9 +32,9 @@ constinit std::atomic<barswap_stats*> current = &without_file;
 constinit char file_path[kPathMax + 32] = {};
 constinit int file_descriptor = -1;  // open for life: the lock on it says that we live
 
-std::uint64_t now_ns(clockid_t clock) {
+std::uint64_t wall_clock_ns() {
   timespec time = {};
-  clock_gettime(clock, &time);
+  clock_gettime(CLOCK_REALTIME, &time);
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000u +
          static_cast<std::uint64_t>(time.tv_nsec);
 }
@@ -98,7 +100,7 @@ void begin(barswap_stats& stats, const char* program) {
   stats.version = BARSWAP_STATS_VERSION;
   stats.size = sizeof(barswap_stats);
   stats.pid = static_cast<std::uint32_t>(getpid());
-  stats.start_time_ns = now_ns(CLOCK_REALTIME);
+  stats.start_time_ns = wall_clock_ns();
   copy_text(stats.program, program);
   // Last: a reader that sees the magic sees the rest.
   std::atomic_ref<std::uint64_t>(stats.magic).store(BARSWAP_STATS_MAGIC, std::memory_order_release);
@@ -142,7 +144,7 @@ bool open_file(const char* program) {
   if (file_descriptor >= 0) return true;
   for (Place place : {Place::runtime_dir, Place::shared_memory}) {
     Folder folder;
-    if (!open_folder(place, true, folder)) continue;
+    if (!open_folder(place, environment().runtime_dir, true, folder)) continue;
     bool opened = open_in(folder, program);
     close_folder(folder);
     if (opened) return true;
@@ -180,7 +182,7 @@ void event(barswap_event_kind kind, Cause cause, Die die, std::uint64_t bytes) {
   std::atomic_ref<std::uint16_t>(slot.cause).store(static_cast<std::uint16_t>(cause), relaxed);
   std::atomic_ref<std::uint16_t>(slot.die).store(static_cast<std::uint16_t>(index_of(die)),
                                                  relaxed);
-  time.store(now_ns(CLOCK_MONOTONIC), std::memory_order_release);
+  time.store(now_ns(), std::memory_order_release);
 }
 
 void set_state(barswap_state state, const char* reason) {

@@ -1,0 +1,49 @@
+// Who is resident: the decider of the pager's mover. Values in, advice out; it owns nothing, keeps
+// nothing between calls, takes no lock and knows no clock. Advice may be ignored: that costs time,
+// never bytes.
+//
+// What is small and hot must never be what spills (one measured program ran five times slower when
+// its late small allocations fell on the host), so the order of leaving is: what the policy streams;
+// large ranges, spread evenly so that every kernel reads the same small share from the host; small
+// ranges; packed pages; and last what the policy wants resident. Coming back is the reverse.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "policy/options.hpp"
+
+namespace barswap::policy {
+
+// A range from this size on is large.
+constexpr std::uint64_t kLargeBytes = 32_MiB;
+
+struct PageFacts {
+  std::uint64_t range_order = 0;     // the range's number in order of allocation
+  std::uint32_t page_index = 0;      // in its range
+  std::uint32_t pages_in_range = 1;
+  std::uint64_t bytes = 0;
+  bool large = false;         // its range has kLargeBytes or more
+  bool packed = false;        // shared by small allocations
+  bool resident = false;      // in its die's HBM
+  bool pinned = false;        // must stay where it is
+  bool wants_hbm = false;     // a rule says resident
+  bool wants_stream = false;  // a rule says stream
+};
+
+// Indices of resident, unpinned pages that should leave HBM to free `bytes_needed`, in the order in
+// which they should go. No page of the answer could be left out; if all of them together are not
+// enough, all are named. `pages` should hold every page of the die, also those on the host: an even
+// spread is counted over both.
+std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t bytes_needed);
+
+// Indices of pages on the host that should come into `bytes_free` of HBM, most wanted first.
+std::vector<std::size_t> promotions(std::span<const PageFacts> pages, std::uint64_t bytes_free);
+
+// How much of `budget_bytes` to keep free. Automatic: what was allocated recently, at least 64 MiB,
+// at most an eighth of the budget. A size or share of the policy is taken as it stands, up to half.
+std::uint64_t headroom_bytes(const Amount& headroom, std::uint64_t budget_bytes,
+                             std::uint64_t recent_allocated_bytes);
+
+}  // namespace barswap::policy

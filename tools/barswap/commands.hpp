@@ -1,0 +1,44 @@
+// The commands behind `barswap`. Each returns the exit status: 0; 1 for "no such process"; 2 when the
+// command refuses, with cause and cure on standard error; 126 and 127 as env(1) has them.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace barswap::tools {
+
+constexpr int kRefused = 2;
+
+// One line on standard error.
+int refuse(const std::string& line);
+
+struct PolicyArguments {
+  std::string file;               // --policy
+  std::vector<std::string> sets;  // --set, each key=value
+};
+
+struct RunArguments {
+  PolicyArguments policy;
+  std::string library;  // instead of the libbarswap.so beside this command
+  std::vector<std::string> command;
+};
+int run(const RunArguments& arguments);
+// The variables that `run` would set, for a shell to eval.
+int print_environment(const RunArguments& arguments);
+
+struct CheckArguments {
+  PolicyArguments policy;
+  std::string program;  // --for: which program's sections and files apply
+  std::string argv;
+  bool explain = false;
+};
+int check(const CheckArguments& arguments);
+
+struct StatusArguments {
+  int pid = 0;  // 0: all processes
+  bool json = false;
+  bool watch = false;
+  int events = 0;
+};
+int status(const StatusArguments& arguments);
+
+}  // namespace barswap::tools

@@ -1,0 +1,135 @@
+// The `barswap` command: its arguments, nothing else.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "commands.hpp"
+
+namespace barswap::tools {
+namespace {
+
+constexpr const char* kAbout =
+    "Barswap gives an unmodified CUDA program more device memory than the GPU has.\n"
+    "Sizes are written 512MiB, 20GiB or 80% in policies and printed in units of 1024.";
+
+constexpr const char* kAboutRun =
+    "Start a program under Barswap, after checking that the policy is good, that there is a CUDA\n"
+    "driver and that the program can be preloaded. Refuses otherwise, with exit status 2.\n"
+    "The program's own exit status comes back unchanged.\n"
+    "  barswap run [OPTIONS] [--] PROGRAM [ARGUMENTS...]";
+
+constexpr const char* kAboutCheck =
+    "Check the policy that applies here: the shipped one, /etc/barswap, $XDG_CONFIG_HOME/barswap\n"
+    "(default ~/.config/barswap), BARSWAP_POLICY, BARSWAP_SET, and what is given here. Later wins.\n"
+    "Exit status 2 if anything is wrong.";
+
+constexpr const char* kAboutStatus =
+    "Show what went where in your processes under Barswap: bytes per tier, moves by cause, drains\n"
+    "and stalls. Files of ended processes are shown if asked for by PID, and removed.\n"
+    "Sizes are in units of 1024, times in milliseconds since the process began.";
+
+constexpr const char* kAboutEnvironment =
+    "Print the variables that `barswap run` would set, for `eval \"$(barswap env)\"`.";
+
+void add_policy_options(CLI::App& command, PolicyArguments& policy) {
+  command.add_option("--policy", policy.file,
+                     "A policy file (TOML), after all others (default: $BARSWAP_POLICY)");
+  command.add_option("--set", policy.sets,
+                     "One key, such as vram.limit=4GiB; may be repeated; after --policy and "
+                     "$BARSWAP_SET")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+}
+
+void add_library_option(CLI::App& command, RunArguments& arguments) {
+  command.add_option("--library", arguments.library,
+                     "The libbarswap.so to preload (default: the one beside this command)");
+}
+
+// Cuts the program and its arguments off `barswap run ...` and returns them: they begin behind `--`,
+// or at the first word that is neither an option of ours nor an option's value. Done here because the
+// parser would look for our options among the program's.
+std::vector<std::string> cut_command(int& argc, char** argv) {
+  std::vector<std::string> command;
+  if (argc < 2 || std::string(argv[1]) != "run") return command;
+  for (int i = 2; i < argc; ++i) {
+    std::string word = argv[i];
+    bool separator = word == "--";
+    if (separator || word.empty() || word.front() != '-') {
+      command.assign(argv + i + (separator ? 1 : 0), argv + argc);
+      argc = i;
+      break;
+    }
+    bool takes_value = word == "--policy" || word == "--set" || word == "--library";
+    if (takes_value) ++i;
+  }
+  return command;
+}
+
+int dispatch(int argc, char** argv) {
+  std::vector<std::string> command = cut_command(argc, argv);
+  CLI::App app{kAbout, "barswap"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("barswap ") + BARSWAP_VERSION);
+  int result = 0;
+
+  RunArguments run_arguments;
+  CLI::App* run_command = app.add_subcommand("run", kAboutRun);
+  add_policy_options(*run_command, run_arguments.policy);
+  add_library_option(*run_command, run_arguments);
+  run_command->callback([&] {
+    run_arguments.command = command;
+    result = command.empty()
+                 ? refuse("no program given. Usage: barswap run [OPTIONS] [--] PROGRAM [ARGUMENTS...]")
+                 : run(run_arguments);
+  });
+
+  CheckArguments check_arguments;
+  CLI::App* check_command = app.add_subcommand("check", kAboutCheck);
+  add_policy_options(*check_command, check_arguments.policy);
+  check_command->add_flag("--explain", check_arguments.explain,
+                          "Show each key, its value, and which file and line set it");
+  check_command->add_option("--for", check_arguments.program,
+                            "The program (name or path) whose sections and apps/NAME.toml apply "
+                            "(default: none)");
+  check_command->add_option("--argv", check_arguments.argv,
+                            "Its command line, for sections that match on it (default: --for)");
+  check_command->callback([&] { result = check(check_arguments); });
+
+  StatusArguments status_arguments;
+  CLI::App* status_command = app.add_subcommand("status", kAboutStatus);
+  status_command->add_option("PID", status_arguments.pid, "Only this process (default: all)")
+      ->check(CLI::PositiveNumber);
+  status_command->add_flag("--json", status_arguments.json, "One JSON array; sizes in bytes, times in ns");
+  status_command->add_flag("--watch", status_arguments.watch, "Repeat every second until interrupted");
+  status_command->add_option("--events", status_arguments.events,
+                             "Show as many of the newest events, at most 256 (default: 0)")
+      ->check(CLI::Range(0, 256));
+  status_command->callback([&] { result = status(status_arguments); });
+
+  RunArguments environment_arguments;
+  CLI::App* environment_command = app.add_subcommand("env", kAboutEnvironment);
+  add_policy_options(*environment_command, environment_arguments.policy);
+  add_library_option(*environment_command, environment_arguments);
+  environment_command->callback([&] { result = print_environment(environment_arguments); });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kRefused;
+  }
+  return result;
+}
+
+}  // namespace
+
+int refuse(const std::string& line) {
+  std::fprintf(stderr, "barswap: %s\n", line.c_str());
+  return kRefused;
+}
+
+}  // namespace barswap::tools
+
+int main(int argc, char** argv) { return barswap::tools::dispatch(argc, argv); }

@@ -1,0 +1,62 @@
+#include "preload.hpp"
+
+#include <dlfcn.h>
+
+#include <filesystem>
+#include <sstream>
+#include <vector>
+
+namespace barswap::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kLibrary = "libbarswap.so";
+
+bool is_sanitizer_runtime(const std::string& file) {
+  for (const char* start : {"libasan.", "libtsan.", "libubsan.", "liblsan.", "libclang_rt."})
+    if (file.rfind(start, 0) == 0) return true;
+  return false;
+}
+
+}  // namespace
+
+std::string find_library() {
+  std::error_code failed;
+  fs::path here = fs::read_symlink("/proc/self/exe", failed).parent_path();
+  if (failed) return "";
+  const fs::path candidates[] = {
+      here / "../../shim/interpose" / kLibrary,  // the build tree
+      here / ".." / BARSWAP_LIBDIR / "barswap" / kLibrary,
+      here / "../lib/barswap" / kLibrary,
+  };
+  for (const fs::path& candidate : candidates)
+    if (fs::is_regular_file(candidate, failed)) return fs::canonical(candidate, failed);
+  return "";
+}
+
+std::string with_preload(const std::string& current, const std::string& library) {
+  // The loader takes both spaces and colons for separators.
+  std::string spaced = current;
+  for (char& letter : spaced)
+    if (letter == ':') letter = ' ';
+  std::istringstream entries(spaced);
+  std::string first;
+  std::string rest;
+  for (std::string entry; entries >> entry;) {
+    std::string file = fs::path(entry).filename();
+    if (file == kLibrary || entry == library) continue;
+    if (is_sanitizer_runtime(file)) first += entry + ":";
+    else rest += ":" + entry;
+  }
+  return first + library + rest;
+}
+
+std::string why_no_driver() {
+  void* driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+  if (driver == nullptr) return dlerror();
+  dlclose(driver);
+  return "";
+}
+
+}  // namespace barswap::tools

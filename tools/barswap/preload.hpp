@@ -1,0 +1,19 @@
+// The environment in which a program meets the shim: which libbarswap.so, and the value of LD_PRELOAD.
+#pragma once
+#include <string>
+
+namespace barswap::tools {
+
+// libbarswap.so beside this command: in the build tree, else where it is installed. Empty when it is in
+// neither place.
+std::string find_library();
+
+// `current` with `library` in it, once. Other preloads stay, in their order, behind ours; only a
+// sanitizer's runtime stays in front, because it insists on coming first. Another libbarswap.so is
+// replaced.
+std::string with_preload(const std::string& current, const std::string& library);
+
+// Why no CUDA driver can be loaded here; empty when one can.
+std::string why_no_driver();
+
+}  // namespace barswap::tools

@@ -1,0 +1,112 @@
+// `barswap run` and `barswap env`: refuse what cannot work, set the environment, exec.
+#include <errno.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/environment.hpp"
+#include "commands.hpp"
+#include "executable.hpp"
+#include "policy_request.hpp"
+#include "preload.hpp"
+
+namespace barswap::tools {
+namespace {
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+constexpr int kCannotExecute = 126;
+constexpr int kNotFound = 127;
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : " ") + word;
+  return all;
+}
+
+// 0, or the exit status after a refusal.
+int prepare(const RunArguments& arguments, const std::string& program, Variables& variables) {
+  std::string library = arguments.library.empty() ? find_library() : arguments.library;
+  if (library.empty())
+    return refuse("libbarswap.so is neither in this command's build tree nor where it would be"
+                  " installed. Build all targets, or name the file with --library.");
+  std::error_code failed;
+  library = std::filesystem::canonical(library, failed).string();
+  if (failed) return refuse("there is no file " + arguments.library + ". Name a built libbarswap.so.");
+  if (library.find_first_of(" :;") != std::string::npos)
+    return refuse("the path " + library + " has a space or a colon in it, at which the loader would"
+                  " cut LD_PRELOAD. Move Barswap to another folder.");
+
+  policy::Loaded loaded = policy::load(request_for(arguments.policy, program, joined(arguments.command)));
+  if (!loaded.ok()) {
+    print_diagnostics(loaded);
+    return refuse("the policy has errors; the program was not started.");
+  }
+  const char* preloads = std::getenv("LD_PRELOAD");
+  variables.emplace_back("LD_PRELOAD", with_preload(preloads != nullptr ? preloads : "", library));
+  std::string file = chosen_policy_file(arguments.policy);
+  if (!file.empty()) variables.emplace_back("BARSWAP_POLICY", file);
+  std::string sets = merged_sets(arguments.policy);
+  if (!sets.empty()) variables.emplace_back("BARSWAP_SET", sets);
+  return 0;
+}
+
+int check_driver() {
+  if (environment().disable)
+    return refuse("BARSWAP_DISABLE=1 is set, with which the program would run without Barswap. Unset"
+                  " it, or start the program directly.");
+  std::string missing = why_no_driver();
+  if (missing.empty()) return 0;
+  return refuse("no CUDA driver can be loaded (" + missing + "). Install the NVIDIA driver, or name"
+                " the folder of libcuda.so.1 in LD_LIBRARY_PATH.");
+}
+
+std::string quoted(const std::string& text) {
+  std::string all = "'";
+  for (char letter : text) {
+    if (letter == '\'') all += "'\\''";
+    else all += letter;
+  }
+  return all + "'";
+}
+
+}  // namespace
+
+int run(const RunArguments& arguments) {
+  const std::string& name = arguments.command.front();
+  std::string program = find_program(name);
+  if (program.empty()) {
+    refuse("there is no program " + name + " that you may execute. Give its path, or put its folder"
+           " into PATH.");
+    return kNotFound;
+  }
+  std::string obstacle = why_not_preloadable(program);
+  if (!obstacle.empty()) return refuse(obstacle);
+  Variables variables;
+  if (int refused = prepare(arguments, program, variables)) return refused;
+  if (int refused = check_driver()) return refused;
+
+  for (const auto& [key, value] : variables) setenv(key.c_str(), value.c_str(), 1);
+  std::vector<char*> argv;
+  for (const std::string& word : arguments.command) argv.push_back(const_cast<char*>(word.c_str()));
+  argv.push_back(nullptr);
+  execvp(argv[0], argv.data());
+  refuse("cannot start " + program + ": " + std::strerror(errno) + ".");
+  return kCannotExecute;
+}
+
+int print_environment(const RunArguments& arguments) {
+  Variables variables;
+  if (int refused = prepare(arguments, "", variables)) return refused;
+  for (const auto& [key, value] : variables)
+    std::printf("export %s=%s\n", key.c_str(), quoted(value).c_str());
+  return 0;
+}
+
+}  // namespace barswap::tools

@@ -1,0 +1,103 @@
+// The ways a process ends while it still holds device memory: --mode return, thread, static, quick,
+// abandon (work is still queued), fork_before, fork_after, exec.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "program.hpp"
+
+namespace {
+
+using e2e::Buffer;
+
+// Frees at the very end, when other libraries may be gone already. The driver may be, too: then it says
+// so with a code, which is all that a program may rely on.
+struct FreesLate {
+  CUdeviceptr address = 0;
+  ~FreesLate() {
+    if (address == 0) return;
+    const CUresult result = cuMemFree(address);
+    std::printf("late free is answered: %s\n",
+                result == CUDA_SUCCESS || result == CUDA_ERROR_DEINITIALIZED ? "yes" : "no");
+    std::fflush(stdout);
+  }
+};
+FreesLate frees_late;
+
+std::uint64_t work(const e2e::Options& options) {
+  const e2e::Die die;
+  e2e::Hash hash;
+  for (std::uint32_t i = 0; i < 6; ++i) {
+    const Buffer buffer = Buffer::make(options.bytes() / 8);
+    die.kernels.fill(buffer.address, buffer.words(), i);
+    e2e::hash_device(hash, buffer);
+    frees_late.address = options.mode == "static" ? buffer.address : 0;
+  }
+  return hash.value();
+}
+
+void print(std::uint64_t hash) {
+  std::printf("hash %016llx\nok\n", static_cast<unsigned long long>(hash));
+  std::fflush(stdout);
+}
+
+int child_status(pid_t child) {
+  int status = 0;
+  CHECK(waitpid(child, &status, 0) == child);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+void abandon(const e2e::Options& options) {
+  const e2e::Die die;
+  const Buffer buffer = Buffer::make(options.bytes() / 2);
+  for (std::uint32_t i = 0; i < 50; ++i)
+    die.kernels.xorshift_update(buffer.address, buffer.words(), i);
+}
+
+void forks_after(const e2e::Options& options) {
+  const std::uint64_t hash = work(options);
+  const pid_t child = fork();
+  CHECK(child >= 0);
+  // CUDA is out of use in this child; it only ends, by way of its exit handlers.
+  if (child == 0) std::exit(0);
+  std::printf("child: %d\n", child_status(child));
+  print(hash);
+}
+
+void forks_before(const e2e::Options& options) {
+  const pid_t child = fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    print(work(options));
+    std::exit(0);
+  }
+  std::printf("child: %d\n", child_status(child));
+  std::fflush(stdout);
+  print(work(options));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const e2e::Options options(argc, argv, 32);
+  if (options.mode == "return" || options.mode == "static") print(work(options));
+  else if (options.mode == "quick") {
+    print(work(options));
+    _exit(0);
+  } else if (options.mode == "thread") {
+    std::thread([&] {
+      print(work(options));
+      std::exit(0);
+    }).join();
+  } else if (options.mode == "abandon") {
+    abandon(options);
+    print(0);
+  } else if (options.mode == "fork_before") forks_before(options);
+  else if (options.mode == "fork_after") forks_after(options);
+  else if (options.mode == "exec") {
+    work(options);
+    execl("/proc/self/exe", argv[0], "--mib", std::to_string(options.mib).c_str(), "--mode", "return",
+          static_cast<char*>(nullptr));
+    e2e::stop(e2e::kStatusFailed, "exec failed");
+  } else e2e::stop(e2e::kStatusFailed, "unknown --mode");
+  return 0;
+}

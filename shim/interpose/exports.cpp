@@ -1,0 +1,87 @@
+// Expansion only: each row of the tables becomes one exported function. HOOK rows go to their handler;
+// the other kinds are the same few lines for every function, and stand here.
+//
+// The exports are not noexcept: cuda.h declares them without, and a thread that is cancelled while it
+// sleeps in the driver must be able to unwind through us. Nothing of ours throws.
+#include "barswap/barswap.h"
+#include "interpose/config.hpp"
+#include "interpose/handle_nvml.hpp"
+#include "interpose/handlers.hpp"
+#include "interpose/parameters.hpp"
+#include "interpose/resolver.hpp"
+#include "session/door.hpp"
+
+namespace barswap::interpose {
+namespace {
+
+enum class Trait { PLAIN, MAY_BLOCK, RETRY_ON_OOM };
+
+template <auto Slot, Trait T, class... A>
+CUresult submit(A... arguments) {
+  session::Door door;
+  const auto function = real().*Slot;
+  if (!function) [[unlikely]] return code_for_missing();
+  if (!door.open()) return function(arguments...);
+  CUresult result;
+  {
+    session::Submission inside(T == Trait::MAY_BLOCK);
+    result = function(arguments...);
+  }
+  if constexpr (T == Trait::RETRY_ON_OOM) {
+    if (result == CUDA_ERROR_OUT_OF_MEMORY && session::after_out_of_memory()) [[unlikely]] {
+      session::Submission inside(false);
+      result = function(arguments...);
+    }
+  }
+  return result;
+}
+
+template <auto Slot, class... A>
+CUresult synchronize(A... arguments) {
+  session::Door door;
+  const CUresult result = forward<Slot>(arguments...);
+  if (door.open()) session::free_moment();
+  return result;
+}
+
+template <auto Slot, class... A>
+CUresult retry(A... arguments) {
+  session::Door door;
+  CUresult result = forward<Slot>(arguments...);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY && door.open() && session::after_out_of_memory())
+    result = forward<Slot>(arguments...);
+  return result;
+}
+
+}  // namespace
+}  // namespace barswap::interpose
+
+#define BARSWAP_EXPORT extern "C" [[gnu::visibility("default")]]
+#define BARSWAP_BODY(symbol, arity, ...)                                                 \
+  static_assert(barswap::interpose::Signature<decltype(&::symbol)>::kParameters == arity, \
+                #symbol ": the row's arity is wrong");                                    \
+  BARSWAP_EXPORT CUresult symbol(BARSWAP_PARAMETERS_##arity(symbol)) {                    \
+    using namespace barswap::interpose;                                                   \
+    return __VA_ARGS__(BARSWAP_ARGUMENTS_##arity);                                        \
+  }
+
+#define BARSWAP_HOOK(symbol, api, version, suffix, arity) \
+  BARSWAP_BODY(symbol, arity, handlers::symbol)
+#define BARSWAP_SUBMIT(symbol, api, version, suffix, arity, traits) \
+  BARSWAP_BODY(symbol, arity, submit<&barswap::driver::Api::symbol, Trait::traits>)
+#define BARSWAP_SYNC(symbol, api, version, suffix, arity) \
+  BARSWAP_BODY(symbol, arity, synchronize<&barswap::driver::Api::symbol>)
+#define BARSWAP_RETRY(symbol, api, version, suffix, arity) \
+  BARSWAP_BODY(symbol, arity, retry<&barswap::driver::Api::symbol>)
+#include "driver/driver_api.def"
+
+#define BARSWAP_NVML(symbol, memory)                                              \
+  BARSWAP_EXPORT int symbol(barswap::interpose::NvmlDevice device,                \
+                            barswap::interpose::memory* answer) {                 \
+    return barswap::interpose::memory_info(#symbol, device, answer);              \
+  }
+#include "interpose/nvml_api.def"
+
+BARSWAP_EXPORT const char* barswap_version(void) { return BARSWAP_VERSION; }
+BARSWAP_EXPORT int barswap_active(void) { return barswap::session::active() ? 1 : 0; }
+BARSWAP_EXPORT const char* barswap_stats_path(void) { return barswap::session::statistics_path(); }

@@ -1,0 +1,75 @@
+// Handlers of the driver's own loader: cuGetProcAddress and cuGetExportTable. The real one answers
+// first, with the caller's own arguments; versions, stream modes and "not found" stay its decision.
+#include <algorithm>
+#include <cstring>
+
+#include "interpose/handlers.hpp"
+#include "interpose/resolver.hpp"
+#include "session/door.hpp"
+
+namespace barswap::interpose::handlers {
+namespace {
+
+CUresult exchanged(CUresult result, const char* name, void** function) {
+  report_second_copy();
+  if (result == CUDA_SUCCESS && function && *function) *function = exchange(name, *function);
+  return result;
+}
+
+// The private tables that the CUDA runtime asks for, by the first bytes of their UUIDs as seen in the
+// runtimes 12.x and 13.0. None submits device work or allocates device memory by itself.
+struct Uuid {
+  unsigned char bytes[16];
+};
+constexpr Uuid kVetted[] = {
+    // Module loading and primary contexts.
+    {{0x6b, 0xd5, 0xfb, 0x6c, 0x5b, 0xf4, 0xe7, 0x4a, 0x89, 0x87, 0xd9, 0x39, 0x12, 0xfd, 0x9d,
+      0xf9}},
+    // Asked for before cuInit, from 13.0.
+    {{0xf8, 0xcf, 0xf9, 0x51, 0x21, 0x46, 0x8b, 0x4e, 0xb9, 0xe2, 0xfb, 0x46, 0x9e, 0x7c, 0x0d,
+      0xd9}},
+    // Hooks for tools.
+    {{0xa0, 0x94, 0x79, 0x8c, 0x2e, 0x74, 0x2e, 0x74, 0x93, 0xf2, 0x08, 0x00, 0x20, 0x0c, 0x0a,
+      0x66}},
+    // Thread-local storage.
+    {{0x42, 0xd8, 0x5a, 0x81, 0x23, 0xf6, 0xcb, 0x47, 0x82, 0x98, 0xf6, 0xe7, 0x8a, 0x3a, 0xec,
+      0xdc}},
+    // Context-local storage.
+    {{0xc6, 0x93, 0x33, 0x6e, 0x11, 0x21, 0xdf, 0x11, 0xa8, 0xc3, 0x68, 0xf3, 0x55, 0xd8, 0x95,
+      0x93}},
+    // Integrity check.
+    {{0xd4, 0x08, 0x20, 0x55, 0xbd, 0xe6, 0x70, 0x4b, 0x8d, 0x34, 0xba, 0x12, 0x3c, 0x66, 0xe1,
+      0xf2}},
+    // Context checks.
+    {{0x26, 0x3e, 0x88, 0x60, 0x7c, 0xd2, 0x61, 0x43, 0x92, 0xf6, 0xbb, 0xd5, 0x00, 0x6d, 0xfa,
+      0x7e}},
+};
+
+bool is_vetted(const CUuuid& id) {
+  return std::any_of(std::begin(kVetted), std::end(kVetted), [&](const Uuid& known) {
+    return std::memcmp(known.bytes, id.bytes, sizeof(known.bytes)) == 0;
+  });
+}
+
+}  // namespace
+
+CUresult cuGetProcAddress(const char* symbol, void** function, int version, cuuint64_t flags) {
+  return exchanged(forward<&driver::Api::cuGetProcAddress>(symbol, function, version, flags),
+                   symbol, function);
+}
+
+CUresult cuGetProcAddress_v2(const char* symbol, void** function, int version, cuuint64_t flags,
+                             CUdriverProcAddressQueryResult* status) {
+  return exchanged(
+      forward<&driver::Api::cuGetProcAddress_v2>(symbol, function, version, flags, status), symbol,
+      function);
+}
+
+CUresult cuGetExportTable(const void** table, const CUuuid* id) {
+  const CUresult result = forward<&driver::Api::cuGetExportTable>(table, id);
+  if (result == CUDA_SUCCESS && id && !is_vetted(*id))
+    session::note_unseen_submitter("a private table of the driver that is not the runtime's");
+  return result;
+}
+
+}  // namespace barswap::interpose::handlers

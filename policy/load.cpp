@@ -1,0 +1,313 @@
+#include "policy/load.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "policy/read.hpp"
+
+namespace barswap::policy {
+namespace {
+
+// A broken file is told in so many lines, not in thousands.
+constexpr std::size_t kDiagnosticsMax = 20;
+
+// A text of a layer that was read, or why it was not.
+struct Text {
+  std::string bytes;
+  int error = 0;
+  const char* why = nullptr;
+};
+
+Text read_file(const std::string& path) {
+  Text text;
+  // Not blocking: a pipe in the place of a file must not hold up the program.
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (file < 0) {
+    text.error = errno;
+    return text;
+  }
+  struct stat facts {};
+  if (::fstat(file, &facts) == 0 && !S_ISREG(facts.st_mode)) text.why = "not a regular file";
+  char buffer[4096];
+  // One byte over the limit is enough for the parser to refuse the text.
+  while (text.why == nullptr && text.bytes.size() <= kFileBytesMax) {
+    const ssize_t got = ::read(file, buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) text.error = errno;
+    if (got <= 0) break;
+    text.bytes.append(buffer, static_cast<std::size_t>(got));
+  }
+  ::close(file);
+  return text;
+}
+
+// By hand: strerror's words follow the program's locale and its buffer is shared.
+std::string words_of(int error) {
+  switch (error) {
+    case ENOENT: return "no such file";
+    case ENOTDIR: return "a part of its path is not a folder";
+    case EACCES: return "permission denied";
+    case ELOOP: return "too many links";
+    case EMFILE: return "too many open files";
+    default: return "error " + std::to_string(error);
+  }
+}
+
+// The items of one set string: by ; or newline, except inside quotes.
+std::vector<std::string_view> items_of(std::string_view text) {
+  std::vector<std::string_view> items;
+  char quote = 0;
+  std::size_t start = 0;
+  for (std::size_t i = 0; i <= text.size(); ++i) {
+    const char c = i < text.size() ? text[i] : '\n';
+    if (i < text.size() && quote != 0) {
+      if (c == quote) quote = 0;
+      continue;
+    }
+    if (c == '"' || c == '\'') quote = c;
+    if (c != ';' && c != '\n') continue;
+    const std::string_view item = text.substr(start, i - start);
+    const std::size_t first = item.find_first_not_of(" \t\r");
+    if (first != item.npos)
+      items.push_back(item.substr(first, item.find_last_not_of(" \t\r") - first + 1));
+    start = i + 1;
+  }
+  return items;
+}
+
+// Whether `name` lies in the table `group`.
+bool is_inside(std::string_view name, std::string_view group) {
+  return name.size() > group.size() && name.starts_with(group) && name[group.size()] == '.';
+}
+
+class Layering {
+ public:
+  explicit Layering(const Request& request);
+  void file(const std::string& path, bool may_be_absent);
+  void folder(const std::string& path);
+  void apps(const std::string& folder);
+  void set(std::string_view item, std::uint32_t number);
+  Loaded take() &&;
+
+ private:
+  // Where a text's values go: into the options, or, for another program's section, nowhere.
+  struct Target {
+    Options& options;
+    bool counts;
+  };
+  void document(const Document& document, bool is_file);
+  void table(const Value& table, const std::string& prefix, Target target, bool is_root);
+  void entry(const Entry& entry, const std::string& name, Target target, bool is_root);
+  void key(const Key& key, const Value& value, Target target);
+  void rules(const Value& list, Target target);
+  void programs(const Value& list);
+  void program(const Value& section);
+  void schema(const Value& root);
+  void unknown(const Entry& entry, const std::string& name);
+  void publish_rules();
+  void problem(const Problem& problem);
+
+  const Request& request_;
+  Loaded loaded_;
+  std::vector<Setting> rule_settings_;        // beside options.allocations
+  std::vector<AllocationRule> new_rules_;     // of the text in hand
+  std::vector<Setting> new_rule_settings_;
+  std::string source_;                        // the text in hand
+  std::uint32_t item_ = 0;                    // in set strings, its number
+};
+
+Layering::Layering(const Request& request) : request_(request) {
+  for (const Key& key : keys())
+    loaded_.settings.push_back(
+        {key.name.string(), key.write(key, loaded_.options), "built-in", 0, 0});
+}
+
+void Layering::problem(const Problem& problem) {
+  if (loaded_.diagnostics.size() >= kDiagnosticsMax) return;
+  const std::uint32_t line = item_ != 0 ? item_ : problem.at.line;
+  loaded_.diagnostics.push_back(
+      {source_, line, problem.at.column, problem.message, problem.nearest});
+}
+
+void Layering::file(const std::string& path, bool may_be_absent) {
+  const Text text = read_file(path);
+  if (may_be_absent && (text.error == ENOENT || text.error == ENOTDIR)) return;
+  source_ = path;
+  loaded_.files.push_back(path);
+  if (text.error != 0) return problem({{}, "cannot be read: " + words_of(text.error)});
+  if (text.why != nullptr) return problem({{}, std::string("cannot be read: ") + text.why});
+  document(parse_document(text.bytes), true);
+}
+
+void Layering::apps(const std::string& folder) {
+  const std::string_view name = name_of_path(request_.exe);
+  if (folder.empty() || name.empty()) return;
+  file(folder + "/" + std::string(name) + ".toml", true);
+}
+
+void Layering::folder(const std::string& path) {
+  if (path.empty()) return;
+  file(path + "/policy.toml", true);
+  apps(path + "/apps");
+}
+
+void Layering::set(std::string_view item, std::uint32_t number) {
+  source_ = "--set";
+  item_ = number;
+  document(parse_item(item), false);
+  item_ = 0;
+}
+
+void Layering::document(const Document& document, bool is_file) {
+  if (document.problem) return problem(*document.problem);
+  if (is_file) schema(document.root);
+  table(document.root, "", {loaded_.options, true}, true);
+  for (const Entry& entry : document.root.entries)
+    if (entry.key == "program") programs(entry.value);
+  publish_rules();
+}
+
+void Layering::schema(const Value& root) {
+  const auto entry = std::find_if(root.entries.begin(), root.entries.end(),
+                                  [](const Entry& e) { return e.key == "schema"; });
+  if (entry == root.entries.end()) return problem({{}, "missing 'schema = 1'"});
+  const Value& value = entry->value;
+  if (value.kind == Value::Kind::integer && value.integer == 1) return;
+  const std::string found = value.kind == Value::Kind::integer ? std::to_string(value.integer)
+                                                               : seen(value);
+  problem({value.at, "schema = " + found + " is not known to this version, which knows schema = 1"});
+}
+
+void Layering::table(const Value& table, const std::string& prefix, Target target, bool is_root) {
+  for (const Entry& entry : table.entries)
+    this->entry(entry, prefix.empty() ? entry.key : prefix + "." + entry.key, target, is_root);
+}
+
+void Layering::entry(const Entry& entry, const std::string& name, Target target, bool is_root) {
+  // The schema was looked at before; a --set has none. Programs come after all other keys.
+  if (is_root && name == "program") return;
+  if (is_root && name == "schema" && item_ == 0) return;
+  if (name == "allocation") return rules(entry.value, target);
+  for (const std::string_view later : later_keys())
+    if (name == later || is_inside(name, later))
+      return problem({entry.at, "'" + name + "' is not in this version"});
+  for (const Key& key : keys())
+    if (name == std::string_view(key.name)) return this->key(key, entry.value, target);
+  const bool is_group = std::any_of(keys().begin(), keys().end(), [&](const Key& key) {
+    return is_inside(key.name, name);
+  }) || std::any_of(later_keys().begin(), later_keys().end(),
+                    [&](std::string_view later) { return is_inside(later, name); });
+  if (!is_group) return unknown(entry, name);
+  if (entry.value.kind != Value::Kind::table)
+    return problem({entry.value.at, "'" + name + "' is a table of keys, not " + seen(entry.value)});
+  table(entry.value, name, target, false);
+}
+
+// Of a table that nobody knows, the keys inside say best what was meant.
+void Layering::unknown(const Entry& entry, const std::string& name) {
+  const bool is_leaf = entry.value.kind != Value::Kind::table || entry.value.entries.empty();
+  if (is_leaf) return problem(unknown_key(name, entry.at));
+  for (const Entry& inner : entry.value.entries) unknown(inner, name + "." + inner.key);
+}
+
+void Layering::key(const Key& key, const Value& value, Target target) {
+  if (const auto wrong = key.read(key, value, target.options)) return problem(*wrong);
+  if (!target.counts) return;
+  const auto index = static_cast<std::size_t>(&key - keys().data());
+  loaded_.settings[index] = {key.name.string(), key.write(key, target.options), source_,
+                             item_ != 0 ? item_ : value.at.line, value.at.column};
+}
+
+void Layering::rules(const Value& list, Target target) {
+  if (list.kind != Value::Kind::list)
+    return problem({list.at, "allocation wants [[allocation]], not " + seen(list)});
+  for (const Value& value : list.items) {
+    AllocationRule rule;
+    if (const auto wrong = read_rule(value, rule)) {
+      problem(*wrong);
+    } else if (target.counts) {
+      new_rules_.push_back(rule);
+      new_rule_settings_.push_back({"allocation", write_rule(rule), source_,
+                                    item_ != 0 ? item_ : value.at.line, value.at.column});
+    }
+  }
+}
+
+void Layering::programs(const Value& list) {
+  if (list.kind != Value::Kind::list)
+    return problem({list.at, "program wants [[program]], not " + seen(list)});
+  for (const Value& section : list.items) {
+    // A section's rules come before those of the file around it.
+    std::vector<AllocationRule> outer_rules;
+    std::vector<Setting> outer_settings;
+    outer_rules.swap(new_rules_);
+    outer_settings.swap(new_rule_settings_);
+    program(section);
+    new_rules_.insert(new_rules_.end(), outer_rules.begin(), outer_rules.end());
+    new_rule_settings_.insert(new_rule_settings_.end(), outer_settings.begin(),
+                              outer_settings.end());
+  }
+}
+
+void Layering::program(const Value& section) {
+  if (section.kind != Value::Kind::table)
+    return problem({section.at, "program wants [[program]], not " + seen(section)});
+  ProgramMatch match;
+  bool has_match = false, is_good = true;
+  Value keys_only;
+  for (const Entry& entry : section.entries) {
+    if (entry.key != "match") {
+      keys_only.entries.push_back(entry);
+    } else if (const auto wrong = read_match(entry.value, match)) {
+      problem(*wrong);
+      is_good = false;
+    } else {
+      has_match = true;
+    }
+  }
+  if (is_good && !has_match) problem({section.at, "this [[program]] has no 'match'"});
+  const bool counts = has_match && meets(match, request_.exe, request_.argv);
+  Options nowhere;
+  table(keys_only, "", {counts ? loaded_.options : nowhere, counts}, false);
+}
+
+void Layering::publish_rules() {
+  auto& rules = loaded_.options.allocations;
+  rules.insert(rules.begin(), new_rules_.begin(), new_rules_.end());
+  rule_settings_.insert(rule_settings_.begin(), new_rule_settings_.begin(),
+                        new_rule_settings_.end());
+  new_rules_.clear();
+  new_rule_settings_.clear();
+}
+
+Loaded Layering::take() && {
+  loaded_.settings.insert(loaded_.settings.end(), rule_settings_.begin(), rule_settings_.end());
+  return std::move(loaded_);
+}
+
+}  // namespace
+
+Loaded load(const Request& request) {
+  Layering layers(request);
+  layers.apps(request.shipped_apps_folder);
+  layers.folder(request.system_folder);
+  layers.folder(request.user_folder);
+  if (!request.policy_file.empty()) layers.file(request.policy_file, false);
+  std::uint32_t number = 0;
+  for (const std::string& text : request.sets)
+    for (const std::string_view item : items_of(text)) layers.set(item, ++number);
+  return std::move(layers).take();
+}
+
+std::string text_of(const Diagnostic& diagnostic) {
+  std::string text = diagnostic.file + ":" + std::to_string(diagnostic.line) + ":" +
+                     std::to_string(diagnostic.column) + ": error: " + diagnostic.message;
+  if (!diagnostic.nearest.empty()) text += "; did you mean '" + diagnostic.nearest + "'?";
+  return text;
+}
+
+}  // namespace barswap::policy

@@ -1,0 +1,178 @@
+#include "policy/place.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+#include <queue>
+
+namespace barswap::policy {
+namespace {
+
+// In the order of leaving.
+enum class Rank : std::uint8_t { streamed, large, small, packed, wanted };
+constexpr int kRanks = 5;
+
+Rank rank_of(const PageFacts& page) {
+  if (page.wants_stream) return Rank::streamed;
+  if (page.wants_hbm) return Rank::wanted;
+  if (page.packed) return Rank::packed;
+  return page.large ? Rank::large : Rank::small;
+}
+
+// The turn of a page in its range: the bits of its index reversed. Those whose turn came first lie
+// at an even stride, 2^k or 2^(k+1), whatever their number is; and the set for a larger share
+// contains the set for a smaller one, so that a growing need never moves a page for evenness alone.
+std::uint32_t turn_of(const PageFacts& page) {
+  const int bits = std::bit_width(std::max(page.pages_in_range, page.page_index + 1) - 1);
+  std::uint32_t turn = 0;
+  for (int bit = 0; bit < bits; ++bit)
+    turn |= (page.page_index >> bit & 1U) << (bits - 1 - bit);
+  return turn;
+}
+
+bool older(const PageFacts& left, const PageFacts& right) {
+  return left.range_order != right.range_order ? left.range_order < right.range_order
+                                               : left.page_index < right.page_index;
+}
+
+// A large range: the share of its bytes that is out of HBM, and its pages that may change side.
+struct Spread {
+  std::uint64_t order = 0;
+  std::uint64_t total_bytes = 0;
+  std::uint64_t out_bytes = 0;
+  std::vector<std::size_t> candidates;  // in the order in which they change side
+  std::size_t next = 0;
+  double share_out() const {
+    return static_cast<double>(out_bytes) / static_cast<double>(total_bytes);
+  }
+};
+
+enum class Direction : std::uint8_t { out, in };
+
+bool may_move(const PageFacts& page, Direction direction) {
+  return !page.pinned && page.bytes > 0 && page.resident == (direction == Direction::out);
+}
+
+// Every large range with its candidates; ranges in order of allocation.
+std::vector<Spread> spreads_of(std::span<const PageFacts> pages, Direction direction) {
+  std::vector<std::size_t> large;
+  for (std::size_t i = 0; i < pages.size(); ++i)
+    if (rank_of(pages[i]) == Rank::large) large.push_back(i);
+  std::sort(large.begin(), large.end(), [&](std::size_t left, std::size_t right) {
+    if (pages[left].range_order != pages[right].range_order)
+      return pages[left].range_order < pages[right].range_order;
+    const std::uint32_t left_turn = turn_of(pages[left]), right_turn = turn_of(pages[right]);
+    if (left_turn != right_turn)
+      return direction == Direction::out ? left_turn < right_turn : left_turn > right_turn;
+    return left < right;
+  });
+  std::vector<Spread> spreads;
+  for (const std::size_t i : large) {
+    const PageFacts& page = pages[i];
+    if (spreads.empty() || spreads.back().order != page.range_order)
+      spreads.push_back({page.range_order, 0, 0, {}, 0});
+    spreads.back().total_bytes += page.bytes;
+    if (!page.resident) spreads.back().out_bytes += page.bytes;
+    if (may_move(page, direction)) spreads.back().candidates.push_back(i);
+  }
+  return spreads;
+}
+
+// The candidates of all large ranges in turn: out of the range that has the least share out, into
+// the range that has the most; on ties the older goes first and comes back last.
+std::vector<std::size_t> spread_order(std::span<const PageFacts> pages, Direction direction) {
+  std::vector<Spread> spreads = spreads_of(pages, direction);
+  const auto later = [&](const Spread* left, const Spread* right) {
+    const double left_share = left->share_out(), right_share = right->share_out();
+    const bool out = direction == Direction::out;
+    if (left_share != right_share) return out == (left_share > right_share);
+    return out == (left->order > right->order);
+  };
+  std::priority_queue<Spread*, std::vector<Spread*>, decltype(later)> queue(later);
+  for (Spread& spread : spreads)
+    if (!spread.candidates.empty()) queue.push(&spread);
+  std::vector<std::size_t> order;
+  while (!queue.empty()) {
+    Spread* spread = queue.top();
+    queue.pop();
+    const std::size_t page = spread->candidates[spread->next++];
+    order.push_back(page);
+    if (direction == Direction::out) spread->out_bytes += pages[page].bytes;
+    else spread->out_bytes -= pages[page].bytes;
+    if (spread->next < spread->candidates.size()) queue.push(spread);
+  }
+  return order;
+}
+
+// The candidates of one rank, in the order in which they change side.
+std::vector<std::size_t> order_of(std::span<const PageFacts> pages, Rank rank,
+                                  Direction direction) {
+  if (rank == Rank::large) return spread_order(pages, direction);
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < pages.size(); ++i)
+    if (rank_of(pages[i]) == rank && may_move(pages[i], direction)) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
+    return direction == Direction::out ? older(pages[left], pages[right])
+                                       : older(pages[right], pages[left]);
+  });
+  return order;
+}
+
+std::uint64_t sum_of(std::span<const PageFacts> pages, const std::vector<std::size_t>& chosen) {
+  return std::accumulate(chosen.begin(), chosen.end(), std::uint64_t{0},
+                         [&](std::uint64_t sum, std::size_t i) { return sum + pages[i].bytes; });
+}
+
+// A large page chosen late may have made small tails before it needless. Those that are dearest,
+// that is, chosen last, are let go first.
+void drop_needless(std::span<const PageFacts> pages, std::uint64_t bytes_needed,
+                   std::vector<std::size_t>& chosen) {
+  std::uint64_t excess = sum_of(pages, chosen) - bytes_needed;
+  std::vector<std::size_t> kept;
+  for (auto page = chosen.rbegin(); page != chosen.rend(); ++page) {
+    if (pages[*page].bytes <= excess) excess -= pages[*page].bytes;
+    else kept.push_back(*page);
+  }
+  chosen.assign(kept.rbegin(), kept.rend());
+}
+
+}  // namespace
+
+std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t bytes_needed) {
+  std::vector<std::size_t> chosen;
+  std::uint64_t freed_bytes = 0;
+  for (int rank = 0; rank < kRanks && freed_bytes < bytes_needed; ++rank) {
+    for (const std::size_t page : order_of(pages, static_cast<Rank>(rank), Direction::out)) {
+      if (freed_bytes >= bytes_needed) break;
+      chosen.push_back(page);
+      freed_bytes += pages[page].bytes;
+    }
+  }
+  if (freed_bytes > bytes_needed) drop_needless(pages, bytes_needed, chosen);
+  return chosen;
+}
+
+std::vector<std::size_t> promotions(std::span<const PageFacts> pages, std::uint64_t bytes_free) {
+  constexpr Rank kWanted[] = {Rank::packed, Rank::wanted, Rank::small, Rank::large};
+  std::vector<std::size_t> chosen;
+  for (const Rank rank : kWanted) {
+    for (const std::size_t page : order_of(pages, rank, Direction::in)) {
+      if (pages[page].bytes > bytes_free) continue;
+      chosen.push_back(page);
+      bytes_free -= pages[page].bytes;
+    }
+  }
+  return chosen;
+}
+
+std::uint64_t headroom_bytes(const Amount& headroom, std::uint64_t budget_bytes,
+                             std::uint64_t recent_allocated_bytes) {
+  constexpr std::uint64_t kFloorBytes = 64_MiB;
+  if (headroom.kind == Amount::Kind::bytes) return std::min(headroom.bytes, budget_bytes / 2);
+  if (headroom.kind == Amount::Kind::share)
+    return std::min(static_cast<std::uint64_t>(static_cast<double>(budget_bytes) * headroom.share),
+                    budget_bytes / 2);
+  return std::min(std::max(recent_allocated_bytes, kFloorBytes), budget_bytes / 8);
+}
+
+}  // namespace barswap::policy

@@ -1,0 +1,87 @@
+# shellcheck shell=bash
+# All tests that this machine can run. A failure does not stop the rest; the last line counts them.
+
+logs=()            # testlog.json of each run, for the sum and the report
+failed_builds=0
+property_seeds=300 # a few hundred: minutes on two cores
+
+# try_build NAME FOLDER CC CXX [OPTIONS...]: false, and counted, when it fails.
+try_build() {
+  build "$@" && return 0
+  failed_builds=$((failed_builds + 1))
+  echo "bootstrap: the build $1 failed; its tests are left out" >&2
+  return 1
+}
+
+# run_suites FOLDER NAME MESON-TEST-ARGUMENTS...
+run_suites() {
+  local folder=$1 name=$2
+  shift 2
+  step "$folder: $name"
+  rm -f "$folder/meson-logs/$name.json"
+  BARSWAP_SEEDS=$property_seeds meson test -C "$folder" --no-rebuild --logbase "$name" \
+    --num-processes "$(jobs_count)" --print-errorlogs "$@" </dev/null || true
+  logs+=("$folder/meson-logs/$name.json")
+}
+
+run_without_die() { run_suites "$1" all --no-suite gpu --no-suite bench --no-suite fuzz; }
+
+test_gcc() { if try_build build gcc g++; then run_without_die build; fi; }
+
+test_clang() {
+  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=30 || return 0
+  run_without_die build-clang
+  run_suites build-clang fuzz --suite fuzz
+}
+
+# The shim leaks on purpose at exit: the program's last threads may still call it.
+test_sanitized() {
+  local folder=$1 sanitizers=$2
+  try_build "$folder" gcc g++ "-Db_sanitize=$sanitizers" -Db_lundef=false || return 0
+  ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 run_suites "$folder" sanitized \
+    --suite unit --suite e2e --timeout-multiplier 5
+}
+
+test_on_die() {
+  if ! has_die; then
+    echo "No GPU here: the suites gpu and bench are left out."
+    return 0
+  fi
+  run_suites build gpu --suite gpu --num-processes 1 --verbose
+  run_suites build bench --suite bench --num-processes 1 --verbose
+}
+
+write_report() {
+  local machine
+  machine=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1 || true)
+  machine=$(echo "${machine:-no-gpu}" | tr '[:upper:] ' '[:lower:]-')
+  mkdir -p docs/reports
+  local report
+  report=docs/reports/$(date +%F)-$machine.md
+  python3 tools/dev/test_results.py report "tools/bootstrap test --full" "${logs[@]}" >"$report"
+  step "report: $report"
+}
+
+run_tests() {
+  install_deps
+  case $1 in
+    quick)
+      if try_build build gcc g++; then
+        run_suites build quick --suite unit --suite tidy --suite abi
+      fi
+      ;;
+    default | full)
+      if [ "$1" = full ]; then property_seeds=10000; fi
+      test_gcc
+      test_clang
+      test_sanitized build-asan address,undefined
+      test_sanitized build-tsan thread
+      if [ "$1" = full ]; then
+        test_on_die
+        write_report
+      fi
+      ;;
+  esac
+  step "all done"
+  python3 tools/dev/test_results.py sum "$failed_builds" "${logs[@]}"
+}

@@ -1,0 +1,82 @@
+"""The programs of a visit to a real die: how each is started, at which size, with which flags, and what
+is expected of it. Decided before the visit, so that no result can choose its own bar."""
+
+import dataclasses
+import pathlib
+import sys
+
+FRAMEWORKS = pathlib.Path(__file__).resolve().parents[1] / "frameworks"
+GIB = 1024
+
+
+@dataclasses.dataclass
+class Program:
+    name: str
+    command: list  # "{carry}" is replaced by the folder of carried binaries
+    capped: list  # arguments for an oversubscribed run
+    inside: list  # arguments for a run inside the cap, long enough to be timed
+    gpu_mib: int  # what a bare capped-size run takes of the die, for running several at once
+    flags: dict = dataclasses.field(default_factory=dict)  # switch autotuning off; recorded
+    bare: dict = dataclasses.field(default_factory=dict)  # only for bare runs; recorded
+    ours: str = ""  # policy beside the cap
+    limit_s: float = 90
+    tolerance: float = 1e-5  # of the norms, if bare runs differ among themselves
+    note: str = ""
+
+    def argv(self, carry, arguments):
+        return [word.format(carry=carry) for word in self.command] + arguments
+
+
+def python(script, *arguments):
+    return [sys.executable, str(FRAMEWORKS / script), *arguments]
+
+
+TORCH = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+JAX = {"XLA_FLAGS": "--xla_gpu_autotune_level=0 --xla_gpu_deterministic_ops=true"
+                    " --xla_gpu_enable_triton_gemm=false"}
+
+PROGRAMS = [
+    Program("cudart_static", ["{carry}/cudart_static"], ["--mib", "9500", "--rounds", "2"],
+            ["--mib", "1500", "--rounds", "12"], 10 * GIB),
+    Program("cudart_shared", ["{carry}/cudart_shared"], ["--mib", "9500", "--rounds", "2"],
+            ["--mib", "1500", "--rounds", "12"], 10 * GIB),
+    Program("driver_demo", ["{carry}/demo"], ["--mib", "9500", "--rounds", "3"],
+            ["--mib", "1500", "--rounds", "3"], 10 * GIB, note="from tests/e2e"),
+    Program("torch_train", python("torch_train.py"), ["--mib", "9500", "--rounds", "3"],
+            ["--mib", "1500", "--rounds", "200"], 11 * GIB, flags=TORCH),
+    Program("hf_generate", python("hf_generate.py"), ["--rounds", "8"],
+            ["--layers", "4", "--rounds", "150"], 15 * GIB, flags=TORCH, limit_s=120),
+    Program("cupy_ops", python("cupy_ops.py"), ["--mib", "9500"],
+            ["--mib", "1500", "--rounds", "20"], 11 * GIB),
+    Program("jax_platform", python("jax_ops.py"), ["--mib", "9500"],
+            ["--mib", "1500", "--rounds", "200"], 11 * GIB,
+            flags={**JAX, "XLA_PYTHON_CLIENT_ALLOCATOR": "platform",
+                   "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}),
+    Program("jax_default", python("jax_ops.py"), ["--mib", "6800"],
+            ["--mib", "1500", "--rounds", "200"], 11 * GIB,
+            # The pool is a share of what the device says it has; the share differs so that it is as
+            # large on the bare die of 140 GiB as on one that says twice the cap.
+            flags=JAX, bare={"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.06"},
+            ours="vram.advertise=8GiB",
+            note="pool taken at the start; 0.97 of the advertised 8 GiB"),
+    Program("triton_kernel", python("triton_kernel.py"), ["--mib", "9500"],
+            ["--mib", "1500", "--rounds", "40"], 11 * GIB),
+    Program("numba_kernel", python("numba_kernel.py"), ["--mib", "9500"],
+            ["--mib", "1500", "--rounds", "100"], 11 * GIB),
+]
+OURS_ENVIRONMENT = {"jax_default": {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.97"}}
+
+CAP = "4GiB"
+GENERATE_CAP_MIB = 9000
+
+# Written before any run; each is printed beside what was measured.
+EXPECTED = {
+    "hash": "capped, chaos and inside runs give the bytes of the bare runs; r >= 2; something on the host",
+    "inside": "end-to-end time within 1.02 of bare, paired",
+    "gate": "launch overhead p50 <= 150 ns added",
+    "links": "h and d about 55 GB/s, z about 51 GB/s, w about 52 GB/s",
+    "queries": "the same answers line by line, fresh and crowded",
+    "twins": "every kernel's bytes equal on the die and on the simulated machine",
+    "generate": "<= 1.15 x (bare + remote bytes / h); >= 4x as fast as accelerate;"
+                " about 120 ms a token against 56 bare and 870 with accelerate",
+}

@@ -1,0 +1,146 @@
+"""The runner of a visit, tried with programs that need no die."""
+
+import ctypes
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import catalogue
+import stats_file
+import visit
+
+FAKE = """
+import os, pathlib, sys, time
+sys.path.insert(0, {gpu!r})
+import stats_file
+ours = "LD_PRELOAD" in os.environ
+kind = sys.argv[1]
+if ours:
+    folder = pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "barswap")
+    folder.mkdir()
+    stats = stats_file.Stats()
+    stats.magic = stats_file.NUMBERS["BARSWAP_STATS_MAGIC"]
+    stats.version = stats_file.NUMBERS["BARSWAP_STATS_VERSION"]
+    stats.state, stats.dies = 1, 1
+    stats.die[0].asked_peak = 9 << 30
+    stats.die[0].budget = 4 << 30
+    stats.die[0].tier[2] = 5 << 30
+    stats.causes[1].pages_out, stats.causes[1].bytes_out = 3, 3 << 20
+    (folder / "1.stats").write_bytes(bytes(stats))
+print("begin", time.monotonic_ns())
+time.sleep(0.2)
+print("end", time.monotonic_ns())
+if ours and kind == "hangs":
+    time.sleep(60)
+if ours and kind == "fails":
+    sys.exit("no more memory")
+answer = "bad" if ours and kind == "differs" else "good"
+if kind == "unstable":
+    answer = str(time.time_ns())
+print("hash", answer)
+print("norms", "1.0,2.0")
+print("peak 9000")
+print("time 0.2")
+"""
+
+
+@pytest.fixture
+def go(tmp_path, monkeypatch):
+    script = tmp_path / "fake.py"
+    script.write_text(FAKE.format(gpu=str(pathlib.Path(visit.__file__).parent)))
+
+    def programs(*kinds):
+        return [catalogue.Program(kind, [sys.executable, str(script), kind], [], [], 1024, limit_s=3)
+                for kind in kinds]
+
+    def run(kinds, phases="hash", **overrides):
+        monkeypatch.setattr(catalogue, "PROGRAMS", programs(*kinds))
+        monkeypatch.setenv("OUT", str(tmp_path / "out"))
+        values = dict(carry=str(tmp_path), budget_s=60, phases=phases, cases="", chaos="1", jobs=4, pairs=1,
+                      set="", quick=True)
+        values.update(overrides)
+        options = types.SimpleNamespace(**values)
+        one = visit.Visit(options)
+        status = one.go()
+        whole = json.loads((tmp_path / "out/visit.json").read_text())
+        return status, {bar[0]: bar[3] for bar in whole["bars"]}, whole
+
+    return run
+
+
+def test_equal_hashes_hold(go):
+    status, bars, whole = go(["steady"])
+    assert status == 0
+    assert set(bars.values()) == {"holds"}
+    assert {"steady capped", "steady inside", "steady chaos1", "steady oversubscribed"} <= set(bars)
+    capped = [run for run in whole["runs"] if run["mode"] == "capped"][0]
+    assert capped["window"]["host_mean"] == 5 << 30
+    assert capped["stats"]["causes"]["small"]["pages_out"] == 3
+
+
+def test_a_wrong_byte_is_a_missed_bar(go):
+    status, bars, _ = go(["differs"])
+    assert status == 1
+    assert bars["differs capped"] == "MISSED"
+
+
+def test_unstable_programs_are_compared_by_their_norms(go):
+    _, bars, _ = go(["unstable"], chaos="")
+    assert bars["unstable capped"] == "holds"
+
+
+def test_failures_are_told_and_spare_the_chaos_runs(go):
+    _, bars, whole = go(["fails", "steady"])
+    assert bars["fails capped"] == "MISSED" and bars["steady capped"] == "holds"
+    reasons = {run["mode"]: run["reason"] for run in whole["runs"] if run["program"] == "fails"}
+    assert "no more memory" in reasons["capped"]
+    assert reasons["chaos1"] == "not run: the capped run failed"
+
+
+def test_a_hang_ends_at_its_limit(go, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    start = time.monotonic()
+    _, bars, whole = go(["hangs"], chaos="")
+    assert time.monotonic() - start < 20
+    assert bars["hangs capped"] == "MISSED"
+    assert any("not done after 3 s" in run["reason"] for run in whole["runs"])
+
+
+def test_the_table_comes_when_time_is_over(go):
+    status, bars, whole = go(["steady"], budget_s=4.5, phases="hash,gate")
+    assert status == 1
+    assert bars == {"hash": "MISSED", "gate": "MISSED"}
+
+
+def test_pairs_are_timed(go):
+    _, bars, whole = go(["steady"], phases="inside")
+    assert "steady inside, time" in bars
+    assert [run["mode"] for run in whole["runs"]] == ["timed-bare", "timed", "timed", "timed-bare"]
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+def test_layout_is_that_of_the_header(tmp_path):
+    source = tmp_path / "layout.c"
+    source.write_text('#include "barswap/stats.h"\n#include <stddef.h>\n#include <stdio.h>\n'
+                      "int main(void) { printf(\"%zu %zu %zu\", sizeof(struct barswap_stats),"
+                      " offsetof(struct barswap_stats, causes),"
+                      " offsetof(struct barswap_stats, event_count)); }")
+    subprocess.run(["cc", "-I", stats_file.HEADER.parents[1], source, "-o", tmp_path / "layout"],
+                   check=True)
+    told = subprocess.run([tmp_path / "layout"], capture_output=True, text=True, check=True).stdout
+    layout = stats_file.Stats
+    assert told == f"{ctypes.sizeof(layout)} {layout.causes.offset} {layout.event_count.offset}"
+
+
+def test_absent_tools_are_reported_not_raised(go):
+    _, bars, _ = go(["steady"], phases="links,queries,twins,command,gate,generate")
+    assert "no error in the visit itself" not in str(bars)
+    assert bars["queries equal"] == "MISSED" and bars["twins equal"] == "MISSED"
+    assert bars["generate"] == "MISSED"

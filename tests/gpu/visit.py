@@ -1,0 +1,479 @@
+#!/usr/bin/env python3
+"""One visit to a real die: runs real programs bare and under Barswap, and ends with a table.
+
+    visit.py --carry .carry --budget-s 500 --phases queries,links,hash --cases torch_train,cupy_ops
+
+Phases, in the order in which they run:
+    links     link rates, on which other figures stand
+    queries   every question about device memory, bare and preloaded, line by line
+    twins     every kernel on the die and on the simulated machine, byte by byte
+    command   one program through `barswap run`
+    hash      each program: five bare runs, one capped, one inside the cap, chaos with three seeds
+    gate      launch overhead, bare and preloaded in turn
+    inside    time of each program inside the cap, bare and preloaded in turn
+    generate  transformers generate at a cap of 9,000 MiB against its bound and against accelerate
+Runs of the phase `hash` go side by side, the others alone. What came so far is written after every run
+to $OUT/visit.json, visit.md and logs.txt, so that a visit that is cut short has still said something.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import catalogue
+from processes import Run, Runner
+
+PHASES = ["links", "queries", "twins", "command", "hash", "gate", "inside", "generate"]
+MIB = 1 << 20
+PACKAGES = ["torch", "transformers", "accelerate", "jax", "cupy-cuda13x", "triton", "numba",
+            "numba-cuda"]
+
+
+def ratio_text(value):
+    return f"{value:.3f}"
+
+
+def table(head, rows):
+    text = [[str(cell) for cell in row] for row in [head, *rows]]
+    widths = [max(len(row[i]) for row in text) for i in range(len(head))]
+    lines = ["| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |"
+             for row in text]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def machine():
+    facts = {"kernel": platform.release(), "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            facts[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            facts[name] = "absent"
+    try:
+        query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+        facts["die"] = subprocess.run(query, capture_output=True, text=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        facts["die"] = f"nvidia-smi failed: {error}"
+    return facts
+
+
+class Visit:
+    def __init__(self, options):
+        self.options = options
+        self.carry = pathlib.Path(options.carry).resolve()
+        self.out = pathlib.Path(os.environ.get("OUT", ".out"))
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.start = time.monotonic()
+        self.runs = []
+        self.sections = {}  # title -> markdown
+        self.bars = []  # (bar, measured, bound, verdict)
+        self.links = {}
+        self.machine = machine()
+        (self.out / "logs.txt").write_text("")
+        folder = tempfile.mkdtemp(prefix="visit")
+        command = self.carry / "barswap"
+        self.command = str(command) if command.exists() else None
+        self.runner = Runner(pathlib.Path(folder), self.start + options.budget_s, self.took, self.command)
+        self.programs = [p for p in catalogue.PROGRAMS
+                         if not options.cases or p.name in options.cases.split(",")]
+        self.seeds = [int(seed) for seed in options.chaos.split(",") if seed]
+
+    # --- runs
+
+    def environment(self, program=None, cap=None, chaos=0):
+        """For a bare run if there is no cap."""
+        set_ = {"LD_LIBRARY_PATH": f"{self.carry}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":")}
+        if program:
+            set_.update(program.flags)
+            set_.update(program.bare if cap is None else
+                        catalogue.OURS_ENVIRONMENT.get(program.name, {}))
+        if cap is not None:
+            policy = ";".join(filter(None, [f"vram.limit={cap}", program.ours if program else "",
+                                            self.options.set]))
+            set_.update({"LD_PRELOAD": str(self.carry / "libbarswap.so"), "BARSWAP_SET": policy})
+            if chaos:
+                set_["BARSWAP_CHAOS"] = str(chaos)
+        return set_
+
+    def run_of(self, program, mode, inside=False, cap=None, chaos=0, arguments=None):
+        arguments = arguments or (program.inside if inside else program.capped)
+        return Run(program=program.name, mode=mode, argv=program.argv(self.carry, arguments),
+                   environment=self.environment(program, cap, chaos=chaos), limit_s=program.limit_s,
+                   gpu_mib=3 * 1024 if inside else program.gpu_mib,
+                   host_mib=0 if inside else program.gpu_mib)
+
+    def took(self, run):
+        self.runs.append(run)
+        stats = run.stats
+        extra = ""
+        if stats:
+            extra = (f" asked {stats['asked_peak'] // MIB} budget {stats['peak_budget'] // MIB}"
+                     f" host {stats['peak_host'] // MIB} out {stats['bytes_out'] // MIB}"
+                     f" in {stats['bytes_in'] // MIB} MiB {stats['state']}")
+        print(f"[{time.monotonic() - self.start:5.0f}s] {run.program} {run.mode}:"
+              f" {'ok' if run.good else 'FAILED'} {run.wall_s:.1f}s time {run.values.get('time', '-')}"
+              f" hash {run.hash or '-'}{extra}"
+              + (f"\n    {run.reason.splitlines()[0]}" if run.reason else ""), flush=True)
+        with open(self.out / "logs.txt", "a") as log:
+            log.write(f"=== {run.program} {run.mode} status {run.status} wall {run.wall_s:.2f}\n"
+                      f"argv {run.argv}\nenvironment {run.environment}\n{run.reason}\n"
+                      f"--- out\n{run.out[-3000:]}\n--- err\n{run.err}\n"
+                      f"--- status\n{run.command_status}\n")
+        self.write()
+
+    def last(self, program, mode):
+        for run in reversed(self.runs):
+            if run.program == program and run.mode == mode:
+                return run
+        return None
+
+    def good(self, program, mode):
+        return [run for run in self.runs if run.program == program and run.mode == mode and run.good]
+
+    def bar(self, name, measured, bound, holds):
+        self.bars.append((name, measured, bound, "holds" if holds else "MISSED"))
+
+    def tool(self, name, mode, arguments, cap=None, limit_s=60, environment=None, host_mib=0):
+        run = Run(program=name, mode=mode, argv=[str(self.carry / name), *arguments],
+                  environment={**self.environment(cap=cap), **(environment or {})}, limit_s=limit_s,
+                  gpu_mib=4096, host_mib=host_mib)
+        self.runner.run_all([run])
+        return run
+
+    # --- phases
+
+    def phase_links(self):
+        run = self.tool("links", "bare", [])
+        self.links = {name: float(run.values[name]) for name in ("h", "d", "both", "z", "w", "hbm")
+                      if name in run.values}
+        rows = [(name, f"{rate / 1e9:.1f}") for name, rate in self.links.items()]
+        self.sections["Links, GB/s, pieces of 32 MiB"] = table(("link", "GB/s"), rows)
+
+    def phase_queries(self):
+        size = ["--filler-mib", "8000"]
+        bare = self.tool("queries", "bare", size)
+        ours = self.tool("queries", "capped", size, cap=catalogue.CAP)
+        rows = []
+        lines = [[line for line in run.out.splitlines() if not line.startswith("#")]
+                 for run in (bare, ours)]
+        for mine, theirs in zip(lines[1], lines[0]):
+            if mine != theirs:
+                words = [(a, b) for a, b in zip(theirs.split(), mine.split()) if a != b]
+                rows += [(theirs.split(":")[0], a, b) for a, b in words[:8]]
+        same = bare.good and ours.good and lines[0] == lines[1]
+        self.sections["Queries that differ"] = table(
+            ("where", "bare", "ours"), rows[:40] or [("none", "", "")])
+        self.bar("queries equal", f"{len(lines[0])} lines, {len(rows)} words differ", "0 differ", same)
+
+    def phase_twins(self):
+        dumps = [str(self.out / f"twins.{side}") for side in ("die", "sim")]
+        die = self.tool("twins", "bare", ["--dump", dumps[0]])
+        sim = self.tool("twins", "simulated", ["--dump", dumps[1]],
+                        environment={"LD_LIBRARY_PATH": str(self.carry / "sim"), "SIM_VRAM": "2GiB"})
+        rows = [(name, die.values.get(name), sim.values.get(name))
+                for name in die.values if name.startswith("barswap_")]
+        data = [path.read_bytes() if path.exists() else b"" for path in map(pathlib.Path, dumps)]
+        for path in dumps:
+            pathlib.Path(path).unlink(missing_ok=True)
+        same = die.good and sim.good and len(data[0]) > 0 and data[0] == data[1]
+        self.sections["Kernels, die and simulated"] = table(
+            ("kernel", "die", "simulated"),
+            [row for row in rows if row[1] != row[2]] or [("all equal", "", "")])
+        self.bar("twins equal", f"{len(rows)} kernels, {len(data[0])} bytes", "every byte", same)
+
+    def phase_command(self):
+        argv = ["run", "--set", f"vram.limit={catalogue.CAP}", "--",
+                str(self.carry / "cudart_static"), "--mib", "6000", "--rounds", "1"]
+        bare = self.tool("cudart_static", "command-bare", argv[-4:], host_mib=6000)
+        ours = self.tool("barswap", "command", argv, host_mib=6000)
+        self.bar("barswap run", f"{ours.hash or ours.reason[:60]}", f"hash {bare.hash}",
+                 ours.good and bare.good and ours.hash == bare.hash)
+
+    def phase_hash(self):
+        bare_count = 2 if self.options.quick else 5
+        order = []
+        for step in range(max(bare_count, len(self.seeds)) + 1):
+            for program in self.programs:
+                if step < bare_count:
+                    order.append(self.run_of(program, "bare"))
+                if step == 0:
+                    order.append(self.run_of(program, "capped", cap=catalogue.CAP))
+                if step == 1:
+                    small = self.run_of(program, "inside", inside=True, cap=catalogue.CAP)
+                    order += [self.run_of(program, "inside-bare", inside=True), small]
+                if step >= 1 and step <= len(self.seeds):
+                    seed = self.seeds[step - 1]
+                    order.append(self.run_of(program, f"chaos{seed}", cap=catalogue.CAP, chaos=seed))
+
+        def skip(run):
+            capped = self.last(run.program, "capped")
+            failed = run.mode.startswith("chaos") and capped is not None and not capped.good
+            return "the capped run failed" if failed else ""
+
+        self.runner.run_all(order, self.options.jobs, skip)
+        for program in self.programs:
+            self.judge_hashes(program)
+
+    def judge_hashes(self, program):
+        bare = [run.hash for run in self.good(program.name, "bare")]
+        stable = len(set(bare)) == 1
+        capped = self.last(program.name, "capped")
+        r = self.ratio(capped)
+        for mode in ("capped", "inside", *(f"chaos{seed}" for seed in self.seeds)):
+            run = self.last(program.name, mode)
+            reference = self.good(program.name, "inside-bare" if mode == "inside" else "bare")
+            if run is None or not reference:
+                self.bar(f"{program.name} {mode}", "no run to compare", "hash", False)
+            elif not run.good:
+                self.bar(f"{program.name} {mode}", run.reason.splitlines()[0][:70],
+                         "runs to the end", False)
+            elif mode == "inside" or stable:
+                self.bar(f"{program.name} {mode}", "hash " + run.hash, "hash " + reference[-1].hash,
+                         run.hash == reference[-1].hash)
+            else:
+                gap = norm_gap(run, reference[-1])
+                self.bar(f"{program.name} {mode}", f"bare runs differ; norms off by {gap:.2g}",
+                         f"{program.tolerance}", gap <= program.tolerance)
+        if capped is not None and capped.good:
+            host = capped.stats.get("peak_host", 0)
+            self.bar(f"{program.name} oversubscribed", f"r {r:.2f}, host {host // MIB} MiB",
+                     "r >= 2, host > 0", r >= 2 and host > 0)
+
+    @staticmethod
+    def ratio(run):
+        """Peak bytes held over the budget, as the statistics say."""
+        if run is None or not run.stats.get("peak_budget"):
+            return 0.0
+        return run.stats["asked_peak"] / run.stats["peak_budget"]
+
+    def phase_gate(self):
+        pairs = 2 if self.options.quick else 4
+        for _ in range(pairs):
+            self.tool("gate_probe", "bare", [], limit_s=30)
+            self.tool("gate_probe", "inside", [], cap=catalogue.CAP, limit_s=30)
+        rows = []
+        for name in ("driver_launch", "runtime_launch", "memset", "malloc_free"):
+            figures = [[line_figures(run.values[name]) for run in self.good("gate_probe", mode)
+                        if name in run.values] for mode in ("bare", "inside")]
+            if not all(figures):
+                self.bar(f"gate {name}", "no run", "<= 150 ns", False)
+                continue
+            # Medians of the runs' medians: one process may sit on a slower core than another.
+            p50, p99 = ([statistics.median(run[key] for run in side) for side in figures]
+                        for key in ("p50", "p99"))
+            rows.append((name, *map(int, (p50[0], p50[1], p50[1] - p50[0], p99[0], p99[1]))))
+            if name.endswith("launch"):
+                self.bar(f"gate {name}", f"{p50[1] - p50[0]:+.0f} ns at p50", "<= 150 ns",
+                         p50[1] - p50[0] <= 150)
+        self.sections["Submission, ns"] = table(
+            ("call", "bare p50", "ours p50", "added", "bare p99", "ours p99"), rows)
+
+    def phase_inside(self):
+        rows = []
+        pairs = 2 if self.options.quick else self.options.pairs
+        for program in self.programs:
+            for pair in range(pairs):
+                turns = [self.run_of(program, "timed-bare", inside=True),
+                         self.run_of(program, "timed", inside=True, cap=catalogue.CAP)]
+                # The second of a pair finds warmer caches: take turns.
+                self.runner.run_all(turns if pair % 2 == 0 else turns[::-1])
+            bare, ours = self.good(program.name, "timed-bare"), self.good(program.name, "timed")
+            if not bare or not ours:
+                self.bar(f"{program.name} inside, time", "no pair", "<= 1.02", False)
+                continue
+            walls, sections = ([statistics.median(key(run) for run in side) for side in (bare, ours)]
+                               for key in (lambda run: run.wall_s, seconds))
+            wall, section = walls[1] / walls[0], sections[1] / sections[0]
+            rows.append((program.name, len(ours), f"{walls[0]:.2f}", ratio_text(wall),
+                         f"{sections[0]:.3f}", ratio_text(section)))
+            self.bar(f"{program.name} inside, time", f"end to end {ratio_text(wall)}, section {ratio_text(section)}",
+                     "<= 1.02", wall <= 1.02)
+        self.sections["Inside the cap, time"] = table(
+            ("program", "pairs", "bare s", "ours/bare", "section s", "section ours/bare"), rows)
+
+    def phase_generate(self):
+        cap_mib = catalogue.GENERATE_CAP_MIB
+        if not self.links:
+            self.phase_links()
+        program = next(p for p in catalogue.PROGRAMS if p.name == "hf_generate")
+        tokens = 12
+        arguments = ["--rounds", str(tokens)]
+        cap = f"{cap_mib}MiB"
+        for _ in range(1 if self.options.quick else 2):
+            self.runner.run_all([
+                self.run_of(program, "generate-bare", arguments=arguments),
+                self.run_of(program, "generate", arguments=arguments, cap=cap)])
+        rival = self.run_of(program, "accelerate", arguments=[
+            "--mode", "accelerate", "--limit-mib", str(cap_mib), *arguments])
+        rival.limit_s = 150
+        self.runner.run_all([rival])
+        bare, ours = self.good("hf_generate", "generate-bare"), self.good("hf_generate", "generate")
+        if not bare or not ours or "h" not in self.links:
+            self.bar("generate", "no pair", "<= 1.15", False)
+            return
+        self.bar("generate, hash", ours[-1].hash, bare[-1].hash, ours[-1].hash == bare[-1].hash)
+        base = statistics.median(seconds(run) for run in bare)
+        best = min(ours, key=seconds)
+        weights = int(best.values["weights"]) * MIB
+        # Each token reads every weight once. What the allocator keeps free on the host is not read,
+        # so no more than the weights count as remote.
+        remote = min(best.window.get("host_mean", 0), weights) * tokens
+        remote += best.window.get("bytes_in", 0) + best.window.get("bytes_out", 0)
+        rows = []
+        for name in ("h", "z"):
+            bound = base + remote / self.links[name]
+            rows.append((f"bound by {name}", f"{bound:.3f}", f"{seconds(best) / bound:.3f}"))
+            if name == "h":
+                self.bar("generate, time over bound", f"{seconds(best) / bound:.3f}", "<= 1.15",
+                         remote > 0 and seconds(best) <= 1.15 * bound)
+        if rival.good:
+            gain = seconds(rival) / seconds(best)
+            self.bar("generate against accelerate", f"{gain:.2f} times as fast", ">= 4", gain >= 4)
+            rows.append(("accelerate", f"{seconds(rival):.3f}", f"{seconds(best) / seconds(rival):.3f}"))
+        else:
+            self.bar("generate against accelerate", rival.reason.splitlines()[0][:60], ">= 4", False)
+        head = [("bare", f"{base:.3f}", ""), ("ours", f"{seconds(best):.3f}", ""),
+                ("remote GiB a token", f"{remote / tokens / 2**30:.2f}", ""),
+                *((f"{run.mode} ms a token / prefill",
+                   f"{run.values.get('token_ms')} / {run.values.get('prefill_ms')}", "")
+                  for run in (bare[-1], best, rival))]
+        self.sections[f"generate, {tokens} tokens, cap {cap}"] = table(
+            ("what", "s", "ours over it"), head + rows)
+
+    # --- output
+
+    def program_table(self):
+        rows = []
+        for program in self.programs:
+            bare = self.good(program.name, "bare")
+            capped = self.last(program.name, "capped")
+            if not bare and capped is None:
+                continue
+            stats = capped.stats if capped else {}
+            agree = "agree" if len({run.hash for run in bare}) == 1 else "DIFFER"
+            chaos = " ".join(self.verdict(program, f"chaos{seed}") for seed in self.seeds)
+            slow = (seconds(capped) / statistics.median(seconds(r) for r in bare)
+                    if bare and capped and capped.good and seconds(bare[0]) else 0)
+            peak = bare[0].values.get("peak", "") if bare else ""
+            rows.append((program.name, peak, f"{self.ratio(capped):.2f}", f"{len(bare)} {agree}",
+                         self.verdict(program, "capped"), self.verdict(program, "inside"), chaos,
+                         f"{slow:.1f}", stats.get("peak_host", 0) // MIB, stats.get("bytes_out", 0) // MIB,
+                         stats.get("bytes_in", 0) // MIB, ",".join(stats.get("causes", {})) or "-",
+                         stats.get("drains", 0), stats.get("drains_failed", 0), stats.get("stalls", 0)))
+        return table(("program", "MiB", "r", "bare", "capped", "inside", "chaos", "time x", "host MiB",
+                      "out MiB", "in MiB", "causes", "drains", "failed", "stalls"), rows) if rows else ""
+
+    def verdict(self, program, mode):
+        run = self.last(program.name, mode)
+        reference = self.good(program.name, "inside-bare" if mode == "inside" else "bare")
+        if run is None:
+            return "-"
+        if not run.good:
+            return "skipped" if run.reason.startswith("not run") else "FAILED"
+        if not reference:
+            return "ran"
+        return "equal" if run.hash == reference[-1].hash else "DIFFERS"
+
+    def markdown(self):
+        parts = ["# A visit to a real die", "",
+                 " · ".join(f"{name} {value}" for name, value in self.machine.items())]
+        programs = self.program_table()
+        if programs:
+            parts += ["", f"## Programs at a cap of {catalogue.CAP}", "", programs]
+        for title, body in self.sections.items():
+            parts += ["", f"## {title}", "", body]
+        if self.bars:
+            parts += ["", "## Bars", "", table(("bar", "measured", "bound", ""), self.bars)]
+        flags = [(p.name, assignments({**p.flags, **p.bare}),
+                  f"{p.ours} {assignments(catalogue.OURS_ENVIRONMENT.get(p.name, {}))}", p.note)
+                 for p in self.programs]
+        parts += ["", "## Flags of the programs", "",
+                  table(("program", "environment, bare", "ours beside the cap", "note"), flags)]
+        parts += ["", "## Expected beforehand", ""]
+        parts += [f"- {name}: {text}" for name, text in catalogue.EXPECTED.items()]
+        return "\n".join(parts) + "\n"
+
+    def write(self):
+        (self.out / "visit.md").write_text(self.markdown())
+        runs = [{key: value for key, value in vars(run).items() if key not in ("out", "err")}
+                for run in self.runs]
+        whole = {"machine": self.machine, "links": self.links, "bars": self.bars, "runs": runs,
+                 "expected": catalogue.EXPECTED}
+        (self.out / "visit.json").write_text(json.dumps(whole, indent=1))
+
+    def go(self):
+        phases = self.options.phases.split(",")
+        for phase in (p for p in PHASES if p in phases):
+            if self.runner.left_s() < 5:
+                self.bar(phase, "not begun", "the visit's time was over", False)
+                continue
+            print(f"[{time.monotonic() - self.start:5.0f}s] phase {phase}; expected:"
+                  f" {catalogue.EXPECTED.get(phase, '-')}", flush=True)
+            try:
+                getattr(self, f"phase_{phase}")()
+            except Exception as error:  # One broken phase must not cost the others' results.
+                self.bar(phase, f"{type(error).__name__}: {error}", "no error in the visit itself", False)
+            self.write()
+        self.write()
+        text = self.markdown()
+        # The flags and expectations are in the file; the reply's room is for results.
+        print("\n" + text.split("## Flags of the programs")[0])
+        missed = sum(1 for bar in self.bars if bar[3] != "holds")
+        print(f"{len(self.bars) - missed} bars hold, {missed} missed,"
+              f" {time.monotonic() - self.start:.0f} s")
+        return 1 if missed else 0
+
+
+def assignments(environment):
+    return " ".join(f"{name}={value}" for name, value in environment.items())
+
+
+def seconds(run):
+    try:
+        return float(run.values.get("time", 0)) or run.wall_s
+    except ValueError:
+        return run.wall_s
+
+
+def line_figures(text):
+    return {name: int(value) for name, value in re.findall(r"(p50|p99|mean) (\d+)", text)}
+
+
+def norm_gap(run, other):
+    pairs = [[float(x) for x in r.values.get("norms", "").split(",") if x] for r in (run, other)]
+    if not pairs[0] or len(pairs[0]) != len(pairs[1]):
+        return float("inf")
+    return max(abs(a - b) / max(abs(b), 1e-30) for a, b in zip(*pairs))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--carry", default=".carry", help="folder made by pack.sh")
+    parser.add_argument("--budget-s", type=float, default=500)
+    parser.add_argument("--phases", default=",".join(PHASES))
+    parser.add_argument("--cases", default="", help="programs of the catalogue; empty: all")
+    parser.add_argument("--chaos", default="1,2,3", help="seeds; empty: none")
+    parser.add_argument("--jobs", type=int, default=5, help="runs side by side in the phase hash")
+    parser.add_argument("--pairs", type=int, default=3, help="pairs of the phase inside")
+    parser.add_argument("--set", default="", help="more policy for every run of ours, items by ;")
+    parser.add_argument("--quick", action="store_true", help="two bare runs instead of five, fewer pairs")
+    options = parser.parse_args()
+    unknown = set(options.phases.split(",")) - set(PHASES)
+    unknown |= set(filter(None, options.cases.split(","))) - {p.name for p in catalogue.PROGRAMS}
+    if unknown:
+        parser.error("unknown: " + ", ".join(sorted(unknown)))
+    sys.exit(Visit(options).go())
+
+
+if __name__ == "__main__":
+    main()

@@ -84,8 +84,13 @@ std::string forms_of(const Accepts& accepts) {
   if (accepts.is_table_of_dies) return list_of(forms);
   for (const char* word : accepts.word)
     if (word != nullptr) forms.push_back('"' + std::string(word) + '"');
-  if (accepts.is_size) forms.push_back("a size such as \"20GiB\"");
-  if (accepts.is_share) forms.push_back("a share such as \"80%\"");
+  // Examples that the key would take.
+  if (accepts.is_size)
+    forms.push_back(accepts.size_highest >= 20_GiB ? "a size such as \"20GiB\""
+                                                   : "a size such as \"8MiB\"");
+  if (accepts.is_share)
+    forms.push_back(accepts.share_highest >= 0.8 ? "a share such as \"80%\""
+                                                 : "a share such as \"5%\"");
   if (accepts.is_duration) forms.push_back("a duration such as \"50ms\"");
   if (accepts.is_toggle) forms.insert(forms.end(), {"true", "false"});
   if (accepts.is_dies) forms.push_back("a list of dies such as [0, 1] or [\"GPU-5a1b\"]");

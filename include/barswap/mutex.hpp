@@ -33,7 +33,9 @@ enum class Rank : std::uint8_t {
   start,    // session: start and end of the process's life with us
   mover,    // pager: one drain at a time; a context's birth and death
   ranges,   // memory: which addresses belong to which range
-  pages,    // pager: frames, residency, the budget
+  pages,    // pager: which frame each page has
+  frames,   // pager: the budget and the frames that are ready
+  proofs,   // pager: contexts, live captures, idle proofs
   outside,  // memory: what the driver keeps for the program
   peers,    // session: who may reach whom
   stats,    // stats: the ring of recent events

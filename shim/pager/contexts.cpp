@@ -1,0 +1,152 @@
+#include "pager/contexts.hpp"
+
+#include <algorithm>
+
+namespace barswap::pager {
+
+bool Contexts::known(driver::Context context) const {
+  Lock lock(mutex_);
+  for (const ContextEntry& entry : entries_)
+    if (entry.context == context) return true;
+  return false;
+}
+
+bool Contexts::knows_primary(Die die) const {
+  Lock lock(mutex_);
+  for (const ContextEntry& entry : entries_)
+    if (entry.die == die && entry.primary) return true;
+  return false;
+}
+
+Result<void> Contexts::adopt(driver::Context context, Die die, bool primary) {
+  ContextEntry entry{context, die, primary, {}, {}, {}, {}};
+  entry.copier = BARSWAP_TRY(verbs_.make_stream());
+  driver::Event* events[] = {&entry.copied, &entry.drained, &entry.quiet};
+  for (driver::Event* event : events) {
+    auto made = verbs_.make_event();
+    if (!made) {
+      for (driver::Event* done : events)
+        if (*done != driver::Event::none) verbs_.destroy(*done);
+      verbs_.destroy(entry.copier);
+      return made.error();
+    }
+    *event = *made;
+  }
+  Lock lock(mutex_);
+  // A context that joins while a proof is outstanding was not asked; the proof starts over.
+  asked_ = 0;
+  entries_.push_back(entry);
+  return {};
+}
+
+void Contexts::forget(driver::Context context) {
+  Lock lock(mutex_);
+  asked_ = 0;
+  std::erase_if(entries_, [&](const ContextEntry& entry) { return entry.context == context; });
+}
+
+void Contexts::drop(driver::Context context) {
+  std::optional<ContextEntry> found;
+  {
+    Lock lock(mutex_);
+    for (const ContextEntry& entry : entries_)
+      if (entry.context == context) found = entry;
+  }
+  if (!found) return;
+  forget(context);
+  const driver::Entered entered(verbs_, context);
+  if (!entered.ok()) return;
+  verbs_.destroy(found->copied);
+  verbs_.destroy(found->drained);
+  verbs_.destroy(found->quiet);
+  verbs_.destroy(found->copier);
+}
+
+std::size_t Contexts::count() const {
+  Lock lock(mutex_);
+  return entries_.size();
+}
+
+std::optional<ContextEntry> Contexts::on(Die die) const {
+  Lock lock(mutex_);
+  for (const ContextEntry& entry : entries_)
+    if (entry.die == die) return entry;
+  return std::nullopt;
+}
+
+std::vector<ContextEntry> Contexts::all() const {
+  Lock lock(mutex_);
+  return entries_;
+}
+
+void Contexts::capture_begins(std::uintptr_t stream) {
+  Lock lock(mutex_);
+  captures_.push_back(stream);
+}
+
+void Contexts::capture_ends(std::uintptr_t stream) {
+  Lock lock(mutex_);
+  const auto found = std::find(captures_.begin(), captures_.end(), stream);
+  if (found != captures_.end()) captures_.erase(found);
+}
+
+bool Contexts::capturing() const {
+  Lock lock(mutex_);
+  return !captures_.empty();
+}
+
+Result<void> Contexts::record_drain() {
+  Lock lock(mutex_);
+  if (!captures_.empty() || entries_.empty()) return Error{Fault::busy};
+  for (const ContextEntry& entry : entries_)
+    BARSWAP_TRY_VOID(verbs_.record_context(entry.context, entry.drained));
+  return {};
+}
+
+Result<bool> Contexts::drained() const {
+  Lock lock(mutex_);
+  for (const ContextEntry& entry : entries_)
+    if (!BARSWAP_TRY(verbs_.ready(entry.drained))) return false;
+  return true;
+}
+
+std::uint64_t Contexts::ticket() const {
+  Lock lock(mutex_);
+  return epoch_;
+}
+
+bool Contexts::passed(std::uint64_t ticket) const {
+  Lock lock(mutex_);
+  // With no context left there is no work that could touch anything.
+  return ticket <= passed_ || entries_.empty();
+}
+
+void Contexts::poll_quiet() {
+  Lock lock(mutex_);
+  if (entries_.empty()) return;
+  // The caller may have no context of its own, or one that a capture watches.
+  const driver::RelaxedCapture relaxed(verbs_);
+  const driver::Entered entered(verbs_, entries_.front().context);
+  if (!entered.ok()) return;
+  if (asked_ != 0) {
+    for (const ContextEntry& entry : entries_) {
+      auto ready = verbs_.ready(entry.quiet);
+      if (!ready) asked_ = 0;  // the context is lost; ask anew, or never
+      if (!ready || !*ready) return;
+    }
+    passed_ = asked_;
+    asked_ = 0;
+  }
+  if (passed_ + 1 > epoch_ || !captures_.empty()) return;
+  for (const ContextEntry& entry : entries_)
+    if (!verbs_.record_context(entry.context, entry.quiet)) return;
+  asked_ = epoch_++;
+}
+
+void Contexts::all_quiet() {
+  Lock lock(mutex_);
+  passed_ = epoch_++;
+  asked_ = 0;
+}
+
+}  // namespace barswap::pager

@@ -1,0 +1,71 @@
+// Contexts: which contexts live, with the shim's own objects in each (a stream for copies, events), how
+// many captures live, and the proof that all submitted work has ended. Guards its list with
+// Rank::proofs; a context dies only under Rank::mover, so that a drain may keep pointers to entries.
+//
+// The proof is cuCtxRecordEvent on every context, then a query: exact, and it never blocks. It is never
+// made while a capture lives, because it would invalidate the program's capture.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "barswap/mutex.hpp"
+#include "driver/verbs.hpp"
+
+namespace barswap::pager {
+
+struct ContextEntry {
+  driver::Context context = driver::Context::none;
+  Die die{0};
+  bool primary = false;
+  driver::Stream copier = driver::Stream::none;
+  driver::Event copied = driver::Event::none;
+  driver::Event drained = driver::Event::none;  // the drain's proof
+  driver::Event quiet = driver::Event::none;    // the proof for freed memory
+};
+
+class Contexts {
+ public:
+  explicit Contexts(const driver::Verbs& verbs) : verbs_(verbs) {}
+
+  bool known(driver::Context context) const;
+  bool knows_primary(Die die) const;
+  // Makes our objects; `context` must be current on this thread.
+  Result<void> adopt(driver::Context context, Die die, bool primary);
+  // Destroys our objects before the program destroys the context. The caller holds Rank::mover.
+  void drop(driver::Context context);
+  // The same when the context is gone already, or the driver answers nothing any more.
+  void forget(driver::Context context);
+
+  std::size_t count() const;
+  std::optional<ContextEntry> on(Die die) const;
+  std::vector<ContextEntry> all() const;
+
+  // Captures. A begin is counted before the driver's call, so that a proof never meets a capture.
+  void capture_begins(std::uintptr_t stream);
+  void capture_ends(std::uintptr_t stream);
+  bool capturing() const;
+
+  // The drain's proof: true once everything submitted before record_drain() has ended.
+  Result<void> record_drain();
+  Result<bool> drained() const;
+
+  // Freed memory. A ticket passes once all work submitted before it was taken has ended.
+  std::uint64_t ticket() const;
+  bool passed(std::uint64_t ticket) const;
+  // Asks the outstanding proof, and starts the next one if none is.
+  void poll_quiet();
+  // Within a drain, everything submitted so far has ended.
+  void all_quiet();
+
+ private:
+  const driver::Verbs& verbs_;
+  mutable Mutex<Rank::proofs> mutex_;
+  std::vector<ContextEntry> entries_ BARSWAP_GUARDED_BY(mutex_);
+  std::vector<std::uintptr_t> captures_ BARSWAP_GUARDED_BY(mutex_);
+  std::uint64_t epoch_ BARSWAP_GUARDED_BY(mutex_) = 1;
+  std::uint64_t passed_ BARSWAP_GUARDED_BY(mutex_) = 0;
+  std::uint64_t asked_ BARSWAP_GUARDED_BY(mutex_) = 0;  // 0: no proof outstanding
+};
+
+}  // namespace barswap::pager

@@ -1,0 +1,310 @@
+#include "pager/frames.hpp"
+
+#include <algorithm>
+
+#include "barswap/log.hpp"
+#include "base/host_memory.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::pager {
+namespace {
+
+// Left to the rest of the machine, whatever the policy says.
+std::uint64_t machine_reserve_bytes() {
+  return std::max<std::uint64_t>(2_GiB, host_total_bytes() / 20);
+}
+
+// Page tables of host pages: one 8-byte entry for each 4 KiB, on each die that maps them.
+constexpr std::uint64_t table_bytes(std::uint64_t host_bytes) { return host_bytes / 512; }
+
+std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+
+}  // namespace
+
+void Frames::set_budget(Die die, std::uint64_t budget_bytes) {
+  Lock lock(mutex_);
+  dies_[slot(die)].budget_bytes = budget_bytes;
+  dies_[slot(die)].start_budget_bytes = budget_bytes;
+}
+
+void Frames::set_host(bool enabled, const policy::Amount& limit) {
+  Lock lock(mutex_);
+  host_enabled_ = enabled;
+  host_limit_ = limit;
+}
+
+std::uint64_t Frames::in_force(const DieBooks& books) const {
+  const std::uint64_t taken = books.outside_bytes + table_bytes(books.host_mapped_bytes);
+  return books.budget_bytes - std::min(books.budget_bytes, taken);
+}
+
+std::uint64_t Frames::budget(Die die) const {
+  Lock lock(mutex_);
+  return in_force(dies_[slot(die)]);
+}
+
+std::uint64_t Frames::used(Die die) const {
+  Lock lock(mutex_);
+  return dies_[slot(die)].held_bytes - dies_[slot(die)].warm_bytes;
+}
+
+std::uint64_t Frames::free_hbm(Die die) const {
+  Lock lock(mutex_);
+  const DieBooks& books = dies_[slot(die)];
+  const std::uint64_t used_bytes = books.held_bytes - books.warm_bytes;
+  return in_force(books) - std::min(in_force(books), used_bytes);
+}
+
+std::uint64_t Frames::host_limit_locked() const {
+  if (!host_enabled_) return 0;
+  const std::uint64_t available = host_available_bytes();
+  const std::uint64_t reserve = machine_reserve_bytes();
+  const std::uint64_t machine = host_held_bytes_ + available - std::min(available, reserve);
+  if (host_limit_.kind == policy::Amount::Kind::bytes) return std::min(machine, host_limit_.bytes);
+  const double share = host_limit_.kind == policy::Amount::Kind::share ? host_limit_.share : 1.0;
+  const double whole = static_cast<double>(host_held_bytes_) + static_cast<double>(available);
+  return std::min(machine, static_cast<std::uint64_t>(whole * share));
+}
+
+std::uint64_t Frames::host_limit() const {
+  Lock lock(mutex_);
+  return host_limit_locked();
+}
+
+bool Frames::host_enabled() const {
+  Lock lock(mutex_);
+  return host_enabled_;
+}
+
+std::uint64_t Frames::host_bytes() const {
+  Lock lock(mutex_);
+  return host_held_bytes_;
+}
+
+std::uint64_t Frames::host_prepared() const {
+  Lock lock(mutex_);
+  return host_prepared_bytes_;
+}
+
+Result<Frame> Frames::take_hbm(Die die, std::uint64_t bytes, std::uint64_t keep_free_bytes) {
+  std::vector<driver::Handle> surplus;
+  Frame frame{driver::Handle::none, bytes, Tier::hbm, die, false};
+  {
+    Lock lock(mutex_);
+    DieBooks& books = dies_[slot(die)];
+    const std::uint64_t limit = in_force(books);
+    const std::uint64_t used_bytes = books.held_bytes - books.warm_bytes;
+    if (used_bytes + bytes + keep_free_bytes > limit) return Error{Fault::out_of_memory};
+    const auto fitting = books.warm.find(bytes);
+    if (fitting != books.warm.end()) {
+      frame.handle = fitting->second;
+      books.warm.erase(fitting);
+      books.warm_bytes -= bytes;
+      return frame;
+    }
+    // Warm frames of other sizes make place for this one.
+    while (books.held_bytes + bytes > limit && !books.warm.empty()) {
+      const auto largest = std::prev(books.warm.end());
+      surplus.push_back(largest->second);
+      books.held_bytes -= largest->first;
+      books.warm_bytes -= largest->first;
+      books.warm.erase(largest);
+    }
+    books.held_bytes += bytes;
+  }
+  for (const driver::Handle handle : surplus) (void)verbs_.release(handle);
+  auto handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, false}, bytes);
+  if (!handle && driver::refused_for_memory(handle.error()) && release_warm(die) > 0)
+    handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, false}, bytes);
+  if (handle) {
+    frame.handle = *handle;
+    return frame;
+  }
+  {
+    Lock lock(mutex_);
+    dies_[slot(die)].held_bytes -= bytes;
+  }
+  if (!driver::refused_for_memory(handle.error())) return handle.error();
+  cap_budget_at_held(die);
+  return Error{Fault::out_of_memory};
+}
+
+Result<Frame> Frames::take_rdma(Die die, std::uint64_t bytes) {
+  {
+    Lock lock(mutex_);
+    DieBooks& books = dies_[slot(die)];
+    if (books.held_bytes - books.warm_bytes + bytes > in_force(books))
+      return Error{Fault::out_of_memory};
+    books.held_bytes += bytes;
+  }
+  auto capable = verbs_.rdma_capable(die);
+  const bool rdma = capable && *capable;
+  auto handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, rdma}, bytes);
+  if (handle) return Frame{*handle, bytes, Tier::hbm, die, rdma};
+  Lock lock(mutex_);
+  dies_[slot(die)].held_bytes -= bytes;
+  return handle.error();
+}
+
+Result<Frame> Frames::make_host(Die near, std::uint64_t bytes) {
+  {
+    Lock lock(mutex_);
+    if (host_held_bytes_ + bytes > host_limit_locked()) return Error{Fault::out_of_memory};
+    host_held_bytes_ += bytes;
+  }
+  auto node = verbs_.numa_node(near);
+  Error refusal{Fault::out_of_memory};
+  for (;;) {
+    const driver::HostKind kind = host_kind_.load(std::memory_order_relaxed);
+    if (kind == driver::HostKind::none) break;
+    auto handle = verbs_.create({Tier::host, near, kind, node ? *node : 0, false}, bytes);
+    if (handle) return Frame{*handle, bytes, Tier::host, near, false};
+    refusal = handle.error();
+    if (driver::refused_for_memory(refusal)) break;
+    // The driver does not know this kind of place, or the container forbids it: the next kind.
+    const bool numa = kind == driver::HostKind::numa;
+    host_kind_.store(numa ? driver::HostKind::plain : driver::HostKind::none,
+                     std::memory_order_relaxed);
+    BARSWAP_LOG(info, "pager", "host frames: the driver refuses %s (code %d)",
+                numa ? "HOST_NUMA" : "HOST", refusal.driver_code);
+  }
+  Lock lock(mutex_);
+  host_held_bytes_ -= bytes;
+  return Error{Fault::out_of_memory};
+}
+
+Result<Frame> Frames::take_host(Die near, std::uint64_t bytes) {
+  {
+    Lock lock(mutex_);
+    const auto fitting = prepared_.find(bytes);
+    if (fitting != prepared_.end()) {
+      const Frame frame{fitting->second, bytes, Tier::host, near, false};
+      prepared_.erase(fitting);
+      host_prepared_bytes_ -= bytes;
+      return frame;
+    }
+  }
+  auto frame = make_host(near, bytes);
+  if (frame) return frame;
+  // Prepared frames of other sizes make place for this one.
+  std::vector<driver::Handle> surplus;
+  {
+    Lock lock(mutex_);
+    std::uint64_t freed = 0;
+    while (freed < bytes && !prepared_.empty()) {
+      const auto largest = std::prev(prepared_.end());
+      surplus.push_back(largest->second);
+      freed += largest->first;
+      host_held_bytes_ -= largest->first;
+      host_prepared_bytes_ -= largest->first;
+      prepared_.erase(largest);
+    }
+    if (freed < bytes && surplus.empty()) return frame.error();
+  }
+  for (const driver::Handle handle : surplus) (void)verbs_.release(handle);
+  return make_host(near, bytes);
+}
+
+void Frames::give_back(const Frame& frame) {
+  {
+    Lock lock(mutex_);
+    if (frame.tier == Tier::hbm && !frame.rdma_capable) {
+      DieBooks& books = dies_[slot(frame.die)];
+      if (books.held_bytes <= in_force(books)) {
+        books.warm.emplace(frame.bytes, frame.handle);
+        books.warm_bytes += frame.bytes;
+        return;
+      }
+    } else if (frame.tier == Tier::host && host_held_bytes_ <= host_limit_locked()) {
+      prepared_.emplace(frame.bytes, frame.handle);
+      host_prepared_bytes_ += frame.bytes;
+      return;
+    }
+  }
+  destroy(frame);
+}
+
+void Frames::destroy(const Frame& frame) {
+  (void)verbs_.release(frame.handle);
+  Lock lock(mutex_);
+  if (frame.tier == Tier::host) host_held_bytes_ -= frame.bytes;
+  else dies_[slot(frame.die)].held_bytes -= frame.bytes;
+}
+
+bool Frames::prepare_host(Die near, std::uint64_t bytes, std::uint64_t target_bytes) {
+  {
+    Lock lock(mutex_);
+    if (!host_enabled_ || host_prepared_bytes_ + bytes > target_bytes) return false;
+  }
+  auto frame = make_host(near, bytes);
+  if (!frame) return false;
+  give_back(*frame);
+  return true;
+}
+
+void Frames::outside_grew(Die die, std::uint64_t bytes) {
+  Lock lock(mutex_);
+  dies_[slot(die)].outside_bytes += bytes;
+}
+
+void Frames::outside_shrank(Die die, std::uint64_t bytes) {
+  Lock lock(mutex_);
+  DieBooks& books = dies_[slot(die)];
+  books.outside_bytes -= std::min(books.outside_bytes, bytes);
+}
+
+void Frames::host_mapped(Die die, std::int64_t bytes) {
+  Lock lock(mutex_);
+  dies_[slot(die)].host_mapped_bytes += static_cast<std::uint64_t>(bytes);
+}
+
+std::uint64_t Frames::release_warm(Die die) {
+  std::multimap<std::uint64_t, driver::Handle> warm;
+  std::uint64_t bytes = 0;
+  {
+    Lock lock(mutex_);
+    DieBooks& books = dies_[slot(die)];
+    warm.swap(books.warm);
+    bytes = books.warm_bytes;
+    books.held_bytes -= bytes;
+    books.warm_bytes = 0;
+  }
+  for (const auto& [size, handle] : warm) (void)verbs_.release(handle);
+  return bytes;
+}
+
+void Frames::cap_budget_at_held(Die die) {
+  Lock lock(mutex_);
+  DieBooks& books = dies_[slot(die)];
+  const std::uint64_t held = books.held_bytes + books.outside_bytes;
+  books.budget_bytes = std::min(books.budget_bytes, std::max(held, books.start_budget_bytes / 2));
+}
+
+void Frames::lower_budget(Die die, std::uint64_t bytes) {
+  Lock lock(mutex_);
+  DieBooks& books = dies_[slot(die)];
+  const std::uint64_t lowered = books.budget_bytes - std::min(books.budget_bytes, bytes);
+  books.budget_bytes =
+      std::min(books.budget_bytes, std::max(lowered, books.start_budget_bytes / 2));
+}
+
+void Frames::release_all() {
+  for (int i = 0; i < kDiesMax; ++i) (void)release_warm(Die{i});
+  std::multimap<std::uint64_t, driver::Handle> prepared;
+  {
+    Lock lock(mutex_);
+    prepared.swap(prepared_);
+    host_held_bytes_ -= host_prepared_bytes_;
+    host_prepared_bytes_ = 0;
+  }
+  for (const auto& [size, handle] : prepared) (void)verbs_.release(handle);
+}
+
+Frames::Totals Frames::totals() const {
+  Lock lock(mutex_);
+  Totals totals{0, host_held_bytes_};
+  for (const DieBooks& books : dies_) totals.hbm_frames_bytes += books.held_bytes;
+  return totals;
+}
+
+}  // namespace barswap::pager

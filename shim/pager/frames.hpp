@@ -1,0 +1,101 @@
+// Frames: the memory behind pages. Owns the budget of each die, the limit of the host tier, the frames
+// that are made and unused ("warm" in HBM, "prepared" on the host), guarded by Rank::frames. It knows
+// neither addresses nor pages. No lock is held while the driver makes or releases a frame.
+//
+// Accounting comes first: bytes are claimed, then the frame is made, and a refusal gives the claim back.
+// A refusal of HBM by the driver lowers the die's budget: it is a ceiling, never the program's error.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "barswap/mutex.hpp"
+#include "driver/verbs.hpp"
+#include "policy/options.hpp"
+
+namespace barswap::pager {
+
+struct Frame {
+  driver::Handle handle = driver::Handle::none;
+  std::uint64_t bytes = 0;
+  Tier tier = Tier::hbm;
+  Die die{0};  // of the HBM, with Tier::hbm
+  bool rdma_capable = false;
+};
+
+class Frames {
+ public:
+  explicit Frames(const driver::Verbs& verbs) : verbs_(verbs) {}
+
+  void set_budget(Die die, std::uint64_t budget_bytes);
+  // `limit` is a size, or a share of the memory that is available at each growth.
+  void set_host(bool enabled, const policy::Amount& limit);
+
+  // `keep_free_bytes` of the budget stay untouched by this call.
+  Result<Frame> take_hbm(Die die, std::uint64_t bytes, std::uint64_t keep_free_bytes);
+  Result<Frame> take_rdma(Die die, std::uint64_t bytes);
+  Result<Frame> take_host(Die near, std::uint64_t bytes);
+  // For reuse, as long as the budget holds.
+  void give_back(const Frame& frame);
+  // To the driver, and off the books.
+  void destroy(const Frame& frame);
+
+  // Makes one host frame of `bytes` ahead of need; false when there is enough or no room.
+  bool prepare_host(Die near, std::uint64_t bytes, std::uint64_t target_bytes);
+
+  std::uint64_t budget(Die die) const;     // in force: less what is outside and page tables
+  std::uint64_t used(Die die) const;       // frames behind pages
+  std::uint64_t free_hbm(Die die) const;   // what pages may still take
+  std::uint64_t host_bytes() const;
+  std::uint64_t host_prepared() const;
+  std::uint64_t host_limit() const;        // most the tier may hold now
+  bool host_enabled() const;
+
+  // Device memory that the driver keeps for the program counts against the budget.
+  void outside_grew(Die die, std::uint64_t bytes);
+  void outside_shrank(Die die, std::uint64_t bytes);
+  // Page tables: 4 KiB entries for host pages cost HBM on every die that maps them.
+  void host_mapped(Die die, std::int64_t bytes);
+
+  // Gives warm frames to the driver; the bytes released.
+  std::uint64_t release_warm(Die die);
+  // The driver refused a frame: what we hold now is all there is.
+  void cap_budget_at_held(Die die);
+  // The driver needs room for itself: the budget shrinks by `bytes`, at most to half of its first value.
+  void lower_budget(Die die, std::uint64_t bytes);
+
+  // Everything unused goes back; for the end of a test.
+  void release_all();
+
+  struct Totals {
+    std::uint64_t hbm_frames_bytes, host_frames_bytes;
+  };
+  Totals totals() const;
+
+ private:
+  struct DieBooks {
+    std::uint64_t budget_bytes = 0, start_budget_bytes = 0;
+    std::uint64_t held_bytes = 0;  // frames behind pages and warm ones
+    std::uint64_t warm_bytes = 0;
+    std::uint64_t outside_bytes = 0;
+    std::uint64_t host_mapped_bytes = 0;
+    std::multimap<std::uint64_t, driver::Handle> warm;
+  };
+  std::uint64_t in_force(const DieBooks& books) const BARSWAP_REQUIRES(mutex_);
+  std::uint64_t host_limit_locked() const BARSWAP_REQUIRES(mutex_);
+  Result<Frame> make_host(Die near, std::uint64_t bytes);
+
+  const driver::Verbs& verbs_;
+  mutable Mutex<Rank::frames> mutex_;
+  DieBooks dies_[kDiesMax] BARSWAP_GUARDED_BY(mutex_);
+  bool host_enabled_ BARSWAP_GUARDED_BY(mutex_) = false;
+  policy::Amount host_limit_ BARSWAP_GUARDED_BY(mutex_);
+  std::uint64_t host_held_bytes_ BARSWAP_GUARDED_BY(mutex_) = 0;
+  std::uint64_t host_prepared_bytes_ BARSWAP_GUARDED_BY(mutex_) = 0;
+  std::multimap<std::uint64_t, driver::Handle> prepared_ BARSWAP_GUARDED_BY(mutex_);
+  // Falls to plain, then to none, when the driver refuses the kind as such.
+  std::atomic<driver::HostKind> host_kind_{driver::HostKind::numa};
+};
+
+}  // namespace barswap::pager

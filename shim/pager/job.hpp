@@ -1,0 +1,23 @@
+// One move of one page, from choice to end. Private to this room.
+#pragma once
+#include "pager/pager.hpp"
+#include "pager/run.hpp"
+
+namespace barswap::pager {
+
+struct Pager::Job {
+  Run* run = nullptr;
+  std::size_t page = 0;
+  Cause cause = Cause::headroom;
+  Tier target = Tier::host;
+  Address address{};       // of the page
+  Frame old;               // behind it when chosen
+  Frame fresh;             // will be behind it
+  Address alias{};         // where the fresh frame is mapped for the copy, if `staged`
+  bool reserved = false;   // fresh is ours
+  bool staged = false;
+  bool moved = false;
+  bool lost = false;       // the driver would not let go of the fresh frame; it is never used again
+};
+
+}  // namespace barswap::pager

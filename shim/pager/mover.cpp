@@ -1,0 +1,386 @@
+// The mover: one bounded batch of moves inside one drain. The order of every batch is
+//   frames taken -> fresh frames mapped at aliases -> gate closed -> all contexts idle -> copies done
+//   -> for each page: alias unmapped, page unmapped, fresh frame mapped and granted -> gate opened
+//   -> old frames back.
+// Up to the first unmap it can give up without a trace. After it, a page is never left without a frame:
+// the fresh frame, the old one, the same again with the ballast freed; else the process stops.
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "barswap/log.hpp"
+#include "base/clock.hpp"
+#include "pager/gate.hpp"
+#include "pager/job.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::pager {
+namespace {
+
+std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+
+constexpr std::uint64_t kBatchNs = 2'000'000;          // a drain's aim
+constexpr std::uint64_t kPatienceMaxNs = 2'000'000'000;  // a drain's end, whatever progress it sees
+constexpr std::uint64_t kAtOnceNs = 100'000;           // "idle at this instant", with room for the query
+constexpr std::uint64_t kInsideNs = 50'000;            // for entrants that are just leaving
+constexpr std::uint64_t kCopyNs = 20'000'000'000;      // our own copies are finite; this is a lost link
+constexpr std::uint64_t kBackoffMinNs = 1'000'000, kBackoffMaxNs = 1'000'000'000;
+constexpr std::uint64_t kBallastBytes = 128_MiB;
+
+}  // namespace
+
+std::uint64_t Pager::batch_bytes() const {
+  return std::max(settings_.page_bytes, kBatchNs / std::max<std::uint64_t>(cost_ns_per_mib_, 1) * 1_MiB);
+}
+
+bool Pager::move_once(Die die, std::uint64_t evict_bytes, Patience patience) {
+  if (!may_move_.load(std::memory_order_relaxed) || contexts_.capturing()) return false;
+  if (patience == Patience::none && !idle_now()) return false;
+  auto jobs = settings_.chaos && evict_bytes == 0 ? choose_chaos(die)
+                                                  : choose(die, batch_bytes(), evict_bytes);
+  reserve(jobs);
+  const bool moved = !jobs.empty() && move_batch(die, jobs, patience);
+  update_wish();
+  return moved;
+}
+
+// A cheap look before anything is prepared; only the drain itself proves.
+bool Pager::idle_now() {
+  const auto all = contexts_.all();
+  if (all.empty()) return false;
+  const driver::RelaxedCapture relaxed(verbs_);
+  const driver::Entered entered(verbs_, all.front().context);
+  if (!entered.ok() || !contexts_.record_drain()) return false;
+  const std::uint64_t limit_ns = now_ns() + kAtOnceNs;
+  do {
+    auto idle = contexts_.drained();
+    if (!idle) return false;
+    if (*idle) return true;
+  } while (now_ns() < limit_ns);
+  return false;
+}
+
+bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
+  const auto entry = contexts_.on(die);
+  std::uint64_t closed_ns = 0;
+  bool moved = false;
+  const driver::RelaxedCapture relaxed(verbs_);
+  if (entry) {
+    const driver::Entered entered(verbs_, entry->context);
+    if (entered.ok() && stage(jobs) && drain(patience)) {
+      const std::uint64_t start_ns = now_ns();
+      if (copy_all(jobs, *entry))
+        for (Job& job : jobs) remap(job);
+      Gate::open();
+      closed_ns = now_ns() - start_ns;
+      stats::add(stats::live().drain_ns, closed_ns);
+    }
+  }
+  std::uint64_t moved_bytes = 0;
+  for (const Job& job : jobs) moved_bytes += job.moved ? job.old.bytes : 0;
+  if (moved_bytes > 0) {
+    moved = true;
+    const std::uint64_t cost = closed_ns / std::max<std::uint64_t>(moved_bytes / 1_MiB, 1);
+    cost_ns_per_mib_ = (3 * cost_ns_per_mib_ + cost) / 4;
+  }
+  finish(jobs);
+  return moved;
+}
+
+// Aliases are mapped before the gate closes: nobody knows these addresses, so it needs no drain.
+bool Pager::stage(std::vector<Job>& jobs) {
+  if (staging_bytes_ == 0) {
+    const std::uint64_t bytes = 64 * round_up(settings_.page_bytes, 2_MiB);
+    auto reserved = verbs_.reserve(bytes);
+    if (!reserved) return false;
+    staging_ = *reserved;
+    staging_bytes_ = bytes;
+  }
+  std::uint64_t offset = 0;
+  for (Job& job : jobs) {
+    if (offset + job.old.bytes > staging_bytes_) return true;  // the rest waits for another batch
+    job.alias = staging_ + offset;
+    if (!verbs_.map(job.alias, job.old.bytes, job.fresh.handle)) return false;
+    job.staged = true;
+    const Die home[] = {job.run->home};
+    if (!verbs_.grant(job.alias, job.old.bytes, home)) return false;
+    offset += job.old.bytes;
+  }
+  // The driver's own page tables may need HBM in the middle of a batch: this is what we free then.
+  const Die die = jobs.front().run->home;
+  Frame& ballast = ballast_[slot(die)];
+  if (ballast.handle == driver::Handle::none) {
+    const std::uint64_t bytes =
+        std::min(kBallastBytes, frames_.budget(die) / 32 / 2_MiB * 2_MiB);
+    if (bytes > 0) {
+      auto frame = frames_.take_hbm(die, bytes, 0);
+      if (frame) ballast = *frame;
+    }
+  }
+  return true;
+}
+
+// The error is the program's own: no further driver calls of ours, and its next call will tell it.
+void Pager::lose_context() {
+  context_lost_.store(true, std::memory_order_relaxed);
+  stop_moving("a context of the program has failed");
+}
+
+bool Pager::drain_failed(bool timed_out) {
+  timed_out_ = timed_out;
+  last_failure_ns_ = now_ns();
+  backoff_ns_ = std::clamp(2 * backoff_ns_, kBackoffMinNs, kBackoffMaxNs);
+  stats::add(stats::live().drains_failed, 1);
+  return false;
+}
+
+// True: the gate is closed and everything submitted has ended.
+bool Pager::drain(Patience patience) {
+  const auto all = contexts_.all();
+  const bool several_dies = std::any_of(
+      all.begin(), all.end(), [&](const ContextEntry& entry) { return entry.die != all.front().die; });
+  // A die may spin for a launch on another that our closed gate holds, and a host callback may want a
+  // lock whose holder waits at the gate: then only an instant at which all is idle will do.
+  const bool at_once = patience == Patience::none || several_dies ||
+                       callbacks_.load(std::memory_order_relaxed);
+  if (!at_once && timed_out_) {
+    // If the proof that was given up has turned ready since, the device makes progress and a longer
+    // wait is worth it; if not, a kernel that never ends is running.
+    auto late = contexts_.drained();
+    patience_ns_ = late && *late ? std::min(4 * patience_ns_, kPatienceMaxNs) : settings_.deadline_ns;
+  }
+  if (!Gate::close(at_once ? kInsideNs : settings_.deadline_ns)) return drain_failed(false);
+  const std::uint64_t start_ns = now_ns();
+  // Captures pass the gate, so this count cannot rise while it is closed.
+  auto recorded = contexts_.record_drain();
+  if (!recorded) {
+    Gate::open();
+    if (driver::sticky(recorded.error())) lose_context();
+    return drain_failed(false);
+  }
+  const std::uint64_t limit_ns = start_ns + (at_once ? kAtOnceNs : patience_ns_);
+  for (;;) {
+    auto idle = contexts_.drained();
+    if (idle && *idle) break;
+    if (!idle || now_ns() > limit_ns) {
+      Gate::open();
+      stats::add(stats::live().drain_ns, now_ns() - start_ns);
+      if (!idle && driver::sticky(idle.error())) lose_context();
+      if (idle) stats::event(BARSWAP_EVENT_DRAIN_FAILED, Cause::headroom, all.front().die, 0);
+      return drain_failed(idle.has_value());
+    }
+    sched_yield();
+  }
+  contexts_.all_quiet();
+  timed_out_ = false;
+  backoff_ns_ = 0;
+  patience_ns_ = settings_.deadline_ns;
+  stats::add(stats::live().drains, 1);
+  stats::add(stats::live().drain_ns, now_ns() - start_ns);
+  return true;
+}
+
+bool Pager::copy_all(std::vector<Job>& jobs, const ContextEntry& entry) {
+  Result<void> outcome;
+  for (Job& job : jobs) {
+    if (!job.staged || !outcome) continue;
+    outcome = verbs_.copy(job.alias, job.address, job.old.bytes, entry.copier);
+  }
+  auto recorded = verbs_.record(entry.copied, entry.copier);
+  const std::uint64_t limit_ns = now_ns() + kCopyNs;
+  while (recorded) {
+    auto ready = verbs_.ready(entry.copied);
+    if (ready && *ready && outcome) return true;
+    if (ready && *ready) break;
+    if (!ready || now_ns() > limit_ns) {
+      recorded = ready ? Error{Fault::busy} : ready.error();
+      break;
+    }
+    sched_yield();
+  }
+  // A copy that may still run keeps its fresh frame for good; the pages were never touched.
+  if (!recorded) {
+    for (Job& job : jobs) job.lost = true;
+    stop_moving("a copy of ours failed; the driver reports a lost context or link");
+  }
+  return false;
+}
+
+void Pager::remap(Job& job) {
+  if (!job.staged || context_lost_.load(std::memory_order_relaxed)) return;
+  if (auto result = verbs_.unmap(job.alias, job.old.bytes); !result) {
+    job.lost = true;
+    return;
+  }
+  job.staged = false;
+  if (auto result = verbs_.unmap(job.address, job.old.bytes); !result) return;
+  for (int round = 0; round < 2; ++round) {
+    if (put(job, job.fresh)) {
+      job.moved = true;
+      return;
+    }
+    if (context_lost_.load(std::memory_order_relaxed)) return;
+    if (put(job, job.old)) return;
+    give_up_ballast(job.run->home);
+  }
+  BARSWAP_LOG(error, "pager", "the driver maps neither the new nor the old frame of a page; stopping "
+              "before bytes are wrong. Cure: a larger vram.reserve");
+  std::abort();
+}
+
+bool Pager::put(const Job& job, const Frame& frame) {
+  auto mapped = verbs_.map(job.address, frame.bytes, frame.handle);
+  if (mapped) {
+    auto granted = verbs_.grant(job.address, frame.bytes, reach(job.run->home));
+    if (granted) return true;
+    (void)verbs_.unmap(job.address, frame.bytes);
+    mapped = granted.error();
+  }
+  if (driver::sticky(mapped.error())) lose_context();
+  return false;
+}
+
+void Pager::give_up_ballast(Die die) {
+  Frame& ballast = ballast_[slot(die)];
+  if (ballast.handle != driver::Handle::none) frames_.destroy(ballast);
+  ballast = {};
+  (void)frames_.release_warm(die);
+}
+
+void Pager::finish(std::vector<Job>& jobs) {
+  barswap_stats& live = stats::live();
+  for (Job& job : jobs) {
+    if (job.staged && !verbs_.unmap(job.alias, job.old.bytes)) job.lost = true;
+    const Frame spare = job.moved ? job.old : job.fresh;
+    {
+      Lock lock(pages_);
+      Run& run = *job.run;
+      if (job.moved) {
+        if (run.live) count_page(run, job.old, false);
+        run.pages[job.page].frame = job.fresh;
+        if (run.live) count_page(run, job.fresh, true);
+      }
+      --run.moving;
+    }
+    if (job.moved) {
+      const bool out = job.target == Tier::host;
+      barswap_cause_stats& cause = live.causes[static_cast<std::size_t>(job.cause)];
+      stats::add(out ? cause.pages_out : cause.pages_in, 1);
+      stats::add(out ? cause.bytes_out : cause.bytes_in, job.old.bytes);
+      stats::event(out ? BARSWAP_EVENT_MOVE_OUT : BARSWAP_EVENT_MOVE_IN, job.cause, job.run->home,
+                   job.old.bytes);
+      const auto bytes = static_cast<std::int64_t>(job.old.bytes);
+      const std::int64_t host = (job.fresh.tier == Tier::host ? bytes : 0) -
+                                (job.old.tier == Tier::host ? bytes : 0);
+      for (const Die die : reach(job.run->home)) frames_.host_mapped(die, host);
+    }
+    if (!job.lost) frames_.give_back(spare);
+  }
+}
+
+void Pager::free_moment() {
+  if (!wants_move() || closing_.load(std::memory_order_relaxed)) return;
+  if (!mover_.try_lock()) return;
+  for (const Die die : dies_) (void)move_once(die, 0, Patience::none);
+  mover_.unlock();
+}
+
+void Pager::room_for_small(Die die, std::uint64_t bytes) {
+  pressed_[slot(die)].store(true, std::memory_order_relaxed);
+  if (!may_move_.load(std::memory_order_relaxed) || !frames_.host_enabled()) return;
+  if (!mover_.try_lock()) return;
+  for (int batch = 0; batch < 8 && frames_.free_hbm(die) < bytes; ++batch)
+    if (!move_once(die, bytes - frames_.free_hbm(die), Patience::none)) break;
+  mover_.unlock();
+}
+
+bool Pager::make_room(Die die, bool may_wait) {
+  constexpr std::uint64_t kRoomBytes = 64_MiB;
+  bool released = frames_.release_warm(die) > 0;
+  if (!may_wait) return released;
+  Lock lock(mover_);
+  if (ballast_[slot(die)].handle != driver::Handle::none) {
+    give_up_ballast(die);
+    released = true;
+  }
+  (void)verbs_.trim_default_pool(die);
+  if (released) return true;
+  // The room is the driver's from now on: a frame that leaves a page goes back to the driver.
+  frames_.lower_budget(die, kRoomBytes);
+  pressed_[slot(die)].store(true, std::memory_order_relaxed);
+  for (int batch = 0; batch < 4; ++batch) {
+    if (!move_once(die, kRoomBytes, Patience::deadline)) break;
+    released = true;
+  }
+  (void)frames_.release_warm(die);
+  return released;
+}
+
+Result<void> Pager::pin(Run* run) {
+  Lock lock(mover_);
+  for (int attempt = 0; attempt < 10'000; ++attempt) {
+    auto jobs = choose_pin(run, batch_bytes());
+    if (jobs.empty()) {
+      Lock pages(pages_);
+      count(*run, false);
+      run->pinned = true;
+      count(*run, true);
+      return {};
+    }
+    reserve(jobs);
+    if (!jobs.empty() && !may_move_.load(std::memory_order_relaxed)) finish(jobs);
+    else if (!jobs.empty() && move_batch(run->home, jobs, Patience::deadline)) continue;
+    // No frame: make place with large pages of others, else it cannot be done.
+    if (!move_once(run->home, settings_.page_bytes, Patience::deadline)) break;
+  }
+  return Error{Fault::not_supported};
+}
+
+Result<void> Pager::change_access(Die owner, Die accessor, bool add) {
+  Lock lock(mover_);
+  const driver::RelaxedCapture relaxed(verbs_);
+  const auto entry = contexts_.on(owner);
+  bool closed = false;
+  if (entry && contexts_.count() > 0 && verbs_.has_idle_proof()) {
+    const driver::Entered entered(verbs_, entry->context);
+    // Peer access is switched at quiet moments; several tries bridge what another thread submits.
+    for (int attempt = 0; attempt < 200 && !closed; ++attempt) {
+      closed = entered.ok() && drain(Patience::deadline);
+      if (!closed) sleep_ns(1'000'000);
+    }
+    if (!closed) return Error{Fault::busy};
+  }
+  std::vector<std::pair<Address, std::uint64_t>> spans;
+  {
+    Lock pages(pages_);
+    granted_[slot(owner)][slot(accessor)] = add;
+    for (const auto& run : runs_)
+      if (run->home == owner) spans.emplace_back(run->base, run->bytes);
+  }
+  Result<void> outcome;
+  const Die dies[] = {accessor};
+  for (const auto& [base, bytes] : spans) {
+    auto changed = add ? verbs_.grant(base, bytes, dies) : Result<void>();
+    if (!changed) outcome = changed.error();
+  }
+  if (closed) Gate::open();
+  if (!outcome) {
+    Lock pages(pages_);
+    granted_[slot(owner)][slot(accessor)] = false;
+    return outcome.error();
+  }
+  return {};
+}
+
+Result<void> Pager::grant(Die owner, Die accessor) { return change_access(owner, accessor, true); }
+
+// The mapping stays readable from there: taking access away from a live page would be a remap, and a
+// program that goes on using what it closed is not owed a fault.
+Result<void> Pager::revoke(Die owner, Die accessor) {
+  Lock pages(pages_);
+  granted_[slot(owner)][slot(accessor)] = false;
+  return {};
+}
+
+}  // namespace barswap::pager

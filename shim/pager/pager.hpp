@@ -1,0 +1,194 @@
+// The pager: the only room that knows where a page is. It owns runs (the pages of one range), their
+// frames, the contexts whose work may touch them, and the mover. Its lock is Rank::pages for residency;
+// Rank::mover for one drain at a time. No driver call is made under Rank::pages.
+//
+// It promises: every page of a run is mapped to exactly one frame from birth() to bury(), except inside
+// a drain, while the gate is closed and every context idle. It never decides who leaves or comes: policy
+// does. It never knows what the program asked for: memory does.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "barswap/mutex.hpp"
+#include "barswap/units.hpp"
+#include "driver/verbs.hpp"
+#include "pager/contexts.hpp"
+#include "pager/frames.hpp"
+#include "policy/options.hpp"
+
+namespace barswap::pager {
+
+// What the process's policy says to this room, fixed at start.
+struct Settings {
+  std::uint64_t page_bytes = 8_MiB;
+  policy::Amount headroom;
+  double forced_share = 0.02;
+  std::uint64_t deadline_ns = 50'000'000;
+  std::uint64_t prepare_bytes = 1_GiB;
+  bool may_move = true;   // paging.plan, and what this driver and process allow
+  bool chaos = false;     // random moves at every drain
+  std::uint64_t chaos_seed = 0;
+  bool worker = true;     // a thread of our own once use nears the budget
+};
+
+struct DieSetup {
+  Die die{0};
+  std::uint64_t budget_bytes = 0;
+};
+
+enum class RunKind : std::uint8_t { packed, small, large };
+
+struct Birth {
+  Address base{};
+  std::uint64_t bytes = 0;  // a multiple of the driver's granule
+  Die home{0};
+  RunKind kind = RunKind::small;
+  policy::Place place = policy::Place::automatic;
+  std::uint64_t order = 0;
+};
+
+struct Run;
+
+struct Residency {
+  std::uint64_t hbm_bytes = 0, host_bytes = 0;
+};
+
+class Pager {
+ public:
+  Pager(const driver::Verbs& verbs, const Settings& settings, std::span<const DieSetup> dies,
+        bool host_enabled, const policy::Amount& host_limit);
+  ~Pager();
+  Pager(const Pager&) = delete;
+  Pager& operator=(const Pager&) = delete;
+
+  // Runs. birth maps every page and grants its home and those who reach it; all or nothing.
+  Result<Run*> birth(const Birth& request);
+  // The program freed it: its pages stay mapped, and are no longer worth moving.
+  void retire(Run* run);
+  // A retired run serves a new range; false if it is being moved at this moment.
+  void revive(Run* run, policy::Place place, std::uint64_t order);
+  // Unmaps and takes the frames back. Only after the idle proof. False: being moved; ask again.
+  bool try_bury(Run* run);
+  // Into fresh HBM frames that may be exported, for good.
+  Result<void> pin(Run* run);
+  Residency residency(const Run* run) const;
+
+  // Every page of `owner`'s ranges, now and later, becomes reachable from `accessor`, or no longer.
+  Result<void> grant(Die owner, Die accessor);
+  Result<void> revoke(Die owner, Die accessor);
+  bool granted(Die owner, Die accessor) const;
+
+  // Moments. free_moment() is called after the program's own synchronise, work() by our own thread.
+  bool wants_move() const { return wanted_.load(std::memory_order_relaxed); }
+  void free_moment();
+  // Room for the driver itself, outside the gate; true if anything was released.
+  bool make_room(Die die, bool may_wait);
+  // Room in HBM for pages that must not spill; moves large pages out if all is idle at this instant.
+  void room_for_small(Die die, std::uint64_t bytes);
+
+  // Something of this die has spilled, so HBM is worth having.
+  bool pressed(Die die) const {
+    return pressed_[static_cast<std::size_t>(index_of(die))].load(std::memory_order_relaxed);
+  }
+  // From now on pages stay where they are; `why` is for the user.
+  void stop_moving(const char* why);
+  void expect_callbacks() { callbacks_.store(true, std::memory_order_relaxed); }
+  // The process ends: waits for the batch in hand, stops the worker.
+  void close();
+
+  Contexts& contexts() { return contexts_; }
+  Frames& frames() { return frames_; }
+  // A context's birth or death excludes the mover.
+  Mutex<Rank::mover>& mover_mutex() { return mover_; }
+  const Settings& settings() const { return settings_; }
+  void publish() const;  // the gauges of the statistics
+
+ private:
+  struct Job;
+  enum class Patience { none, deadline };
+
+  // residency.cpp
+  Result<void> fill(Run& run, const Birth& request);
+  void unmap_all(Run& run);
+  std::uint64_t headroom(Die die) const BARSWAP_REQUIRES(pages_);
+  std::vector<Die> reach(Die home) const;
+  void count(const Run& run, bool add) BARSWAP_REQUIRES(pages_);
+  void count_page(const Run& run, const Frame& frame, bool add) BARSWAP_REQUIRES(pages_);
+  bool wishes(Die die) const BARSWAP_REQUIRES(pages_);
+  void update_wish();
+
+  // planning.cpp
+  std::vector<Job> choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes);
+  std::vector<Job> choose_chaos(Die die) BARSWAP_REQUIRES(mover_);
+  std::vector<Job> choose_pin(Run* run, std::uint64_t batch_bytes);
+  void reserve(std::vector<Job>& jobs);
+
+  // mover.cpp
+  bool move_once(Die die, std::uint64_t evict_bytes, Patience patience) BARSWAP_REQUIRES(mover_);
+  bool move_batch(Die die, std::vector<Job>& jobs, Patience patience) BARSWAP_REQUIRES(mover_);
+  bool idle_now() BARSWAP_REQUIRES(mover_);
+  bool drain(Patience patience) BARSWAP_REQUIRES(mover_);
+  bool drain_failed(bool timed_out) BARSWAP_REQUIRES(mover_);
+  bool stage(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);
+  bool copy_all(std::vector<Job>& jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
+  void remap(Job& job) BARSWAP_REQUIRES(mover_);
+  bool put(const Job& job, const Frame& frame) BARSWAP_REQUIRES(mover_);
+  void give_up_ballast(Die die) BARSWAP_REQUIRES(mover_);
+  void finish(std::vector<Job>& jobs);
+  void lose_context();
+  std::uint64_t batch_bytes() const BARSWAP_REQUIRES(mover_);
+  Result<void> change_access(Die owner, Die accessor, bool add);
+
+  // worker.cpp
+  void start_worker();
+  static void* worker_main(void* self);
+  bool work();
+  void ring();
+
+  const driver::Verbs& verbs_;
+  const Settings settings_;
+  std::vector<Die> dies_;
+  Contexts contexts_;
+  Frames frames_;
+
+  Mutex<Rank::mover> mover_;
+  mutable Mutex<Rank::pages> pages_;
+  std::vector<std::unique_ptr<Run>> runs_ BARSWAP_GUARDED_BY(pages_);
+  bool granted_[kDiesMax][kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
+  std::uint64_t recent_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
+  struct Census {
+    std::uint64_t bytes[3][kTiers] = {};  // by kind and tier, live runs only
+    std::uint64_t pinned = 0;
+  };
+  Census census_[kDiesMax] BARSWAP_GUARDED_BY(pages_);
+
+  std::atomic<bool> wanted_{false};
+  std::atomic<bool> may_move_{true};
+  std::atomic<bool> callbacks_{false};
+  std::atomic<bool> context_lost_{false};  // a sticky error: the driver answers nothing any more
+  std::atomic<bool> closing_{false};
+  std::atomic<bool> worker_started_{false};
+  std::atomic<bool> pressed_[kDiesMax] = {};  // something of this die has spilled
+
+  // The mover's own state.
+  Address staging_ BARSWAP_GUARDED_BY(mover_){};
+  std::uint64_t staging_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
+  Frame ballast_[kDiesMax] BARSWAP_GUARDED_BY(mover_);
+  std::uint64_t last_failure_ns_ BARSWAP_GUARDED_BY(mover_) = 0;
+  std::uint64_t backoff_ns_ BARSWAP_GUARDED_BY(mover_) = 0;
+  std::uint64_t patience_ns_ BARSWAP_GUARDED_BY(mover_) = 0;
+  bool timed_out_ BARSWAP_GUARDED_BY(mover_) = false;  // the last proof was given up, not refused
+  std::uint64_t forced_ns_ BARSWAP_GUARDED_BY(mover_) = 0;  // forced drains, for their share
+  const std::uint64_t start_ns_;
+  std::uint64_t cost_ns_per_mib_ BARSWAP_GUARDED_BY(mover_) = 60'000;
+  std::mt19937_64 random_ BARSWAP_GUARDED_BY(mover_);
+
+  pthread_t worker_ = {};
+  std::atomic<std::uint32_t> bell_{0};  // rung to wake the worker
+};
+
+}  // namespace barswap::pager

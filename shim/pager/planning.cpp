@@ -1,0 +1,161 @@
+// From the policy's advice to jobs with frames: which pages move in the next batch.
+#include <algorithm>
+
+#include "pager/job.hpp"
+#include "pager/pager.hpp"
+#include "pager/run.hpp"
+#include "policy/place.hpp"
+
+namespace barswap::pager {
+namespace {
+
+struct Candidates {
+  std::vector<policy::PageFacts> facts;
+  std::vector<std::pair<Run*, std::size_t>> pages;
+};
+
+Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die) {
+  Candidates out;
+  for (const auto& run : runs) {
+    if (run->home != die || !run->live) continue;
+    for (std::size_t i = 0; i < run->pages.size(); ++i) {
+      policy::PageFacts facts;
+      facts.range_order = run->order;
+      facts.page_index = static_cast<std::uint32_t>(i);
+      facts.pages_in_range = static_cast<std::uint32_t>(run->pages.size());
+      facts.bytes = run->pages[i].frame.bytes;
+      facts.large = run->kind == RunKind::large;
+      facts.packed = run->kind == RunKind::packed;
+      facts.resident = run->pages[i].frame.tier == Tier::hbm;
+      facts.pinned = run->pinned || run->moving != 0;
+      facts.wants_hbm = run->place == policy::Place::resident;
+      facts.wants_stream = run->place == policy::Place::stream;
+      out.facts.push_back(facts);
+      out.pages.emplace_back(run.get(), i);
+    }
+  }
+  return out;
+}
+
+// Aliases of one batch; more pages than this would not fit a bounded batch anyway.
+constexpr std::size_t kJobsMax = 64;
+
+}  // namespace
+
+std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes) {
+  std::vector<Job> jobs;
+  Lock lock(pages_);
+  const Candidates all = candidates_of(runs_, die);
+  const std::uint64_t free_bytes = frames_.free_hbm(die);
+  const std::uint64_t keep_bytes = headroom(die);
+  std::uint64_t small_host = 0;
+  for (const policy::PageFacts& page : all.facts)
+    if (!page.resident && !page.large && !page.pinned && !page.wants_stream) small_host += page.bytes;
+
+  const auto add = [&](std::size_t index, Cause cause, Tier target) {
+    if (jobs.size() == kJobsMax) return;
+    Job job;
+    job.run = all.pages[index].first;
+    job.page = all.pages[index].second;
+    job.cause = cause;
+    job.target = target;
+    job.address = job.run->pages[job.page].address;
+    job.old = job.run->pages[job.page].frame;
+    ++job.run->moving;
+    jobs.push_back(job);
+  };
+
+  // Small pages come in first, into what is free.
+  if (evict_bytes == 0 && small_host > 0 && free_bytes > 0) {
+    for (const std::size_t i :
+         policy::promotions(all.facts, std::min({free_bytes, small_host, batch_bytes})))
+      if (!all.facts[i].large) add(i, Cause::small, Tier::hbm);
+    if (!jobs.empty()) return jobs;
+  }
+  std::uint64_t leave_bytes = evict_bytes;
+  if (evict_bytes == 0 && (small_host > 0 || free_bytes < keep_bytes / 2))
+    leave_bytes = small_host + keep_bytes - std::min(free_bytes, keep_bytes);
+  if (leave_bytes > 0) {
+    for (const std::size_t i : policy::victims(all.facts, std::min(leave_bytes, batch_bytes)))
+      // Only what is large makes place: small for small would gain nothing.
+      if (all.facts[i].large || all.facts[i].wants_stream)
+        add(i, small_host > 0 ? Cause::small : Cause::headroom, Tier::host);
+    if (evict_bytes > 0)
+      for (Job& job : jobs) job.cause = Cause::pressure;
+    return jobs;
+  }
+  if (free_bytes > 2 * keep_bytes)
+    for (const std::size_t i :
+         policy::promotions(all.facts, std::min(free_bytes - 2 * keep_bytes, batch_bytes)))
+      add(i, Cause::refill, Tier::hbm);
+  return jobs;
+}
+
+// Any page to any tier, also to a fresh frame of its own: what the rules must survive.
+std::vector<Pager::Job> Pager::choose_chaos(Die die) {
+  std::vector<Job> jobs;
+  Lock lock(pages_);
+  const Candidates all = candidates_of(runs_, die);
+  if (all.pages.empty()) return jobs;
+  const std::size_t count = 1 + random_() % 4;
+  for (std::size_t n = 0; n < count; ++n) {
+    const std::size_t index = random_() % all.pages.size();
+    const auto& [run, page] = all.pages[index];
+    const bool chosen = std::any_of(jobs.begin(), jobs.end(), [&](const Job& job) {
+      return job.run == all.pages[index].first && job.page == all.pages[index].second;
+    });
+    if (all.facts[index].pinned || chosen) continue;
+    Job job;
+    job.run = run;
+    job.page = page;
+    job.cause = Cause::chaos;
+    job.target = frames_.host_enabled() && random_() % 2 ? Tier::host : Tier::hbm;
+    job.address = run->pages[page].address;
+    job.old = run->pages[page].frame;
+    jobs.push_back(job);
+  }
+  for (Job& job : jobs) ++job.run->moving;
+  return jobs;
+}
+
+std::vector<Pager::Job> Pager::choose_pin(Run* run, std::uint64_t batch_bytes) {
+  std::vector<Job> jobs;
+  std::uint64_t bytes = 0;
+  auto capable = verbs_.rdma_capable(run->home);
+  const bool wants_fresh = capable && *capable;
+  Lock lock(pages_);
+  for (std::size_t i = 0; i < run->pages.size() && bytes < batch_bytes && jobs.size() < kJobsMax; ++i) {
+    const Frame& frame = run->pages[i].frame;
+    if (frame.tier == Tier::hbm && (frame.rdma_capable || !wants_fresh)) continue;
+    Job job;
+    job.run = run;
+    job.page = i;
+    job.cause = Cause::pin;
+    job.target = Tier::hbm;
+    job.address = run->pages[i].address;
+    job.old = frame;
+    ++run->moving;
+    bytes += frame.bytes;
+    jobs.push_back(job);
+  }
+  return jobs;
+}
+
+// Frames for the jobs; those that get none are left out, and their pages stay.
+void Pager::reserve(std::vector<Job>& jobs) {
+  for (Job& job : jobs) {
+    auto frame = job.cause == Cause::pin     ? frames_.take_rdma(job.run->home, job.old.bytes)
+                 : job.target == Tier::host ? frames_.take_host(job.run->home, job.old.bytes)
+                                            : frames_.take_hbm(job.run->home, job.old.bytes, 0);
+    if (!frame) continue;
+    job.fresh = *frame;
+    job.reserved = true;
+  }
+  Lock lock(pages_);
+  std::erase_if(jobs, [](const Job& job) {
+    if (!job.reserved) --job.run->moving;
+    return !job.reserved;
+  });
+}
+
+}  // namespace barswap::pager

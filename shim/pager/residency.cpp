@@ -1,0 +1,267 @@
+// Runs: their birth, retirement and burial, and the census of what lies where.
+#include <algorithm>
+
+#include "barswap/check.hpp"
+#include "barswap/log.hpp"
+#include "base/clock.hpp"
+#include "pager/pager.hpp"
+#include "pager/run.hpp"
+#include "policy/place.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::pager {
+namespace {
+
+std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+std::size_t slot(RunKind kind) { return static_cast<std::size_t>(kind); }
+std::size_t slot(Tier tier) { return static_cast<std::size_t>(tier); }
+
+}  // namespace
+
+Pager::Pager(const driver::Verbs& verbs, const Settings& settings, std::span<const DieSetup> dies,
+             bool host_enabled, const policy::Amount& host_limit)
+    : verbs_(verbs),
+      settings_(settings),
+      contexts_(verbs),
+      frames_(verbs),
+      may_move_(settings.may_move),
+      patience_ns_(settings.deadline_ns),
+      start_ns_(now_ns()),
+      random_(settings.chaos_seed) {
+  for (const DieSetup& setup : dies) {
+    dies_.push_back(setup.die);
+    frames_.set_budget(setup.die, setup.budget_bytes);
+    granted_[slot(setup.die)][slot(setup.die)] = true;
+  }
+  frames_.set_host(host_enabled, host_limit);
+}
+
+Pager::~Pager() { close(); }
+
+std::vector<Die> Pager::reach(Die home) const {
+  std::vector<Die> dies;
+  Lock lock(pages_);
+  for (int i = 0; i < kDiesMax; ++i)
+    if (granted_[slot(home)][i]) dies.push_back(Die{i});
+  return dies;
+}
+
+bool Pager::granted(Die owner, Die accessor) const {
+  Lock lock(pages_);
+  return granted_[slot(owner)][slot(accessor)];
+}
+
+std::uint64_t Pager::headroom(Die die) const {
+  return policy::headroom_bytes(settings_.headroom, frames_.budget(die), recent_bytes_[slot(die)]);
+}
+
+Result<Run*> Pager::birth(const Birth& request) {
+  auto run = std::make_unique<Run>();
+  run->home = request.home;
+  run->kind = request.kind;
+  run->place = request.place;
+  run->order = request.order;
+  run->base = request.base;
+  run->bytes = request.bytes;
+  {
+    const driver::RelaxedCapture relaxed(verbs_);
+    BARSWAP_TRY_VOID(fill(*run, request));
+  }
+  Run* published = run.get();
+  {
+    Lock lock(pages_);
+    if (request.kind != RunKind::large) recent_bytes_[slot(request.home)] += request.bytes;
+    count(*run, true);
+    run->index = runs_.size();
+    runs_.push_back(std::move(run));
+  }
+  update_wish();
+  const std::uint64_t used_bytes = frames_.used(request.home);
+  if (pressed_[slot(request.home)].load(std::memory_order_relaxed) ||
+      (frames_.host_enabled() && used_bytes > frames_.budget(request.home) / 2))
+    start_worker();
+  return published;
+}
+
+// Frames first, then mappings, then one grant over the whole run: what can fail comes before what
+// anybody else could see.
+Result<void> Pager::fill(Run& run, const Birth& request) {
+  const std::uint64_t page_bytes =
+      request.kind == RunKind::packed ? request.bytes : settings_.page_bytes;
+  const std::uint64_t count_pages = (request.bytes + page_bytes - 1) / page_bytes;
+  const bool pressed = pressed_[slot(request.home)].load(std::memory_order_relaxed);
+  const std::uint64_t free_bytes = frames_.free_hbm(request.home);
+  std::uint64_t keep_bytes = 0;
+  if (request.kind == RunKind::large && (pressed || request.bytes > free_bytes)) {
+    Lock lock(pages_);
+    keep_bytes = headroom(request.home);
+  }
+  const std::uint64_t fitting_bytes = free_bytes - std::min(free_bytes, keep_bytes);
+  std::uint64_t host_pages = 0;
+  if (request.place == policy::Place::stream) host_pages = count_pages;
+  else if (request.bytes > fitting_bytes && request.place != policy::Place::resident)
+    host_pages = count_pages - std::min(count_pages, fitting_bytes / page_bytes);
+  if (!frames_.host_enabled()) host_pages = 0;
+
+  bool spilled = false;
+  Result<void> outcome;
+  run.pages.reserve(count_pages);
+  for (std::uint64_t i = 0; i < count_pages && outcome; ++i) {
+    const std::uint64_t bytes = std::min(page_bytes, request.bytes - i * page_bytes);
+    // The host's share is spread evenly over the range, so that every kernel reads the same small part.
+    const bool on_host = (i + 1) * host_pages / count_pages != i * host_pages / count_pages;
+    auto frame = on_host ? frames_.take_host(run.home, bytes) : frames_.take_hbm(run.home, bytes, 0);
+    if (!frame)
+      frame = on_host ? frames_.take_hbm(run.home, bytes, 0) : frames_.take_host(run.home, bytes);
+    if (!frame) {
+      outcome = frame.error();
+      break;
+    }
+    const Address address = request.base + i * page_bytes;
+    auto mapped = verbs_.map(address, bytes, frame->handle);
+    if (!mapped) {
+      frames_.give_back(*frame);
+      outcome = mapped.error();
+      break;
+    }
+    spilled = spilled || (frame->tier == Tier::host && request.place != policy::Place::stream);
+    run.pages.push_back({address, *frame});
+  }
+  const std::vector<Die> dies = reach(run.home);
+  if (outcome) outcome = verbs_.grant(run.base, run.bytes, dies);
+  if (!outcome) {
+    const Error error = outcome.error();
+    unmap_all(run);
+    return error;
+  }
+  for (const Page& page : run.pages)
+    if (page.frame.tier == Tier::host)
+      for (const Die die : dies) frames_.host_mapped(die, static_cast<std::int64_t>(page.frame.bytes));
+  if (spilled) pressed_[slot(run.home)].store(true, std::memory_order_relaxed);
+  return {};
+}
+
+void Pager::unmap_all(Run& run) {
+  for (const Page& page : run.pages) {
+    // A page that the driver will not unmap keeps its frame for good: reuse could mix two owners.
+    if (verbs_.unmap(page.address, page.frame.bytes)) frames_.give_back(page.frame);
+  }
+  run.pages.clear();
+}
+
+void Pager::retire(Run* run) {
+  {
+    Lock lock(pages_);
+    count(*run, false);
+    run->live = false;
+  }
+  update_wish();
+}
+
+void Pager::revive(Run* run, policy::Place place, std::uint64_t order) {
+  Lock lock(pages_);
+  run->live = true;
+  run->place = place;
+  run->order = order;
+  count(*run, true);
+}
+
+bool Pager::try_bury(Run* run) {
+  std::unique_ptr<Run> dead;
+  {
+    Lock lock(pages_);
+    if (run->moving != 0) return false;
+    BARSWAP_CHECK(run->index < runs_.size() && runs_[run->index].get() == run);
+    if (run->live) count(*run, false);
+    std::swap(runs_[run->index], runs_.back());
+    runs_[run->index]->index = run->index;
+    dead = std::move(runs_.back());
+    runs_.pop_back();
+  }
+  const driver::RelaxedCapture relaxed(verbs_);
+  const std::vector<Die> dies = reach(dead->home);
+  for (const Page& page : dead->pages)
+    if (page.frame.tier == Tier::host)
+      for (const Die die : dies) frames_.host_mapped(die, -static_cast<std::int64_t>(page.frame.bytes));
+  unmap_all(*dead);
+  update_wish();
+  return true;
+}
+
+Residency Pager::residency(const Run* run) const {
+  Residency out;
+  Lock lock(pages_);
+  for (const Page& page : run->pages)
+    (page.frame.tier == Tier::host ? out.host_bytes : out.hbm_bytes) += page.frame.bytes;
+  return out;
+}
+
+void Pager::count_page(const Run& run, const Frame& frame, bool add) {
+  Census& census = census_[slot(run.home)];
+  std::uint64_t& bytes = census.bytes[slot(run.kind)][slot(frame.tier)];
+  bytes = add ? bytes + frame.bytes : bytes - frame.bytes;
+  if (run.pinned) census.pinned = add ? census.pinned + frame.bytes : census.pinned - frame.bytes;
+}
+
+void Pager::count(const Run& run, bool add) {
+  for (const Page& page : run.pages) count_page(run, page.frame, add);
+}
+
+// What the die would gain from: its small pages out of the host; headroom back; unused HBM filled.
+bool Pager::wishes(Die die) const {
+  if (settings_.chaos) return true;
+  if (!pressed_[slot(die)].load(std::memory_order_relaxed)) return false;
+  const Census& census = census_[slot(die)];
+  const auto held = [&](RunKind kind, Tier tier) { return census.bytes[slot(kind)][slot(tier)]; };
+  const std::uint64_t small_host = held(RunKind::packed, Tier::host) + held(RunKind::small, Tier::host);
+  const std::uint64_t large_hbm = held(RunKind::large, Tier::hbm);
+  const std::uint64_t large_host = held(RunKind::large, Tier::host);
+  const std::uint64_t free_bytes = frames_.free_hbm(die);
+  const std::uint64_t keep_bytes = headroom(die);
+  if (small_host > 0 && (large_hbm > 0 || free_bytes > 0)) return true;
+  if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
+  return large_host > 0 && free_bytes > 2 * keep_bytes + settings_.page_bytes;
+}
+
+void Pager::update_wish() {
+  bool wanted = false;
+  {
+    Lock lock(pages_);
+    for (const Die die : dies_) wanted = wanted || wishes(die);
+  }
+  wanted = wanted && may_move_.load(std::memory_order_relaxed);
+  if (wanted && !wanted_.exchange(true, std::memory_order_relaxed)) ring();
+  if (!wanted) wanted_.store(false, std::memory_order_relaxed);
+  publish();
+}
+
+void Pager::publish() const {
+  barswap_stats& live = stats::live();
+  Lock lock(pages_);
+  for (const Die die : dies_) {
+    const Census& census = census_[slot(die)];
+    barswap_die_stats& out = live.die[slot(die)];
+    const auto held = [&](RunKind kind, Tier tier) { return census.bytes[slot(kind)][slot(tier)]; };
+    const auto small = [&](Tier tier) { return held(RunKind::packed, tier) + held(RunKind::small, tier); };
+    stats::set(out.small_hbm, small(Tier::hbm));
+    stats::set(out.small_host, small(Tier::host));
+    stats::set(out.large_hbm, held(RunKind::large, Tier::hbm));
+    stats::set(out.large_host, held(RunKind::large, Tier::host));
+    stats::set(out.tier[slot(Tier::hbm)], small(Tier::hbm) + held(RunKind::large, Tier::hbm));
+    stats::set(out.tier[slot(Tier::host)], small(Tier::host) + held(RunKind::large, Tier::host));
+    stats::set(out.pinned, census.pinned);
+    stats::set(out.budget, frames_.budget(die));
+  }
+  stats::set(live.host_bytes, frames_.host_bytes());
+  stats::set(live.host_prepared, frames_.host_prepared());
+  stats::set(live.host_limit, frames_.host_limit());
+}
+
+void Pager::stop_moving(const char* why) {
+  if (!may_move_.exchange(false, std::memory_order_relaxed)) return;
+  wanted_.store(false, std::memory_order_relaxed);
+  stats::set_state(BARSWAP_STATE_PLACE_ONLY, why);
+  BARSWAP_LOG(info, "pager", "pages stay where they are from now on: %s", why);
+}
+
+}  // namespace barswap::pager

@@ -1,0 +1,103 @@
+// The one thread of ours: it makes host frames ahead of need and tries the moves that no free moment of
+// the program served. It exists only once use nears a die's budget, blocks every signal, is outside every
+// capture's rules, and is joined at the end of the process.
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.hpp"
+#include "pager/pager.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::pager {
+namespace {
+
+constexpr std::uint64_t kRestNs = 5'000'000;       // between looks while something is wanted
+constexpr std::uint64_t kSleepNs = 1'000'000'000;  // while nothing is
+// Forced drains may take this much at once, before their share of time binds.
+constexpr std::uint64_t kForcedCreditNs = 200'000'000;
+
+}  // namespace
+
+void Pager::ring() {
+  bell_.fetch_add(1, std::memory_order_release);
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&bell_), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr,
+          0);
+}
+
+void Pager::start_worker() {
+  if (!settings_.worker || closing_.load(std::memory_order_relaxed)) return;
+  if (worker_started_.exchange(true, std::memory_order_acq_rel)) {
+    ring();
+    return;
+  }
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  // Without a thread everything still works; moves then wait for the program's free moments.
+  if (pthread_create(&worker_, nullptr, worker_main, this) != 0) worker_ = {};
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void* Pager::worker_main(void* self) {
+  auto* pager = static_cast<Pager*>(self);
+  pthread_setname_np(pthread_self(), "barswap");
+  (void)pager->verbs_.relax_capture();
+  while (!pager->closing_.load(std::memory_order_acquire)) {
+    const std::uint32_t heard = pager->bell_.load(std::memory_order_acquire);
+    const std::uint64_t rest_ns = pager->work() ? kRestNs : kSleepNs;
+    const timespec limit{static_cast<time_t>(rest_ns / 1'000'000'000),
+                         static_cast<long>(rest_ns % 1'000'000'000)};
+    syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&pager->bell_), FUTEX_WAIT_PRIVATE, heard,
+            &limit, nullptr, 0);
+  }
+  return nullptr;
+}
+
+// True: look again soon.
+bool Pager::work() {
+  for (const Die die : dies_) {
+    // A handful of frames at a time, so that a move or the end of the process never waits for long.
+    for (int i = 0; i < 8 && !closing_.load(std::memory_order_relaxed); ++i)
+      if (!frames_.prepare_host(die, settings_.page_bytes, settings_.prepare_bytes)) break;
+  }
+  publish();
+  if (!wants_move()) return false;
+  Lock lock(mover_);
+  const std::uint64_t start_ns = now_ns();
+  const auto allowance_ns = static_cast<std::uint64_t>(
+      static_cast<double>(start_ns - start_ns_) * settings_.forced_share);
+  const bool rested = start_ns - last_failure_ns_ >= backoff_ns_;
+  const bool may_force = rested && forced_ns_ < allowance_ns + kForcedCreditNs;
+  for (const Die die : dies_) {
+    if (closing_.load(std::memory_order_relaxed)) return false;
+    if (!move_once(die, 0, Patience::none) && may_force) (void)move_once(die, 0, Patience::deadline);
+  }
+  if (may_force) forced_ns_ += now_ns() - start_ns;
+  return true;
+}
+
+void Pager::close() {
+  if (closing_.exchange(true, std::memory_order_acq_rel)) return;
+  if (worker_started_.load(std::memory_order_acquire) && worker_ != pthread_t{}) {
+    ring();
+    timespec limit;
+    clock_gettime(CLOCK_REALTIME, &limit);
+    limit.tv_sec += 3;  // the deadline of a drain and one batch, with room
+    (void)pthread_timedjoin_np(worker_, nullptr, &limit);
+  }
+  // The batch that a program thread has in hand ends before the driver does.
+  may_move_.store(false, std::memory_order_relaxed);
+  wanted_.store(false, std::memory_order_relaxed);
+  for (int i = 0; i < 3000; ++i) {
+    if (mover_.try_lock()) {
+      mover_.unlock();
+      return;
+    }
+    sleep_ns(1'000'000);
+  }
+}
+
+}  // namespace barswap::pager

@@ -92,7 +92,7 @@ class Visit:
 
     def environment(self, program=None, cap=None, chaos=0):
         """For a bare run if there is no cap."""
-        set_ = {"LD_LIBRARY_PATH": f"{self.carry}:{os.environ.get('LD_LIBRARY_PATH', '')}".rstrip(":")}
+        set_ = {}
         if program:
             set_.update(program.flags)
             set_.update(program.bare if cap is None else
@@ -108,7 +108,7 @@ class Visit:
     def run_of(self, program, mode, inside=False, cap=None, chaos=0, arguments=None):
         arguments = arguments or (program.inside if inside else program.capped)
         return Run(program=program.name, mode=mode, argv=program.argv(self.carry, arguments),
-                   environment=self.environment(program, cap, chaos=chaos), limit_s=program.limit_s,
+                   environment=self.environment(program, cap, chaos), limit_s=program.limit_s,
                    gpu_mib=3 * 1024 if inside else program.gpu_mib,
                    host_mib=0 if inside else program.gpu_mib)
 

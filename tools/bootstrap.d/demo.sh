@@ -86,7 +86,7 @@ judge_demo() {
 }
 
 run_demo() {
-  demo=$PWD/build/tests/e2e/demo
+  demo=$PWD/build/tests/e2e/e2e_demo
   barswap=$PWD/build/tools/barswap/barswap
   scratch=$(mktemp -d)
   # shellcheck disable=SC2064  # the folder of now

@@ -174,8 +174,7 @@ void event(barswap_event_kind kind, Cause cause, Die die, std::uint64_t bytes) {
   barswap_event& slot = stats.events[sequence % BARSWAP_STATS_EVENTS];
   std::atomic_ref<std::uint64_t> time(slot.time_ns);
   // Empty while it is written; a reader keeps a slot whose time and sequence stay the same.
-  time.store(0, relaxed);
-  std::atomic_thread_fence(std::memory_order_release);
+  time.exchange(0, std::memory_order_acq_rel);
   std::atomic_ref<std::uint64_t>(slot.sequence).store(sequence, relaxed);
   std::atomic_ref<std::uint64_t>(slot.bytes).store(bytes, relaxed);
   std::atomic_ref<std::uint32_t>(slot.kind).store(kind, relaxed);

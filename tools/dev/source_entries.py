@@ -46,11 +46,12 @@ def entries_of_deb822(text):
 
 def entries_of_lines(text):
     for line in text.splitlines():
-        found = re.match(r"deb\s+(\[[^]]*\]\s+)?(\S+)\s+(\S+)\s+([^#]+)", line)
+        found = re.match(r"deb\s+(?:\[([^]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)", line)
         if not found:
             continue
-        options = re.sub(r"\s*arch=\S+?(?=[\s\]])", "", found.group(1) or "").strip()
-        options = "" if options in ("", "[]", "[ ]") else options + " "
+        # Sources have no architecture.
+        words = [word for word in (found.group(1) or "").split() if not word.startswith("arch=")]
+        options = f"[{' '.join(words)}] " if words else ""
         yield options, found.group(2), found.group(3), found.group(4).split()
 
 

@@ -1,0 +1,239 @@
+"""The `barswap` command from outside: what it starts, what it refuses, what it shows."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+COMMAND = os.environ["BARSWAP_COMMAND"]
+DRIVER = pathlib.Path(os.environ["TEST_DRIVER"])
+PRELOAD = os.environ["TEST_PRELOAD"]
+PROCESS = os.environ["TEST_PROCESS"]
+STATIC = os.environ["TEST_STATIC"]
+PRINT = "import os, sys; print([os.environ.get(name) for name in sys.argv[1:]])"
+
+
+@pytest.fixture(name="variables")
+def fixture_variables(tmp_path):
+    """An environment of the test's own: no policy, no statistics, a driver to find."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    drivers = tmp_path / "driver"
+    drivers.mkdir()
+    (drivers / "libcuda.so.1").symlink_to(DRIVER)
+    kept = {name: os.environ[name] for name in ("PATH", "ASAN_OPTIONS", "TSAN_OPTIONS")
+            if name in os.environ}
+    return {**kept, "HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config"),
+            "XDG_RUNTIME_DIR": str(runtime), "LD_LIBRARY_PATH": str(drivers)}
+
+
+def barswap(variables, *arguments, **more):
+    return subprocess.run([COMMAND, *arguments], env=variables, capture_output=True, text=True,
+                          timeout=60, check=False, **more)
+
+
+def start(variables, *arguments, env=None, **more):
+    return barswap({**variables, **(env or {})}, "run", "--library", PRELOAD, *arguments, **more)
+
+
+class TestRun:
+    def test_sets_the_preload_and_the_policy(self, variables, tmp_path):
+        (tmp_path / "own.toml").write_text("schema = 1\n[vram]\nlimit = '4GiB'\n")
+        done = start(variables, "--policy", "own.toml", "--set", "vram.reserve=2GiB", "--set",
+                     "paging.page=4MiB", "--", sys.executable, "-c", PRINT, "LD_PRELOAD",
+                     "BARSWAP_POLICY", "BARSWAP_SET", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == str([PRELOAD, str(tmp_path / "own.toml"),
+                                           "vram.reserve=2GiB;paging.page=4MiB"])
+
+    def test_leaves_the_programs_own_options_alone(self, variables):
+        for separator in ([], ["--"]):
+            done = start(variables, *separator, "echo", "--policy", "x", "--", "--set")
+            assert (done.returncode, done.stdout) == (0, "--policy x -- --set\n")
+
+    def test_gives_back_the_exit_status(self, variables):
+        assert start(variables, "sh", "-c", "exit 77").returncode == 77
+
+    def test_twice_is_once(self, variables):
+        done = start(variables, COMMAND, "run", "--library", PRELOAD, sys.executable, "-c", PRINT,
+                     "LD_PRELOAD")
+        assert done.stdout.strip() == str([PRELOAD])
+
+    def test_items_of_the_environment_stay_in_front(self, variables):
+        done = start(variables, "--set", "vram.limit=2GiB", sys.executable, "-c", PRINT,
+                     "BARSWAP_SET", env={"BARSWAP_SET": "vram.limit=1GiB"})
+        assert done.stdout.strip() == str(["vram.limit=1GiB;vram.limit=2GiB"])
+
+    @pytest.mark.parametrize("item", ["vram.limit=5 bananas", "vram.limt=1GiB", "vram.limit"])
+    def test_refuses_a_policy_with_errors(self, variables, item):
+        done = start(variables, "--set", item, "echo", "started")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "--set" in done.stderr
+
+    def test_refuses_a_policy_file_that_is_not_there(self, variables):
+        done = start(variables, "--policy", "/no/such/file.toml", "echo", "started")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "/no/such/file.toml" in done.stderr
+
+    def test_refuses_without_a_driver(self, variables):
+        if shutil.which("nvidia-smi"):
+            pytest.skip("this machine has a driver of its own")
+        done = start(variables, "echo", "started", env={"LD_LIBRARY_PATH": "/nowhere"})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "libcuda.so.1" in done.stderr
+
+    def test_refuses_a_static_program(self, variables):
+        done = start(variables, STATIC)
+        assert done.returncode == 2
+        assert "statically" in done.stderr
+
+    def test_refuses_when_disabled(self, variables):
+        done = start(variables, "echo", "started", env={"BARSWAP_DISABLE": "1"})
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "BARSWAP_DISABLE" in done.stderr
+
+    def test_refuses_a_library_that_is_not_there(self, variables):
+        done = barswap(variables, "run", "--library", "/no/such/libbarswap.so", "echo", "started")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "/no/such/libbarswap.so" in done.stderr
+
+    def test_refuses_a_library_that_ld_preload_cannot_name(self, variables, tmp_path):
+        folder = tmp_path / "a folder"
+        folder.mkdir()
+        shutil.copy(PRELOAD, folder / "libbarswap.so")
+        done = barswap(variables, "run", "--library", str(folder / "libbarswap.so"), "echo", "started")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "space" in done.stderr
+
+    def test_a_missing_program_is_status_127(self, variables):
+        done = start(variables, "no-such-program-of-ours")
+        assert done.returncode == 127
+        assert "no-such-program-of-ours" in done.stderr
+
+    def test_needs_a_program(self, variables):
+        assert start(variables).returncode == 2
+        assert start(variables, "--").returncode == 2
+
+    def test_env_prints_what_run_sets(self, variables):
+        done = barswap(variables, "env", "--library", PRELOAD, "--set", "vram.limit=1GiB")
+        shown = subprocess.run(["sh", "-c", done.stdout + 'echo "$LD_PRELOAD $BARSWAP_SET"'],
+                               env=variables, capture_output=True, text=True, check=True).stdout
+        assert shown.strip() == f"{PRELOAD} vram.limit=1GiB"
+
+
+class TestCheck:
+    def test_good(self, variables):
+        done = barswap(variables, "check")
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_explain_names_the_file_and_line(self, variables, tmp_path):
+        folder = tmp_path / "config/barswap"
+        folder.mkdir(parents=True)
+        (folder / "policy.toml").write_text("schema = 1\n[vram]\nlimit = '4GiB'\n")
+        done = barswap(variables, "check", "--explain", "--set", "paging.page=4MiB")
+        lines = {line.split("=")[0].strip(): line for line in done.stdout.splitlines()}
+        assert f"{folder}/policy.toml:3" in lines["vram.limit"] and "4GiB" in lines["vram.limit"]
+        assert "--set" in lines["paging.page"]
+        assert "built-in" in lines["vram.reserve"]
+
+    def test_explain_for_a_program(self, variables, tmp_path):
+        file = tmp_path / "own.toml"
+        file.write_text("schema = 1\n[[program]]\nmatch = { exe = 'train*' }\nvram.limit = '4GiB'\n")
+        named = barswap(variables, "check", "--policy", str(file), "--explain", "--for", "/bin/train.py")
+        other = barswap(variables, "check", "--policy", str(file), "--explain", "--for", "/bin/serve")
+        assert "4GiB" in named.stdout and "4GiB" not in other.stdout
+
+    def test_errors(self, variables, tmp_path):
+        file = tmp_path / "own.toml"
+        file.write_text("schema = 1\n[vram]\nlimt = '4GiB'\n")
+        done = barswap(variables, "check", "--policy", str(file))
+        assert done.returncode == 2
+        assert f"{file}:3" in done.stderr and "limit" in done.stderr
+
+
+def counting(variables, *arguments):
+    process = subprocess.Popen([PROCESS, *arguments], env=variables, text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def end(process):
+    process.stdin.close()
+    process.wait(timeout=60)
+    process.stdout.close()
+
+
+def stats_files(variables):
+    return sorted(path.name for path in pathlib.Path(variables["XDG_RUNTIME_DIR"]).glob("barswap/*"))
+
+
+class TestStatus:
+    def test_nobody(self, variables):
+        assert barswap(variables, "status").returncode == 0
+        assert json.loads(barswap(variables, "status", "--json").stdout) == []
+        assert barswap(variables, "status", str(os.getpid())).returncode == 1
+
+    def test_numbers(self, variables):
+        process = counting(variables)
+        try:
+            done = barswap(variables, "status", "--json", "--events", "2")
+            [shown] = json.loads(done.stdout)
+            assert (shown["pid"], shown["program"], shown["state"]) == (process.pid, "counting",
+                                                                        "place-only")
+            assert shown["reason"] == "the driver is too old to move pages"
+            [die] = shown["dies"]
+            assert die["limit"] == 4 << 30
+            assert die["tier"] == {"hbm": 0, "peer": 0, "host": 3 << 30}
+            assert shown["allocations"] == 12
+            assert shown["moves"]["headroom"] == {"pages_out": 2, "bytes_out": 16 << 20,
+                                                  "pages_in": 0, "bytes_in": 0}
+            assert shown["event_count"] == 3
+            assert [event["kind"] for event in shown["events"]] == ["move-out", "move-in"]
+        finally:
+            end(process)
+
+    def test_text(self, variables):
+        process = counting(variables)
+        try:
+            text = barswap(variables, "status", str(process.pid)).stdout
+            assert f"{process.pid}   counting   place-only: the driver is too old" in text
+            assert "3.00 GiB" in text and "headroom" in text and "16.0 MiB" in text
+        finally:
+            end(process)
+
+    def test_an_ended_process_is_shown_once_when_asked_for(self, variables):
+        process = counting(variables, "die")
+        end(process)
+        assert stats_files(variables) == [f"{process.pid}.stats"]
+        text = barswap(variables, "status", str(process.pid)).stdout
+        assert f"{process.pid}   counting   ended" in text
+        assert stats_files(variables) == []
+        assert barswap(variables, "status", str(process.pid)).returncode == 1
+
+    def test_listing_removes_files_of_ended_processes_only(self, variables):
+        ended = counting(variables, "die")
+        end(ended)
+        living = counting(variables)
+        try:
+            shown = json.loads(barswap(variables, "status", "--json").stdout)
+            assert [process["pid"] for process in shown] == [living.pid]
+            assert stats_files(variables) == [f"{living.pid}.stats"]
+        finally:
+            end(living)
+
+    def test_another_layout_is_named(self, variables):
+        process = counting(variables)
+        path = pathlib.Path(variables["XDG_RUNTIME_DIR"]) / f"barswap/{process.pid}.stats"
+        try:
+            with path.open("r+b") as file:
+                file.seek(8)
+                file.write((99).to_bytes(4, sys.byteorder))
+            [shown] = json.loads(barswap(variables, "status", "--json").stdout)
+            assert "99" in shown["trouble"]
+        finally:
+            end(process)

@@ -1,9 +1,10 @@
-// Every device kernel of the end-to-end programs. tests/sim has a twin of each that gives the same bytes.
+// Every device kernel of the end-to-end programs. tests/sim has a twin of each that gives the same
+// bytes.
 //
-// Results depend on the inputs alone, never on the launch shape or on the order of threads: integers
-// wrap, and floats use __fmul_rn and __fadd_rn, which the compiler never contracts. Inputs hold no NaN,
-// since its payload is not the same on every machine. All loops are grid-stride in one dimension.
-// kernels.ptx is made from this file by make_ptx.py.
+// Results depend on the inputs alone, never on the launch shape or on the order of threads:
+// integers wrap, and floats use __fmul_rn and __fadd_rn, which the compiler never contracts. Inputs
+// hold no NaN, since its payload is not the same on every machine. All loops are grid-stride in one
+// dimension. kernels.ptx is made from this file by make_ptx.py.
 #include <cstdint>
 
 #include "kernel_types.hpp"
@@ -54,14 +55,16 @@ extern "C" __global__ void barswap_saxpy(float a, const float* x, float* y, std:
 }
 
 // c = a * b, square and row-major; each element is summed in order of k, from 0.
-extern "C" __global__ void barswap_matmul(const float* a, const float* b, float* c, std::uint32_t n) {
+extern "C" __global__ void barswap_matmul(const float* a, const float* b, float* c,
+                                          std::uint32_t n) {
   const std::uint64_t elements = static_cast<std::uint64_t>(n) * n;
   for (std::uint64_t i = first_index(); i < elements; i += stride()) {
     const std::uint64_t row = i / n;
     const std::uint64_t column = i % n;
     float sum = 0.0f;
     for (std::uint32_t k = 0; k < n; ++k)
-      sum = __fadd_rn(sum, __fmul_rn(a[row * n + k], b[static_cast<std::uint64_t>(k) * n + column]));
+      sum =
+          __fadd_rn(sum, __fmul_rn(a[row * n + k], b[static_cast<std::uint64_t>(k) * n + column]));
     c[i] = sum;
   }
 }
@@ -84,9 +87,10 @@ extern "C" __global__ void barswap_gather(const std::uint32_t* table, const std:
     out[i] = out[i] * 31u + table[index[i] % table_n];
 }
 
-// One thread follows `next` for at most `steps` nodes, until null, and counts each visit. *out becomes
-// *out * 31 + the fold of the values in order.
-extern "C" __global__ void barswap_chase(BarswapNode* head, std::uint64_t steps, std::uint64_t* out) {
+// One thread follows `next` for at most `steps` nodes, until null, and counts each visit. *out
+// becomes *out * 31 + the fold of the values in order.
+extern "C" __global__ void barswap_chase(BarswapNode* head, std::uint64_t steps,
+                                         std::uint64_t* out) {
   if (first_index() != 0) return;
   std::uint64_t fold = 0;
   BarswapNode* node = head;

@@ -3,6 +3,7 @@
 
 Without nvcc the check compares the stamp only: the first line holds the digest of the sources.
 """
+
 import argparse
 import hashlib
 import pathlib
@@ -55,7 +56,9 @@ def main():
         sys.exit("make_ptx: kernels.ptx is older than its sources; run tests/e2e/make_ptx.py")
     if nvcc is not None and committed != make(nvcc):
         sys.exit("make_ptx: nvcc makes another kernels.ptx; run tests/e2e/make_ptx.py")
-    print("kernels.ptx agrees with its sources" + ("" if nvcc else " by its stamp; nvcc is not here"))
+    print(
+        "kernels.ptx agrees with its sources" + ("" if nvcc else " by its stamp; nvcc is not here")
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-// What the end-to-end programs share: checks, options, the kernels, and a hash of all that a program
-// holds. These programs use nothing but the CUDA driver API; they know of no one who may stand between.
+// What the end-to-end programs share: checks, options, the kernels, and a hash of all that a
+// program holds. These programs use nothing but the CUDA driver API; they know of no one who may
+// stand between.
 //
-// Output of every program: its own lines, then `hash HEX` and `ok`. Status 0: ok; 1: a check failed;
-// 2: out of memory; 77: this machine lacks what the program needs, such as a second die.
+// Output of every program: its own lines, then `hash HEX` and `ok`. Status 0: ok; 1: a check
+// failed; 2: out of memory; 77: this machine lacks what the program needs, such as a second die.
 #pragma once
 #include <cuda.h>
 
@@ -77,14 +78,22 @@ struct Options {
         if (++i >= argc) stop(kStatusFailed, "%s needs a value", name.c_str());
         return argv[i];
       };
-      if (name == "--mib") mib = std::strtoull(value(), nullptr, 0);
-      else if (name == "--count") count = std::strtoull(value(), nullptr, 0);
-      else if (name == "--seed") seed = std::strtoull(value(), nullptr, 0);
-      else if (name == "--rounds") rounds = std::strtoull(value(), nullptr, 0);
-      else if (name == "--mode") mode = value();
-      else if (name == "--progress") progress = true;
-      else if (name == "--hold") hold = true;
-      else stop(kStatusFailed, "%s: unknown option %s", argv[0], name.c_str());
+      if (name == "--mib")
+        mib = std::strtoull(value(), nullptr, 0);
+      else if (name == "--count")
+        count = std::strtoull(value(), nullptr, 0);
+      else if (name == "--seed")
+        seed = std::strtoull(value(), nullptr, 0);
+      else if (name == "--rounds")
+        rounds = std::strtoull(value(), nullptr, 0);
+      else if (name == "--mode")
+        mode = value();
+      else if (name == "--progress")
+        progress = true;
+      else if (name == "--hold")
+        hold = true;
+      else
+        stop(kStatusFailed, "%s: unknown option %s", argv[0], name.c_str());
     }
   }
 
@@ -124,7 +133,9 @@ class Random {
     return z ^ (z >> 31);
   }
   std::uint64_t below(std::uint64_t limit) { return next() % limit; }
-  std::uint64_t between(std::uint64_t low, std::uint64_t high) { return low + below(high - low + 1); }
+  std::uint64_t between(std::uint64_t low, std::uint64_t high) {
+    return low + below(high - low + 1);
+  }
 
  private:
   std::uint64_t state_;
@@ -171,8 +182,8 @@ struct Kernel {
   void on(CUstream stream, Params... params) const { NEED(launch(stream, 264, params...)); }
 };
 
-// The module of the current context. Functions are loaded at once, because lazy loading may wait for a
-// kernel that is still running.
+// The module of the current context. Functions are loaded at once, because lazy loading may wait
+// for a kernel that is still running.
 struct Kernels {
   using Words = CUdeviceptr;
   CUmodule module = nullptr;
@@ -269,7 +280,8 @@ inline void hash_device(Hash& hash, const Buffer& buffer) {
   hash_device(hash, buffer.address, buffer.bytes);
 }
 
-// The value that barswap_fill writes, computed on the host, so that a program can judge its own bytes.
+// The value that barswap_fill writes, computed on the host, so that a program can judge its own
+// bytes.
 inline std::uint32_t mix(std::uint32_t x) {
   x ^= x >> 16;
   x *= 0x7feb352du;
@@ -311,8 +323,8 @@ class Flag {
   CUdeviceptr address_ = 0;
 };
 
-// Ends the process with a message when the program has not called `done` in time: a call that had to
-// return at once did not.
+// Ends the process with a message when the program has not called `done` in time: a call that had
+// to return at once did not.
 class Watchdog {
  public:
   Watchdog(const char* what, unsigned seconds) : what_(what) {

@@ -1,10 +1,12 @@
-// Every right and wrong way to ask for linear memory and to give it back, with the driver's answers. The
-// lines must be the same whoever serves the calls.
+// Every right and wrong way to ask for linear memory and to give it back, with the driver's
+// answers. The lines must be the same whoever serves the calls.
 #include "program.hpp"
 
 namespace {
 
-void show(const char* what, CUresult result) { std::printf("%s: %s\n", what, e2e::name_of(result)); }
+void show(const char* what, CUresult result) {
+  std::printf("%s: %s\n", what, e2e::name_of(result));
+}
 
 CUdeviceptr ask(const char* what, std::size_t bytes) {
   CUdeviceptr address = 0;
@@ -33,7 +35,8 @@ void sizes() {
   ask("cuMemAlloc(2^60)", std::size_t{1} << 60);
   ask("cuMemAlloc(2^48)", std::size_t{1} << 48);
   show("cuMemAlloc(null)", cuMemAlloc(nullptr, 4096));
-  for (const std::size_t bytes : {1, 3, 511, 512, 513, 4095, 1 << 20, (1 << 20) + 1, (2 << 20) + 1}) {
+  for (const std::size_t bytes :
+       {1, 3, 511, 512, 513, 4095, 1 << 20, (1 << 20) + 1, (2 << 20) + 1}) {
     const CUdeviceptr address = ask("cuMemAlloc", bytes);
     std::printf("  %zu bytes, aligned to 256: %s\n", bytes, address % 256 == 0 ? "yes" : "no");
     show("  cuMemFree", cuMemFree(address));

@@ -1,5 +1,5 @@
-// Allocates, fills, changes, verifies and frees in random order, with sizes from a word to a fifth of
-// what it may hold; --count steps. Every range is verified against values computed on the host.
+// Allocates, fills, changes, verifies and frees in random order, with sizes from a word to a fifth
+// of what it may hold; --count steps. Every range is verified against values computed on the host.
 #include "program.hpp"
 
 namespace {
@@ -16,10 +16,14 @@ class Churn {
 
   void step() {
     const std::uint64_t dice = random_.below(10);
-    if (live_.empty() || dice < 4) grow();
-    else if (dice < 6) update(pick());
-    else if (dice < 8) verify(live_[pick()]);
-    else shrink(pick());
+    if (live_.empty() || dice < 4)
+      grow();
+    else if (dice < 6)
+      update(pick());
+    else if (dice < 8)
+      verify(live_[pick()]);
+    else
+      shrink(pick());
   }
 
   e2e::Hash end() {

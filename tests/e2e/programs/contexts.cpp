@@ -1,5 +1,5 @@
-// Contexts come and go without freeing their memory: after each, all of it must be there again. Created
-// ones, the primary one by release and by reset, and one whose memory another context uses.
+// Contexts come and go without freeing their memory: after each, all of it must be there again.
+// Created ones, the primary one by release and by reset, and one whose memory another context uses.
 #include "program.hpp"
 
 namespace {
@@ -66,7 +66,8 @@ int main(int argc, char** argv) {
     std::printf("primary context after its end: %s\n", active != 0 ? "active" : "inactive");
   }
 
-  // Two contexts of one die: each sees the other's memory; the death of one leaves the other's alone.
+  // Two contexts of one die: each sees the other's memory; the death of one leaves the other's
+  // alone.
   CUcontext first = nullptr, second = nullptr;
   NEED(cuCtxCreate(&first, nullptr, 0, 0));
   const Buffer of_first = Buffer::make(options.bytes() / 8);
@@ -79,7 +80,8 @@ int main(int argc, char** argv) {
   NEED(cuCtxSynchronize());
   NEED(cuCtxDestroy(first));
   std::printf("memory of the dead context: %s, of the living: %s\n",
-              known(of_first.address) ? "known" : "gone", known(of_second.address) ? "known" : "gone");
+              known(of_first.address) ? "known" : "gone",
+              known(of_second.address) ? "known" : "gone");
   NEED(cuCtxSetCurrent(second));
   e2e::hash_device(hash, of_second);
   NEED(cuCtxDestroy(second));

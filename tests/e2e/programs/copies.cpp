@@ -1,6 +1,6 @@
 // Every form of copy and memset, over ranges much larger than a page and from odd offsets, checked
-// against a copy of the bytes that the host keeps. Then the asynchronous forms behind a stream that is
-// held: each must return at once.
+// against a copy of the bytes that the host keeps. Then the asynchronous forms behind a stream that
+// is held: each must return at once.
 #include "program.hpp"
 
 namespace {
@@ -49,7 +49,8 @@ class Copies {
  public:
   explicit Copies(std::uint64_t bytes)
       : first_(die_, bytes, 1), second_(die_, bytes, 2), host_(bytes), bytes_(bytes) {
-    for (std::uint64_t i = 0; i < bytes; ++i) host_[i] = static_cast<unsigned char>(i * 7 + (i >> 11));
+    for (std::uint64_t i = 0; i < bytes; ++i)
+      host_[i] = static_cast<unsigned char>(i * 7 + (i >> 11));
     NEED(cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING));
     NEED(cuMemHostAlloc(&pinned_, bytes, CU_MEMHOSTALLOC_PORTABLE));
     std::memcpy(pinned_, host_.data(), bytes);
@@ -74,7 +75,8 @@ class Copies {
     NEED(cuMemcpyDtoH(host_.data(), second_.buffer.address + 17, size));
     CHECK(std::memcmp(host_.data(), &second_.shadow[17], size) == 0);
     // Inside one range, without overlap.
-    NEED(cuMemcpyDtoD(first_.buffer.address + bytes_ / 2 + 4, first_.buffer.address, bytes_ / 2 - 4));
+    NEED(cuMemcpyDtoD(first_.buffer.address + bytes_ / 2 + 4, first_.buffer.address,
+                      bytes_ / 2 - 4));
     std::memcpy(&first_.shadow[bytes_ / 2 + 4], &first_.shadow[0], bytes_ / 2 - 4);
     verify("DtoD inside a range");
     NEED(cuMemcpyDtoD(first_.buffer.address, second_.buffer.address, 0));

@@ -1,6 +1,7 @@
-// The demonstration: a program that knows nothing of its memory's tiers. It holds --mib of device memory
-// in large and small ranges, reads and rewrites every page of it several times with products, a stencil,
-// a gather and a table of pointers, frees and re-allocates between the rounds, and hashes every byte.
+// The demonstration: a program that knows nothing of its memory's tiers. It holds --mib of device
+// memory in large and small ranges, reads and rewrites every page of it several times with
+// products, a stencil, a gather and a table of pointers, frees and re-allocates between the rounds,
+// and hashes every byte.
 #include "program.hpp"
 
 namespace {
@@ -61,8 +62,7 @@ class Demo {
   void exchange() {
     for (std::size_t i = 0; i < large_.size(); i += 3) large_[i].free();
     for (std::size_t i = 0; i < small_.size(); i += 2) small_[i].free();
-    for (std::size_t i = 0; i < small_.size(); i += 2)
-      small_[i] = filled(small_size());
+    for (std::size_t i = 0; i < small_.size(); i += 2) small_[i] = filled(small_size());
     for (std::size_t i = 0; i < large_.size(); i += 3) large_[i] = filled(large_bytes_);
     options_.say("demo: a third freed and allocated anew");
   }
@@ -92,7 +92,9 @@ class Demo {
 
   const e2e::Kernels& kernels() const { return die_.kernels; }
   std::uint32_t seed() { return static_cast<std::uint32_t>(random_.next()); }
-  std::uint64_t small_size() { return 4 * random_.between(1, options_.mib <= 1024 ? 16384 : 131072); }
+  std::uint64_t small_size() {
+    return 4 * random_.between(1, options_.mib <= 1024 ? 16384 : 131072);
+  }
 
   Buffer filled(std::uint64_t bytes) {
     const Buffer buffer = Buffer::make(bytes);

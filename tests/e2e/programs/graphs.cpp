@@ -1,5 +1,6 @@
-// Captures kernels, copies and memsets over all of its memory into a graph and replays it many times,
-// with ranges coming and going between replays; then asks for memory during captures of every mode.
+// Captures kernels, copies and memsets over all of its memory into a graph and replays it many
+// times, with ranges coming and going between replays; then asks for memory during captures of
+// every mode.
 #include "program.hpp"
 
 namespace {
@@ -8,9 +9,12 @@ using e2e::Buffer;
 
 const char* mode_name(CUstreamCaptureMode mode) {
   switch (mode) {
-    case CU_STREAM_CAPTURE_MODE_GLOBAL: return "global";
-    case CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: return "thread local";
-    case CU_STREAM_CAPTURE_MODE_RELAXED: return "relaxed";
+    case CU_STREAM_CAPTURE_MODE_GLOBAL:
+      return "global";
+    case CU_STREAM_CAPTURE_MODE_THREAD_LOCAL:
+      return "thread local";
+    case CU_STREAM_CAPTURE_MODE_RELAXED:
+      return "relaxed";
   }
   return "?";
 }

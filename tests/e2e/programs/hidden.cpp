@@ -1,5 +1,5 @@
-// Everything is reached through pointers in device memory: one chain of nodes that crosses all ranges,
-// and tables of tables. No launch names the ranges that it touches.
+// Everything is reached through pointers in device memory: one chain of nodes that crosses all
+// ranges, and tables of tables. No launch names the ranges that it touches.
 #include "program.hpp"
 
 namespace {
@@ -7,14 +7,16 @@ namespace {
 using e2e::Buffer;
 
 // Links all nodes of all buffers in a shuffled order; the head is returned.
-CUdeviceptr link(const std::vector<Buffer>& buffers, std::uint64_t nodes_each, e2e::Random& random) {
+CUdeviceptr link(const std::vector<Buffer>& buffers, std::uint64_t nodes_each,
+                 e2e::Random& random) {
   struct Spot {
     std::uint32_t buffer, node;
   };
   std::vector<Spot> order;
   for (std::uint32_t b = 0; b < buffers.size(); ++b)
     for (std::uint32_t n = 0; n < nodes_each; ++n) order.push_back({b, n});
-  for (std::size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[random.below(i + 1)]);
+  for (std::size_t i = order.size() - 1; i > 0; --i)
+    std::swap(order[i], order[random.below(i + 1)]);
   // Nodes are spread evenly over a buffer, so that every page holds some.
   const auto address = [&](const Spot& spot) {
     const std::uint64_t gap = buffers[spot.buffer].bytes / nodes_each / 16 * 16;
@@ -22,7 +24,8 @@ CUdeviceptr link(const std::vector<Buffer>& buffers, std::uint64_t nodes_each, e
   };
   for (std::size_t i = 0; i < order.size(); ++i) {
     BarswapNode node{};
-    node.next = i + 1 < order.size() ? reinterpret_cast<BarswapNode*>(address(order[i + 1])) : nullptr;
+    node.next =
+        i + 1 < order.size() ? reinterpret_cast<BarswapNode*>(address(order[i + 1])) : nullptr;
     node.value = static_cast<std::uint32_t>(random.next());
     NEED(cuMemcpyHtoD(address(order[i]), &node, sizeof node));
   }

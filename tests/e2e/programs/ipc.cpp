@@ -1,5 +1,6 @@
-// Memory that leaves the process: legacy IPC handles, handles of the program's own VMM memory as file
-// descriptors, and dma-buf. Prints what each call answers, and the memory stays right whatever they say.
+// Memory that leaves the process: legacy IPC handles, handles of the program's own VMM memory as
+// file descriptors, and dma-buf. Prints what each call answers, and the memory stays right whatever
+// they say.
 #include <unistd.h>
 
 #include "program.hpp"
@@ -8,7 +9,9 @@ namespace {
 
 using e2e::Buffer;
 
-void show(const char* what, CUresult result) { std::printf("%s: %s\n", what, e2e::name_of(result)); }
+void show(const char* what, CUresult result) {
+  std::printf("%s: %s\n", what, e2e::name_of(result));
+}
 
 void legacy(const char* what, CUdeviceptr address) {
   CUipcMemHandle handle{};
@@ -16,8 +19,9 @@ void legacy(const char* what, CUdeviceptr address) {
   std::printf("ipc handle of %s: %s\n", what, e2e::name_of(result));
   if (result != CUDA_SUCCESS) return;
   CUdeviceptr opened = 0;
-  std::printf("  opened in its own process: %s\n",
-              e2e::name_of(cuIpcOpenMemHandle(&opened, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS)));
+  std::printf(
+      "  opened in its own process: %s\n",
+      e2e::name_of(cuIpcOpenMemHandle(&opened, handle, CU_IPC_MEM_LAZY_ENABLE_PEER_ACCESS)));
 }
 
 // The program's own VMM memory, exported as a descriptor, imported, and mapped a second time.
@@ -31,7 +35,8 @@ void own_handle(const e2e::Die& die, e2e::Hash& hash) {
   CUmemGenericAllocationHandle handle = 0, imported = 0;
   NEED(cuMemCreate(&handle, bytes, &properties, 0));
   int descriptor = -1;
-  NEED(cuMemExportToShareableHandle(&descriptor, handle, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR, 0));
+  NEED(cuMemExportToShareableHandle(&descriptor, handle, CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR,
+                                    0));
   CHECK(descriptor >= 0);
   NEED(cuMemImportFromShareableHandle(
       &imported, reinterpret_cast<void*>(static_cast<std::intptr_t>(descriptor)),
@@ -59,8 +64,8 @@ void dma_buf(const e2e::Die& die, const Buffer& buffer) {
   int capable = 0;
   NEED(cuDeviceGetAttribute(&capable, CU_DEVICE_ATTRIBUTE_DMA_BUF_SUPPORTED, die.device));
   int descriptor = -1;
-  const CUresult result = cuMemGetHandleForAddressRange(
-      &descriptor, buffer.address, buffer.bytes, CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0);
+  const CUresult result = cuMemGetHandleForAddressRange(&descriptor, buffer.address, buffer.bytes,
+                                                        CU_MEM_RANGE_HANDLE_TYPE_DMA_BUF_FD, 0);
   std::printf("dma-buf: %s, answer fits the attribute: %s\n", e2e::name_of(result),
               (result == CUDA_SUCCESS) == (capable != 0) ? "yes" : "no");
   if (result == CUDA_SUCCESS) CHECK(close(descriptor) == 0);
@@ -85,7 +90,8 @@ int main(int argc, char** argv) {
   own_handle(die, hash);
   dma_buf(die, buffers[1]);
   unsigned on = 1;
-  show("sync_memops", cuPointerSetAttribute(&on, CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, buffers[2].address));
+  show("sync_memops",
+       cuPointerSetAttribute(&on, CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, buffers[2].address));
   unsigned is = 0;
   show("sync_memops read",
        cuPointerGetAttribute(&is, CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, buffers[2].address));

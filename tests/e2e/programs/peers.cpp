@@ -1,12 +1,14 @@
-// Two dies: copies between them without and with peer access, kernels that read and write the other die's
-// memory, ranges made before and after access was given, and the codes of every wrong call.
+// Two dies: copies between them without and with peer access, kernels that read and write the other
+// die's memory, ranges made before and after access was given, and the codes of every wrong call.
 #include "program.hpp"
 
 namespace {
 
 using e2e::Buffer;
 
-void show(const char* what, CUresult result) { std::printf("%s: %s\n", what, e2e::name_of(result)); }
+void show(const char* what, CUresult result) {
+  std::printf("%s: %s\n", what, e2e::name_of(result));
+}
 
 struct Pair {
   e2e::Die first{0};

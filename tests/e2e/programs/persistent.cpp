@@ -1,5 +1,5 @@
-// A kernel that runs until the host tells it to stop, while other streams allocate, copy and compute: no
-// call that does not wait on a bare driver may wait here.
+// A kernel that runs until the host tells it to stop, while other streams allocate, copy and
+// compute: no call that does not wait on a bare driver may wait here.
 #include "program.hpp"
 
 using e2e::Buffer;

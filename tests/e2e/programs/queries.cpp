@@ -1,5 +1,5 @@
-// What the driver says about linear memory: every pointer attribute, address ranges, free memory. Raw
-// addresses are never printed, only how they relate, so that the lines can be compared.
+// What the driver says about linear memory: every pointer attribute, address ranges, free memory.
+// Raw addresses are never printed, only how they relate, so that the lines can be compared.
 #include "program.hpp"
 
 namespace {
@@ -57,8 +57,8 @@ void describe(const char* what, const Buffer& buffer, std::uint64_t offset, CUco
   CUdeviceptr mapping = 0;
   if (attribute("mapping size", CU_POINTER_ATTRIBUTE_MAPPING_SIZE, at, &size) &&
       attribute("mapping base", CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR, at, &mapping))
-    std::printf("  mapping in whole 2 MiB: %s, covers the pointer: %s\n", yes(size % (2 << 20) == 0),
-                yes(mapping <= at && at < mapping + size));
+    std::printf("  mapping in whole 2 MiB: %s, covers the pointer: %s\n",
+                yes(size % (2 << 20) == 0), yes(mapping <= at && at < mapping + size));
   unsigned long long id = 0;
   if (attribute("block id", CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID, at, &id))
     std::printf("  block id is not 0: %s\n", yes(id != 0));
@@ -85,9 +85,9 @@ void several_at_once(const Buffer& buffer) {
   CUdeviceptr start = 0;
   std::size_t size = 0;
   void* host = &type;
-  CUpointer_attribute which[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
-                                 CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
-                                 CU_POINTER_ATTRIBUTE_RANGE_SIZE, CU_POINTER_ATTRIBUTE_HOST_POINTER};
+  CUpointer_attribute which[] = {
+      CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_RANGE_START_ADDR,
+      CU_POINTER_ATTRIBUTE_RANGE_SIZE, CU_POINTER_ATTRIBUTE_HOST_POINTER};
   void* into[] = {&type, &start, &size, &host};
   const CUresult result = cuPointerGetAttributes(4, which, into, buffer.address + 8);
   std::printf("four at once: %s, type %u, start right: %s, size right: %s, no host pointer: %s\n",
@@ -112,15 +112,15 @@ void buffer_ids(const std::vector<Buffer>& buffers) {
 
 void strangers(const Buffer& freed) {
   unsigned type = 0;
-  std::printf("freed pointer, type: %s\n",
-              e2e::name_of(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
-                                                 freed.address)));
+  std::printf(
+      "freed pointer, type: %s\n",
+      e2e::name_of(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, freed.address)));
   CUdeviceptr base = 0;
   std::size_t size = 0;
   std::printf("freed pointer, range: %s\n",
               e2e::name_of(cuMemGetAddressRange(&base, &size, freed.address)));
-  std::printf("null, type: %s\n", e2e::name_of(cuPointerGetAttribute(
-                                      &type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, 0)));
+  std::printf("null, type: %s\n",
+              e2e::name_of(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, 0)));
   std::printf("null value: %s\n", e2e::name_of(cuPointerGetAttribute(
                                       nullptr, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, freed.address)));
   void* pinned = nullptr;
@@ -158,8 +158,8 @@ int main(int argc, char** argv) {
     die.kernels.fill(ballast.back().address, ballast.back().words(), 3);
   }
   std::vector<Buffer> buffers;
-  for (const std::uint64_t bytes : {4ull, 100ull, 512ull, 4096ull, 1ull << 20, (2ull << 20) + 4,
-                                    9ull << 20, 40ull << 20})
+  for (const std::uint64_t bytes :
+       {4ull, 100ull, 512ull, 4096ull, 1ull << 20, (2ull << 20) + 4, 9ull << 20, 40ull << 20})
     buffers.push_back(Buffer::make(bytes));
   for (const Buffer& buffer : buffers) {
     describe("range", buffer, 0, die.context);

@@ -1,6 +1,6 @@
-// Fills its memory with large ranges first and asks for small ones last, as frameworks do with weights
-// and workspaces: whoever manages the memory must not leave the small, hot ones in the slowest place.
-// With --hold it waits while it holds everything.
+// Fills its memory with large ranges first and asks for small ones last, as frameworks do with
+// weights and workspaces: whoever manages the memory must not leave the small, hot ones in the
+// slowest place. With --hold it waits while it holds everything.
 #include "program.hpp"
 
 using e2e::Buffer;
@@ -31,7 +31,8 @@ int main(int argc, char** argv) {
   }
   std::uint64_t small_bytes = 0;
   for (const Buffer& buffer : small) small_bytes += buffer.bytes;
-  std::printf("large %llu\nsmall %llu\n", static_cast<unsigned long long>(large.size() * large_bytes),
+  std::printf("large %llu\nsmall %llu\n",
+              static_cast<unsigned long long>(large.size() * large_bytes),
               static_cast<unsigned long long>(small_bytes));
   options.hold_here();
   e2e::Hash hash;

@@ -1,5 +1,6 @@
-// Very many small ranges at once: --count of them, up to 4 KiB each. Writes through all of them with a
-// table of pointers, verifies a sample at each end, frees in another order than it allocated.
+// Very many small ranges at once: --count of them, up to 4 KiB each. Writes through all of them
+// with a table of pointers, verifies a sample at each end, frees in another order than it
+// allocated.
 #include "program.hpp"
 
 int main(int argc, char** argv) {

@@ -1,5 +1,5 @@
-// Every kind of stream and order: the legacy stream, per-thread streams, blocking and non-blocking ones
-// with priorities, events, and waiting for and writing of values.
+// Every kind of stream and order: the legacy stream, per-thread streams, blocking and non-blocking
+// ones with priorities, events, and waiting for and writing of values.
 #include "program.hpp"
 
 namespace {
@@ -27,7 +27,8 @@ void per_thread(const e2e::Die& die, const Buffer& buffer) {
       die.use();
       const CUdeviceptr at = buffer.address + t * part * 4;
       for (std::uint32_t i = 0; i < 4; ++i)
-        die.kernels.xorshift_update.on(CU_STREAM_PER_THREAD, at, part, i * 4 + static_cast<std::uint32_t>(t));
+        die.kernels.xorshift_update.on(CU_STREAM_PER_THREAD, at, part,
+                                       i * 4 + static_cast<std::uint32_t>(t));
       NEED(cuMemsetD32Async(at, static_cast<unsigned>(t), 1, CU_STREAM_PER_THREAD));
       NEED(cuStreamSynchronize(CU_STREAM_PER_THREAD));
     });

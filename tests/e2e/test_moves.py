@@ -1,0 +1,93 @@
+"""What goes where, as seen from outside while the program holds its memory."""
+
+import json
+import os
+import subprocess
+
+import stats_file
+
+LIMIT_MIB = 128
+
+
+def hold(house, name, limit_mib, **options):
+    """The program at the point where it holds everything, and its statistics then."""
+    process, home = house.start(
+        [house.program(name), "--hold"] + house.arguments(options),
+        None,
+        True,
+        {"BARSWAP_SET": house.policy(limit_mib)},
+        stdin=subprocess.PIPE,
+    )
+    lines = []
+    while (line := process.stdout.readline()) and line != "holding\n":
+        lines.append(line)
+    assert line, process.stderr.read()
+    return process, home, lines
+
+
+def release(house, process, home, lines):
+    out, err = process.communicate("\n", timeout=120)
+    return house.outcome(process.args, process, home, "".join(lines) + out, err)
+
+
+def figures_of(home):
+    readings = [stats_file.read(path) for path in (home / "runtime").glob("barswap/*.stats")]
+    return stats_file.summary(
+        max((one for one in readings if one), key=lambda one: one.allocations)
+    )
+
+
+def test_late_small_ranges_are_resident(house):
+    """The budget is full of large ranges when the small ones come: the large ones make place."""
+    options = {"mib": 256, "count": 200}
+    bare = house.bare("small_late", **options).need_healthy()
+    process, home, lines = hold(house, "small_late", LIMIT_MIB, **options)
+    figures = figures_of(home)
+    status = subprocess.run(
+        [house.command(), "status", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(home / "runtime")},
+    ).stdout
+    outcome = release(house, process, home, lines).need_healthy()
+    assert outcome.lines == bare.lines
+    small = int(next(line.split()[1] for line in outcome.lines if line.startswith("small ")))
+    assert figures["small_host"] == 0 and figures["small_hbm"] >= small
+    assert figures["large_host"] > 0
+    causes = figures["causes"]
+    assert (
+        sum(causes.get(cause, {}).get("bytes_out", 0) for cause in ("headroom", "small")) > 0
+    ), causes
+    told = json.loads(status)
+    assert str(process.pid) in status and told
+
+
+def test_capacity_lost_to_small_ranges(house):
+    """Very many small ranges take hardly more memory than they asked for, padded to 512 bytes."""
+    options = {"mib": 64, "count": 30000}
+    bare = house.bare("small_million", **options).need_healthy()
+    process, home, lines = hold(house, "small_million", LIMIT_MIB, **options)
+    figures = figures_of(home)
+    outcome = release(house, process, home, lines).need_healthy()
+    assert outcome.lines == bare.lines
+    padded = int(next(line.split()[1] for line in outcome.lines if line.startswith("padded ")))
+    held = figures["hbm"] + figures["host"]
+    # One page may be begun, and the table of pointers is a range as well.
+    slack = figures["page"] + 30000 * 8 + (1 << 20)
+    assert held <= padded * 1.01 + slack, f"{held} bytes held for {padded}"
+
+
+def test_churn_does_not_grow(simulated):
+    """Four times as many steps leave no more frames, mappings or reservations behind."""
+    short = simulated.swapped("churn", 64, mib=128, count=100).need_healthy()
+    long = simulated.swapped("churn", 64, mib=128, count=400).need_healthy()
+    assert long.figures()["asked"] == short.figures()["asked"] == 0
+    for what in ("frames", "handles", "mappings", "reservations"):
+        assert long.audit[what] <= short.audit[what] * 1.25 + 8, (what, short.audit, long.audit)
+
+
+def test_nothing_held_after_contexts_died(simulated):
+    outcome = simulated.swapped("contexts", 64, mib=128, count=6).need_healthy()
+    figures = outcome.figures()
+    assert figures["asked"] == 0 and figures["hbm"] == 0 and figures["host"] == 0

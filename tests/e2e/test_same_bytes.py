@@ -1,0 +1,81 @@
+"""Every program gives the same output bare and under Barswap: when it fits, at two and four times
+the limit, and when pages are moved at random at every drain."""
+
+import pytest
+
+from conftest import Machine
+
+LIMIT_MIB = 64
+# What a program holds at its peak is what --mib says, or a little less. The other options make a
+# run last about a second.
+PROGRAMS = {
+    "alloc_kinds": {},
+    "callbacks": {"count": 16},
+    "churn": {"count": 120},
+    "contexts": {"count": 3},
+    "copies": {},
+    "demo": {},
+    "graphs": {"count": 6},
+    "hidden": {"count": 100, "rounds": 2},
+    "persistent": {"count": 6},
+    "queries": {},
+    "small_late": {"count": 60, "rounds": 2},
+    "small_million": {"count": 3000},
+    "streams": {"rounds": 1},
+    "threads": {"count": 2},
+}
+# These still hold their memory when they end, so that their last statistics show where it lay.
+KEPT = ("demo", "hidden", "small_late", "streams", "graphs")
+RATIOS = {"fits": 40, "twice": 128, "four times": 256}
+SEEDS = (1, 2, 3)
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_ratio(house, name, ratio):
+    outcome = house.same(name, LIMIT_MIB, mib=RATIOS[ratio], **PROGRAMS[name])
+    figures = outcome.figures()
+    assert figures["out_of_memory"] == 0 or name in ("alloc_kinds",)
+    if name not in KEPT:
+        return
+    assert figures["hbm"] <= LIMIT_MIB * house.scale << 20
+    if ratio == "fits":
+        assert figures["host"] == 0, "a program that fits pays nothing"
+        assert figures["bytes_out"] == 0
+    else:
+        assert figures["host"] > 0, "the run was not oversubscribed"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_chaos(house, name, seed):
+    outcome = house.same(name, LIMIT_MIB, Machine(seed=seed), chaos=seed, mib=128, **PROGRAMS[name])
+    if name in ("demo", "hidden", "small_late"):
+        moved = outcome.figures()["causes"].get("chaos", {})
+        assert moved, "nothing was moved at random"
+        assert moved["pages_in"] + moved["pages_out"] > 0
+
+
+@pytest.mark.parametrize("chaos", (None, 1, 2))
+def test_peers(house, chaos):
+    """Two dies that read, write and copy each other's memory."""
+    house.same("peers", LIMIT_MIB, Machine(dies=2, seed=chaos or 1), chaos=chaos, mib=256)
+
+
+def test_without_any_key(house):
+    """A bare LD_PRELOAD with no policy at all, and a program that fits."""
+    machine = Machine(vram_mib=4096)
+    bare = house.bare("demo", machine, mib=32).need_healthy()
+    swapped = house.run(
+        [house.program("demo"), "--mib", str(32 * house.scale)], machine, preload=True
+    ).need_healthy()
+    assert swapped.lines == bare.lines
+
+
+def test_more_than_the_die_has(simulated):
+    """Bare, the die is too small; under Barswap the same die is enough."""
+    right = simulated.bare("demo", Machine(vram_mib=1024), mib=256).need_healthy()
+    small = Machine(vram_mib=192)
+    assert simulated.bare("demo", small, mib=256).status == 2
+    swapped = simulated.swapped("demo", 96, small, mib=256).need_healthy()
+    assert swapped.lines == right.lines

@@ -76,6 +76,7 @@ class Pager {
   // Into fresh HBM frames that may be exported, for good.
   Result<void> pin(Run* run);
   Residency residency(const Run* run) const;
+  bool pinned(const Run* run) const;
 
   // Every page of `owner`'s ranges, now and later, becomes reachable from `accessor`, or no longer.
   Result<void> grant(Die owner, Die accessor);

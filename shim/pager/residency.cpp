@@ -196,6 +196,11 @@ Residency Pager::residency(const Run* run) const {
   return out;
 }
 
+bool Pager::pinned(const Run* run) const {
+  Lock lock(pages_);
+  return run->pinned;
+}
+
 void Pager::count_page(const Run& run, const Frame& frame, bool add) {
   Census& census = census_[slot(run.home)];
   std::uint64_t& bytes = census.bytes[slot(run.kind)][slot(frame.tier)];

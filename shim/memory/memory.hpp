@@ -1,0 +1,131 @@
+// Memory: the address ranges as the program sees them. It owns the arena (address reservations), the
+// table of ranges, packed pages and what was freed and waits for its idle proof, all guarded by
+// Rank::ranges. It never knows where a page is (pager does) and makes no driver call under its lock.
+//
+// Requests under 1 MiB are packed, 512-byte aligned, into shared pages. Larger ones are runs of pages of
+// their own. Freed addresses, pages and slots are used again only after every context that could reach
+// them was seen idle.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "barswap/mutex.hpp"
+#include "barswap/units.hpp"
+#include "driver/verbs.hpp"
+#include "memory/extents.hpp"
+#include "pager/pager.hpp"
+
+namespace barswap::memory {
+
+constexpr std::uint64_t kPackedBelowBytes = 1_MiB;
+constexpr std::uint64_t kSlotBytes = 512;
+
+struct Range {
+  Address base{};
+  std::uint64_t asked_bytes = 0;    // as the program said
+  std::uint64_t mapping_bytes = 0;  // whole granules, as plain device memory reports
+  Die home{0};
+  driver::Context context = driver::Context::none;
+  std::uint64_t buffer_id = 0;  // unique in the process's life
+  bool packed = false;
+  bool sync_memops = false;
+  pager::Run* run = nullptr;
+};
+
+class Memory {
+ public:
+  Memory(const driver::Verbs& verbs, pager::Pager& pager, std::uint64_t granule_bytes,
+         std::uint64_t arena_bytes);
+  ~Memory();
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+
+  // Inside an arena; lock-free.
+  bool ours(Address address) const;
+
+  Result<Address> allocate(std::uint64_t bytes, driver::Context context, Die home,
+                           policy::Place place);
+  // The range that contains or starts at an address.
+  std::optional<Range> find(Address address) const;
+  std::optional<Range> at(Address base) const;
+  // Ends the range. With `idle`, no work of any context can touch it any more.
+  bool free(Address base, bool idle);
+  // The context is gone, and with it its ranges.
+  void drop_context(driver::Context context);
+  bool set_sync_memops(Address address, bool on);
+  Result<void> pin(Address address);
+
+  // Bytes of ranges that live on a die, in whole slots and granules.
+  std::uint64_t held_bytes(Die die) const;
+  std::size_t count() const;
+  // Gives everything back; for the end of a test.
+  void clear();
+
+ private:
+  struct Slab {
+    pager::Run* run = nullptr;
+    Die home{0};
+    std::uint64_t used_bytes = 0;
+  };
+  struct Limbo {
+    std::uint64_t ticket = 0;
+    Range range;
+  };
+  struct Packed {
+    Extents slots;
+    std::uint64_t slabs_bytes = 0;
+  };
+
+  Result<Address> allocate_packed(std::uint64_t bytes, Range& range);
+  Result<Address> allocate_run(std::uint64_t bytes, Range& range, policy::Place place);
+  Result<pager::Run*> birth(const pager::Birth& request);
+  void publish(Range& range) BARSWAP_REQUIRES(mutex_);
+  bool revive_cached(std::uint64_t bytes, Range& range, policy::Place place);
+  bool trim_cache(Die home);
+  bool wait_for_limbo();
+  void reclaim();
+  void reclaim_one(const Range& range);
+  void bury(pager::Run* run, Address base, std::uint64_t bytes);
+  void bury_pending();
+  std::optional<std::uint64_t> take_addresses(std::uint64_t bytes);
+  bool grow_arena(std::uint64_t at_least_bytes);
+  void forget(const Range& range) BARSWAP_REQUIRES(mutex_);
+
+  const driver::Verbs& verbs_;
+  pager::Pager& pager_;
+  const std::uint64_t granule_bytes_;
+  std::uint64_t arena_bytes_;
+
+  struct Bounds {
+    std::atomic<std::uint64_t> first{0}, end{0};
+  };
+  static constexpr std::size_t kArenasMax = 64;
+  std::array<Bounds, kArenasMax> arenas_;
+  std::atomic<std::size_t> arena_count_{0};
+
+  mutable Mutex<Rank::ranges> mutex_;
+  Extents addresses_ BARSWAP_GUARDED_BY(mutex_);
+  std::map<std::uint64_t, Range> ranges_ BARSWAP_GUARDED_BY(mutex_);
+  std::map<std::uint64_t, Slab> slabs_ BARSWAP_GUARDED_BY(mutex_);  // by their address
+  Packed packed_[kDiesMax] BARSWAP_GUARDED_BY(mutex_);
+  std::deque<Limbo> limbo_ BARSWAP_GUARDED_BY(mutex_);
+  // Freed runs that stay mapped for the next request of the same size; oldest first.
+  struct Cached {
+    Die home;
+    Address base;
+    std::uint64_t bytes;
+    pager::Run* run;
+  };
+  std::deque<Cached> cache_ BARSWAP_GUARDED_BY(mutex_);
+  std::vector<Cached> pending_ BARSWAP_GUARDED_BY(mutex_);  // were being moved when buried
+  std::uint64_t held_bytes_[kDiesMax] BARSWAP_GUARDED_BY(mutex_) = {};
+  std::uint64_t next_id_ BARSWAP_GUARDED_BY(mutex_) = 1;
+  std::uint64_t next_order_ BARSWAP_GUARDED_BY(mutex_) = 1;
+};
+
+}  // namespace barswap::memory

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import stats_file
@@ -144,6 +145,30 @@ class Live:
                 "bytes_out": inside[-1]["bytes_out"] - inside[0]["bytes_out"],
                 "bytes_in": inside[-1]["bytes_in"] - inside[0]["bytes_in"],
                 "samples": len(inside)}
+
+
+def memory_mib(name):
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1]) >> 10
+    return 0
+
+
+def grow_memory(mib, timeout_s=60):
+    """Has a child write to so much memory and end. A virtual machine that is given memory as it uses it
+    says otherwise that it has little, and programs that size themselves by that take little."""
+    fill = ("import mmap,sys\n"
+            "block = mmap.mmap(-1, int(sys.argv[1]) << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+            "for at in range(0, len(block), 4096): block[at] = 1\n")
+    count = min(8, os.cpu_count() or 1)
+    children = [subprocess.Popen([sys.executable, "-c", fill, str(mib // count)]) for _ in range(count)]
+    end = time.monotonic() + timeout_s
+    for child in children:
+        try:
+            child.wait(max(0.1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
 
 
 def ask(command, runtime):

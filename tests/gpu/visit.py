@@ -31,7 +31,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import catalogue
-from processes import Run, Runner
+from processes import Run, Runner, grow_memory, memory_mib
 
 PHASES = ["links", "queries", "twins", "command", "hash", "gate", "inside", "generate"]
 MIB = 1 << 20
@@ -79,6 +79,10 @@ class Visit:
         self.bars = []  # (bar, measured, bound, verdict)
         self.links = {}
         self.machine = machine()
+        if options.grow_gib * 1024 > memory_mib("MemAvailable"):
+            self.machine["MiB at the start"] = memory_mib("MemTotal")
+            grow_memory(options.grow_gib * 1024)
+        self.machine["MiB of memory"] = memory_mib("MemTotal")
         (self.out / "logs.txt").write_text("")
         folder = tempfile.mkdtemp(prefix="visit")
         command = self.carry / "barswap"
@@ -465,6 +469,8 @@ def main():
     parser.add_argument("--chaos", default="1,2,3", help="seeds; empty: none")
     parser.add_argument("--jobs", type=int, default=5, help="runs side by side in the phase hash")
     parser.add_argument("--pairs", type=int, default=3, help="pairs of the phase inside")
+    parser.add_argument("--grow-gib", type=int, default=64,
+                        help="memory to have the machine make available first, if it has less")
     parser.add_argument("--set", default="", help="more policy for every run of ours, items by ;")
     parser.add_argument("--quick", action="store_true", help="two bare runs instead of five, fewer pairs")
     options = parser.parse_args()

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import Machine
+from house import Machine
 
 LIMIT_MIB = 64
 
@@ -127,7 +127,7 @@ def test_one_kind_of_host_memory_refused(simulated, refused):
 
 
 def test_host_tier_refused(simulated, bare):
-    """No host memory at all: what fits runs; the rest meets out-of-memory, and one line says why."""
+    """No host memory: what fits runs; the rest meets out-of-memory, and one line says why."""
     machine = Machine(more={"SIM_HOST_NUMA": "0", "SIM_HOST_LOCATION": "0"})
     fits = simulated.swapped("demo", LIMIT_MIB, machine, mib=32)
     assert (fits.status, fits.out) == (0, bare.out)

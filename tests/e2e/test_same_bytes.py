@@ -3,7 +3,7 @@ the limit, and when pages are moved at random at every drain."""
 
 import pytest
 
-from conftest import Machine
+from house import Machine
 
 LIMIT_MIB = 64
 # What a program holds at its peak is what --mib says, or a little less. The other options make a

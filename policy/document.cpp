@@ -78,7 +78,9 @@ std::string message_of(std::string_view description) {
   const auto has = [&](const char* words) {
     return description.find(words) != std::string_view::npos;
   };
-  std::string message = has("redefine existing") ? "duplicate key: " : "not TOML: ";
+  if (const std::size_t at = description.find("cannot redefine existing"); at != description.npos)
+    return "duplicate key: " + std::string(description.substr(at));
+  std::string message = "not TOML: ";
   constexpr std::string_view opening = "Error while parsing ";
   if (description.starts_with(opening)) description.remove_prefix(opening.size());
   message.append(description);

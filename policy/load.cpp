@@ -84,6 +84,14 @@ bool is_inside(std::string_view name, std::string_view group) {
   return name.size() > group.size() && name.starts_with(group) && name[group.size()] == '.';
 }
 
+// Of a table that nobody knows, the keys inside say best what was meant.
+template <class Tell>
+void each_leaf(const Entry& entry, const std::string& name, const Tell& tell) {
+  const bool is_leaf = entry.value.kind != Value::Kind::table || entry.value.entries.empty();
+  if (is_leaf) return tell(entry, name);
+  for (const Entry& inner : entry.value.entries) each_leaf(inner, name + "." + inner.key, tell);
+}
+
 class Layering {
  public:
   explicit Layering(const Request& request);
@@ -107,7 +115,6 @@ class Layering {
   void programs(const Value& list);
   void program(const Value& section);
   void schema(const Value& root);
-  void unknown(const Entry& entry, const std::string& name);
   void publish_rules();
   void problem(const Problem& problem);
 
@@ -188,30 +195,31 @@ void Layering::table(const Value& table, const std::string& prefix, Target targe
 }
 
 void Layering::entry(const Entry& entry, const std::string& name, Target target, bool is_root) {
-  // The schema was looked at before; a --set has none. Programs come after all other keys.
+  // A file's schema was looked at before. Programs come after all other keys.
   if (is_root && name == "program") return;
-  if (is_root && name == "schema" && item_ == 0) return;
+  if (name == "schema") {
+    if (!is_root || item_ != 0) problem({entry.at, "'schema' stands at the head of a file only"});
+    return;
+  }
   if (name == "allocation") return rules(entry.value, target);
   for (const std::string_view later : later_keys())
     if (name == later || is_inside(name, later))
-      return problem({entry.at, "'" + name + "' is not in this version"});
+      return each_leaf(entry, name, [this](const Entry& leaf, const std::string& key) {
+        problem({leaf.at, "'" + key + "' is not in this version"});
+      });
   for (const Key& key : keys())
     if (name == std::string_view(key.name)) return this->key(key, entry.value, target);
   const bool is_group = std::any_of(keys().begin(), keys().end(), [&](const Key& key) {
     return is_inside(key.name, name);
   }) || std::any_of(later_keys().begin(), later_keys().end(),
                     [&](std::string_view later) { return is_inside(later, name); });
-  if (!is_group) return unknown(entry, name);
+  if (!is_group)
+    return each_leaf(entry, name, [this](const Entry& leaf, const std::string& key) {
+      problem(unknown_key(key, leaf.at));
+    });
   if (entry.value.kind != Value::Kind::table)
     return problem({entry.value.at, "'" + name + "' is a table of keys, not " + seen(entry.value)});
   table(entry.value, name, target, false);
-}
-
-// Of a table that nobody knows, the keys inside say best what was meant.
-void Layering::unknown(const Entry& entry, const std::string& name) {
-  const bool is_leaf = entry.value.kind != Value::Kind::table || entry.value.entries.empty();
-  if (is_leaf) return problem(unknown_key(name, entry.at));
-  for (const Entry& inner : entry.value.entries) unknown(inner, name + "." + inner.key);
 }
 
 void Layering::key(const Key& key, const Value& value, Target target) {

@@ -157,6 +157,11 @@ std::optional<Problem> die_by_text(Position at, const std::string& text, DieName
                          " names no die: a number, or \"GPU-\" and the beginning of its UUID"};
 }
 
+std::string in_single_quotes(std::string_view text) {
+  const std::string quoted = in_quotes(text);
+  return "'" + quoted.substr(1, quoted.size() - 2) + "'";
+}
+
 std::string write_die(const DieName& die) {
   return die.index >= 0 ? std::to_string(die.index) : in_quotes(die.uuid);
 }
@@ -283,13 +288,23 @@ std::string in_quotes(std::string_view text) {
 
 Problem unknown_key(std::string_view key, Position at) {
   std::vector<std::string_view> known(
-      {"schema", "allocation.match", "allocation.place", "program.match"});
-  for (const Key& row : keys()) known.push_back(row.name);
+      {"schema", "allocation", "allocation.match", "allocation.place", "program", "program.match"});
+  for (const Key& row : keys()) {
+    const std::string_view name = row.name;
+    known.insert(known.end(), {name, name.substr(0, name.rfind('.'))});
+  }
   for (const Condition& condition : conditions()) known.push_back(condition.name);
-  const std::string_view nearest = nearest_of(key, known);
-  std::string shown = in_quotes(key);
-  shown = "'" + shown.substr(1, shown.size() - 2) + "'";
-  return {at, "unknown key " + shown, std::string(nearest)};
+  std::string_view nearest = nearest_of(key, known);
+  // A single word may be a leaf whose table was forgotten.
+  if (key.find('.') == key.npos) {
+    for (const Key& row : keys()) {
+      const std::string_view name = row.name;
+      const std::string_view leaf = name.substr(name.rfind('.') + 1);
+      if (mistakes_between(key.substr(0, 64), leaf) < mistakes_between(key.substr(0, 64), nearest))
+        return {at, "unknown key " + in_single_quotes(key), std::string(name)};
+    }
+  }
+  return {at, "unknown key " + in_single_quotes(key), std::string(nearest)};
 }
 
 }  // namespace barswap::policy

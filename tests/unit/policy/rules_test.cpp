@@ -1,0 +1,72 @@
+#include <doctest/doctest.h>
+
+#include "policy/load.hpp"
+
+namespace barswap::policy {
+namespace {
+
+Options options_of(const std::string& rules) {
+  Request request;
+  request.sets = {"allocation=[" + rules + "]"};
+  const Loaded loaded = load(request);
+  for (const Diagnostic& diagnostic : loaded.diagnostics) MESSAGE(text_of(diagnostic));
+  REQUIRE(loaded.ok());
+  return loaded.options;
+}
+
+TEST_CASE("without a matching rule the place is automatic") {
+  CHECK(place_of(Options{}, {1_GiB, 0, {}, {}}) == Place::automatic);
+  CHECK(place_of(options_of("{match={size=\"<1MiB\"}, place=\"stream\"}"), {1_MiB, 0, {}, {}}) ==
+        Place::automatic);
+}
+
+TEST_CASE("the first matching rule counts") {
+  const Options options = options_of(
+      "{match={size=\">=1GiB\"}, place=\"stream\"}, {match={size=\">=1MiB\"}, place=\"resident\"}, "
+      "{match={}, place=\"stream\"}");
+  CHECK(place_of(options, {2_GiB, 0, {}, {}}) == Place::stream);
+  CHECK(place_of(options, {1_GiB - 1, 0, {}, {}}) == Place::resident);
+  CHECK(place_of(options, {1_MiB, 0, {}, {}}) == Place::resident);
+  CHECK(place_of(options, {1_MiB - 1, 0, {}, {}}) == Place::stream);
+}
+
+TEST_CASE("a rule may keep automatic what a later one would take") {
+  const Options options = options_of(
+      "{match={order=\"<2\"}, place=\"auto\"}, {match={}, place=\"stream\"}");
+  CHECK(place_of(options, {1_MiB, 1, {}, {}}) == Place::automatic);
+  CHECK(place_of(options, {1_MiB, 2, {}, {}}) == Place::stream);
+}
+
+TEST_CASE("all conditions of a rule must hold") {
+  const Options options = options_of(
+      "{match={library=\"libtorch*\", symbol=\"*kv*\", order=3, size=\"1MiB..2MiB\"}, "
+      "place=\"stream\"}");
+  const AllocationFacts all{1_MiB, 3, "/x/libtorch_cuda.so", "alloc_kv_cache"};
+  CHECK(place_of(options, all) == Place::stream);
+  AllocationFacts facts = all;
+  facts.library = "/x/libother.so";
+  CHECK(place_of(options, facts) == Place::automatic);
+  facts = all, facts.symbol = "alloc";
+  CHECK(place_of(options, facts) == Place::automatic);
+  facts = all, facts.order = 4;
+  CHECK(place_of(options, facts) == Place::automatic);
+  facts = all, facts.size_bytes = 2_MiB + 1;
+  CHECK(place_of(options, facts) == Place::automatic);
+}
+
+TEST_CASE("what is not known matches only what matches everything") {
+  CHECK(place_of(options_of("{match={library=\"lib*\"}, place=\"stream\"}"), {1, 0, {}, {}}) ==
+        Place::automatic);
+  CHECK(place_of(options_of("{match={library=\"*\"}, place=\"stream\"}"), {1, 0, {}, {}}) ==
+        Place::stream);
+}
+
+TEST_CASE("callers are wanted only by rules that ask for them") {
+  CHECK_FALSE(wants_callers(Options{}));
+  CHECK_FALSE(wants_callers(options_of("{match={size=\"<1MiB\"}, place=\"stream\"}")));
+  CHECK(wants_callers(options_of("{match={library=\"a\"}, place=\"stream\"}")));
+  CHECK(wants_callers(options_of("{match={symbol=\"a\"}, place=\"stream\"}")));
+}
+
+}  // namespace
+}  // namespace barswap::policy

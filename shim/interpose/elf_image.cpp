@@ -29,8 +29,8 @@ std::uint32_t sysv_hash_of(const char* name) {
 
 }  // namespace
 
-ElfImage::ElfImage(const link_map& map) : base_(map.l_addr) {
-  for (const ElfW(Dyn)* entry = map.l_ld; entry && entry->d_tag != DT_NULL; ++entry) {
+ElfImage::ElfImage(ElfW(Addr) base, const ElfW(Dyn) * dynamic) : base_(base) {
+  for (const ElfW(Dyn)* entry = dynamic; entry && entry->d_tag != DT_NULL; ++entry) {
     switch (entry->d_tag) {
       case DT_STRTAB: strings_ = table_at<char>(base_, entry->d_un.d_ptr); break;
       case DT_SYMTAB: symbols_ = table_at<ElfW(Sym)>(base_, entry->d_un.d_ptr); break;

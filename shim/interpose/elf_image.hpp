@@ -11,7 +11,8 @@ namespace barswap::interpose {
 
 class ElfImage {
  public:
-  explicit ElfImage(const link_map& map);
+  explicit ElfImage(const link_map& map) : ElfImage(map.l_addr, map.l_ld) {}
+  ElfImage(ElfW(Addr) base, const ElfW(Dyn) * dynamic);
 
   // The address of a function that the object defines and exports, or null.
   void* find_function(const char* name) const;

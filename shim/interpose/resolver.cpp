@@ -133,6 +133,11 @@ void* exchange(const char* name, void* address) noexcept {
   return thunk_for(name, address);
 }
 
+const void* real_address(const char* name) noexcept {
+  const Object object = object_at(adopted_base.load(std::memory_order_acquire));
+  return adopted_driver() && object.map ? ElfImage(*object.map).find_function(name) : nullptr;
+}
+
 void report_second_copy() noexcept {
   if (second_copy_seen.load(std::memory_order_relaxed))
     BARSWAP_LOG_ONCE(info, "interpose", "a second copy of libcuda is in use: its calls pass by us");

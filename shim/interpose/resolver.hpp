@@ -42,6 +42,9 @@ void* exchange(const char* name, void* address) noexcept;
 // Says once, at info, that the program also uses a second copy of libcuda.
 void report_second_copy() noexcept;
 
+// The real address of a row's function; null while no driver is adopted, or where it lacks it.
+const void* real_address(const char* name) noexcept;
+
 // For the loader of another library of NVIDIA's (NVML): the function behind our export.
 void* next_nvml(const char* name) noexcept;
 

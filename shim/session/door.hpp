@@ -11,11 +11,15 @@ namespace barswap::session {
 // or we stepped aside, or this is a forked child, or cuInit has not been called.
 class Door {
  public:
-  Door() noexcept {}
-  ~Door() {}
+  Door() noexcept : open_(depth_++ == 0) {}
+  ~Door() { --depth_; }
   Door(const Door&) = delete;
   Door& operator=(const Door&) = delete;
-  bool open() const { return true; }
+  bool open() const { return open_; }
+
+ private:
+  inline static constinit thread_local int depth_ = 0;
+  bool open_;
 };
 
 // The gate, entered shared: no page moves while one lives.

@@ -9,6 +9,7 @@
 extern "C" {
 void* (*barswap_real_dlsym)(void*, const char*) = nullptr;
 void* (*barswap_real_dlopen)(const char*, int) = nullptr;
+void* (*barswap_real_dlvsym)(void*, const char*, const char*) = nullptr;
 }
 
 namespace barswap::interpose {
@@ -34,13 +35,6 @@ template <class F>
 void publish(F& slot, const char* name) {
   if (__atomic_load_n(&slot, __ATOMIC_RELAXED)) return;
   void* found = next_function(name);
-  // The base version of each architecture: it exists in every C library and costs no error message.
-#if defined(__x86_64__)
-  if (!found) found = dlvsym(RTLD_NEXT, name, "GLIBC_2.2.5");
-#else
-  if (!found) found = dlvsym(RTLD_NEXT, name, "GLIBC_2.17");
-#endif
-  if (!found) found = dlvsym(RTLD_NEXT, name, "GLIBC_2.34");
   __atomic_store_n(&slot, reinterpret_cast<F>(found), __ATOMIC_RELAXED);
 }
 
@@ -75,11 +69,34 @@ bool is_driver_side(const Object& object) {
   return false;
 }
 
-bool is_ours(const void* base) { return object_at(_DYNAMIC).base == base; }
+bool is_before_us(const Object& object) {
+  // Backwards: what stands before us was there at the start and is never unloaded.
+  const link_map* ours = our_map();
+  for (const link_map* map = ours ? ours->l_prev : nullptr; map; map = map->l_prev)
+    if (map == object.map) return true;
+  return false;
+}
 
 }  // namespace barswap::interpose
 
 void barswap_find_loader() noexcept {
   barswap::interpose::publish(barswap_real_dlsym, "dlsym");
   barswap::interpose::publish(barswap_real_dlopen, "dlopen");
+  barswap::interpose::publish(barswap_real_dlvsym, "dlvsym");
+}
+
+// For a preload before us that asks for the loader behind it by version. Our exports have no version,
+// and an explicit one passes over them, so we answer for ourselves.
+extern "C" [[gnu::visibility("hidden")]] void* barswap_lookup_version(void* handle, const char* name,
+                                                                       const char* version,
+                                                                       const void* caller) noexcept {
+  using namespace barswap::interpose;
+  barswap_find_loader();
+  if ((handle != RTLD_NEXT && handle != RTLD_DEFAULT) || !name || !version) return nullptr;
+  void* ours = nullptr;
+  if (std::strcmp(name, "dlsym") == 0) ours = reinterpret_cast<void*>(&dlsym);
+  if (std::strcmp(name, "dlvsym") == 0) ours = reinterpret_cast<void*>(&dlvsym);
+  if (std::strcmp(name, "dlopen") == 0) ours = reinterpret_cast<void*>(&dlopen);
+  if (!ours || !is_before_us(object_at(caller))) return nullptr;
+  return barswap_real_dlvsym(RTLD_DEFAULT, name, version) ? ours : nullptr;
 }

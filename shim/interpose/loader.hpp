@@ -1,6 +1,6 @@
 // The C library's loader as it was before us, and what it knows of loaded objects.
 //
-// barswap_real_dlsym and barswap_real_dlopen are found by walking the objects behind ours in the order
+// The real functions are found by walking the objects behind ours in the order
 // of loading, without a call: dlvsym may belong to another preload, which would then be taken for the
 // caller. If another preload behind us has its own dlsym, that one is the real one: chains keep working.
 #pragma once
@@ -9,7 +9,8 @@
 extern "C" {
 extern void* (*barswap_real_dlsym)(void* handle, const char* name);
 extern void* (*barswap_real_dlopen)(const char* path, int flags);
-// Fills both. Idempotent, lock-free, allocates nothing.
+extern void* (*barswap_real_dlvsym)(void* handle, const char* name, const char* version);
+// Fills all three. Idempotent, lock-free, allocates nothing.
 void barswap_find_loader() noexcept;
 }
 
@@ -29,6 +30,7 @@ Object object_at(const void* address);
 // Parts and tools of the driver. What they look up is theirs, not the program's.
 bool is_driver_side(const Object& object);
 
-bool is_ours(const void* base);
+// Whether an object stands before ours in the order of lookups: the program, or a preload above us.
+bool is_before_us(const Object& object);
 
 }  // namespace barswap::interpose

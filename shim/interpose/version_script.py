@@ -19,7 +19,7 @@ def names_in(path, pattern):
 
 def exports(driver_table, nvml_table, public_header):
     names = names_in(driver_table, EXPORTED) + names_in(nvml_table, NVML)
-    return sorted(set(names + names_in(public_header, PUBLIC) + ['dlsym', 'dlopen']))
+    return sorted(set(names + names_in(public_header, PUBLIC) + ['dlsym', 'dlvsym', 'dlopen']))
 
 
 def main():

@@ -142,8 +142,7 @@ extern "C" __global__ void barswap_persistent(volatile std::uint32_t* stop, std:
 
 // Holds its stream until *flag is not zero; writes nothing.
 extern "C" __global__ void barswap_spin(volatile std::uint32_t* flag) {
-  while (*flag == 0) {
-  }
+  while (*flag == 0) {}
 }
 
 // n increments, spread over 256 counters.

@@ -78,22 +78,14 @@ struct Options {
         if (++i >= argc) stop(kStatusFailed, "%s needs a value", name.c_str());
         return argv[i];
       };
-      if (name == "--mib")
-        mib = std::strtoull(value(), nullptr, 0);
-      else if (name == "--count")
-        count = std::strtoull(value(), nullptr, 0);
-      else if (name == "--seed")
-        seed = std::strtoull(value(), nullptr, 0);
-      else if (name == "--rounds")
-        rounds = std::strtoull(value(), nullptr, 0);
-      else if (name == "--mode")
-        mode = value();
-      else if (name == "--progress")
-        progress = true;
-      else if (name == "--hold")
-        hold = true;
-      else
-        stop(kStatusFailed, "%s: unknown option %s", argv[0], name.c_str());
+      if (name == "--mib") mib = std::strtoull(value(), nullptr, 0);
+      else if (name == "--count") count = std::strtoull(value(), nullptr, 0);
+      else if (name == "--seed") seed = std::strtoull(value(), nullptr, 0);
+      else if (name == "--rounds") rounds = std::strtoull(value(), nullptr, 0);
+      else if (name == "--mode") mode = value();
+      else if (name == "--progress") progress = true;
+      else if (name == "--hold") hold = true;
+      else stop(kStatusFailed, "%s: unknown option %s", argv[0], name.c_str());
     }
   }
 

@@ -57,10 +57,8 @@ int main(int argc, char** argv) {
         const Buffer& buffer = buffers[2 * s + turn % 2];
         die.kernels.xorshift_update.on(streams[s], buffer.address, buffer.words(),
                                        static_cast<std::uint32_t>(turn));
-        if (s == 2)
-          NEED(cuStreamAddCallback(streams[s], note_with_status, &notes[next], 0));
-        else
-          NEED(cuLaunchHostFunc(streams[s], note, &notes[next]));
+        if (s == 2) NEED(cuStreamAddCallback(streams[s], note_with_status, &notes[next], 0));
+        else NEED(cuLaunchHostFunc(streams[s], note, &notes[next]));
         ++next;
         die.kernels.xorshift_update.on(streams[s], buffer.address, buffer.words(), 1);
       }

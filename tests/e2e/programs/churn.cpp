@@ -16,14 +16,10 @@ class Churn {
 
   void step() {
     const std::uint64_t dice = random_.below(10);
-    if (live_.empty() || dice < 4)
-      grow();
-    else if (dice < 6)
-      update(pick());
-    else if (dice < 8)
-      verify(live_[pick()]);
-    else
-      shrink(pick());
+    if (live_.empty() || dice < 4) grow();
+    else if (dice < 6) update(pick());
+    else if (dice < 8) verify(live_[pick()]);
+    else shrink(pick());
   }
 
   e2e::Hash end() {

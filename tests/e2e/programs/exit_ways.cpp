@@ -79,8 +79,7 @@ void forks_before(const e2e::Options& options) {
 
 int main(int argc, char** argv) {
   const e2e::Options options(argc, argv, 32);
-  if (options.mode == "return" || options.mode == "static")
-    print(work(options));
+  if (options.mode == "return" || options.mode == "static") print(work(options));
   else if (options.mode == "quick") {
     print(work(options));
     _exit(0);
@@ -92,16 +91,13 @@ int main(int argc, char** argv) {
   } else if (options.mode == "abandon") {
     abandon(options);
     print(0);
-  } else if (options.mode == "fork_before")
-    forks_before(options);
-  else if (options.mode == "fork_after")
-    forks_after(options);
+  } else if (options.mode == "fork_before") forks_before(options);
+  else if (options.mode == "fork_after") forks_after(options);
   else if (options.mode == "exec") {
     work(options);
     execl("/proc/self/exe", argv[0], "--mib", std::to_string(options.mib).c_str(), "--mode",
           "return", static_cast<char*>(nullptr));
     e2e::stop(e2e::kStatusFailed, "exec failed");
-  } else
-    e2e::stop(e2e::kStatusFailed, "unknown --mode");
+  } else e2e::stop(e2e::kStatusFailed, "unknown --mode");
   return 0;
 }

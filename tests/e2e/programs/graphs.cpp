@@ -9,12 +9,9 @@ using e2e::Buffer;
 
 const char* mode_name(CUstreamCaptureMode mode) {
   switch (mode) {
-    case CU_STREAM_CAPTURE_MODE_GLOBAL:
-      return "global";
-    case CU_STREAM_CAPTURE_MODE_THREAD_LOCAL:
-      return "thread local";
-    case CU_STREAM_CAPTURE_MODE_RELAXED:
-      return "relaxed";
+    case CU_STREAM_CAPTURE_MODE_GLOBAL: return "global";
+    case CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: return "thread local";
+    case CU_STREAM_CAPTURE_MODE_RELAXED: return "relaxed";
   }
   return "?";
 }

@@ -76,7 +76,8 @@ bool is_stats_name(const char* name) {
 bool remove_if_ended(int folder, const char* name) {
   int file = openat(folder, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return false;
-  // Between our open and our lock the name may have passed to a new process: compare before removing.
+  // Between our open and our lock the name may have passed to a new process: compare before
+  // removing.
   bool ended = flock(file, LOCK_EX | LOCK_NB) == 0 && same_file(folder, name, file) &&
                unlinkat(folder, name, 0) == 0;
   close(file);
@@ -84,8 +85,8 @@ bool remove_if_ended(int folder, const char* name) {
 }
 
 int remove_ended(int folder) {
-  // The raw system call, because opendir allocates from the program's heap. A second open description
-  // keeps the caller's read position out of play.
+  // The raw system call, because opendir allocates from the program's heap. A second open
+  // description keeps the caller's read position out of play.
   int listing = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (listing < 0) return 0;
   int removed = 0;

@@ -18,10 +18,10 @@ struct Folder {
   char path[kPathMax] = {};
 };
 
-// Opens the folder of `place`. It must be ours alone: a real folder (no symbolic link), owned by the
-// effective user, of mode 0700, because others can write into /dev/shm. XDG_RUNTIME_DIR must belong to
-// us as well: under sudo it may be another user's. `runtime_dir` is that variable's value or empty.
-// With `create`, a missing folder is made.
+// Opens the folder of `place`. It must be ours alone: a real folder (no symbolic link), owned by
+// the effective user, of mode 0700, because others can write into /dev/shm. XDG_RUNTIME_DIR must
+// belong to us as well: under sudo it may be another user's. `runtime_dir` is that variable's value
+// or empty. With `create`, a missing folder is made.
 bool open_folder(Place place, const char* runtime_dir, bool create, Folder& folder);
 void close_folder(Folder& folder);
 
@@ -29,8 +29,8 @@ void close_folder(Folder& folder);
 // process of that number, in another pid namespace, took the first name.
 bool is_stats_name(const char* name);
 
-// Whether the process that made this file has ended: its lock, held for life, can be taken. Removes the
-// file if so.
+// Whether the process that made this file has ended: its lock, held for life, can be taken. Removes
+// the file if so.
 bool remove_if_ended(int folder, const char* name);
 
 // Removes the files of all processes that have ended. Returns how many.

@@ -62,8 +62,8 @@ bool file_size_allowed(std::size_t size) {
          limit.rlim_cur >= size;
 }
 
-// Makes and locks a file of a free name. A cleaner may take the young file for one of an ended process
-// before it is locked, so the link is looked at once more under the lock.
+// Makes and locks a file of a free name. A cleaner may take the young file for one of an ended
+// process before it is locked, so the link is looked at once more under the lock.
 int create_locked(const Folder& folder, char* name, std::size_t name_size) {
   constexpr int kAttempts = 16;
   int suffix = 0;
@@ -71,12 +71,12 @@ int create_locked(const Folder& folder, char* name, std::size_t name_size) {
     int pid = static_cast<int>(getpid());
     if (suffix == 0) snprintf(name, name_size, "%d.stats", pid);
     else snprintf(name, name_size, "%d-%d.stats", pid, suffix);
-    int file = openat(folder.descriptor, name,
-                      O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    int file =
+        openat(folder.descriptor, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file < 0) {
       if (errno != EEXIST) return -1;
-      // Left by a program that this process was before exec: free to take. Otherwise it is held by a
-      // process of the same number in another pid namespace.
+      // Left by a program that this process was before exec: free to take. Otherwise it is held by
+      // a process of the same number in another pid namespace.
       if (!remove_if_ended(folder.descriptor, name)) ++suffix;
       continue;
     }
@@ -169,8 +169,7 @@ void forked_child() {
 void event(barswap_event_kind kind, Cause cause, Die die, std::uint64_t bytes) {
   constexpr auto relaxed = std::memory_order_relaxed;
   barswap_stats& stats = live();
-  std::uint64_t sequence =
-      std::atomic_ref<std::uint64_t>(stats.event_count).fetch_add(1, relaxed);
+  std::uint64_t sequence = std::atomic_ref<std::uint64_t>(stats.event_count).fetch_add(1, relaxed);
   barswap_event& slot = stats.events[sequence % BARSWAP_STATS_EVENTS];
   std::atomic_ref<std::uint64_t> time(slot.time_ns);
   // Empty while it is written; a reader keeps a slot whose time and sequence stay the same.

@@ -1,5 +1,5 @@
-// The commands behind `barswap`. Each returns the exit status: 0; 1 for "no such process"; 2 when the
-// command refuses, with cause and cure on standard error; 126 and 127 as env(1) has them.
+// The commands behind `barswap`. Each returns the exit status: 0; 1 for "no such process"; 2 when
+// the command refuses, with cause and cure on standard error; 126 and 127 as env(1) has them.
 #pragma once
 #include <string>
 #include <vector>

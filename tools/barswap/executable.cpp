@@ -56,7 +56,8 @@ std::string loader_of(std::istream& file, const Elf64_Ehdr& header) {
   for (int i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr segment;
     file.clear();
-    file.seekg(static_cast<std::streamoff>(header.e_phoff + static_cast<unsigned>(i) * sizeof segment));
+    file.seekg(
+        static_cast<std::streamoff>(header.e_phoff + static_cast<unsigned>(i) * sizeof segment));
     if (!file.read(reinterpret_cast<char*>(&segment), sizeof segment)) return "";
     if (segment.p_type != PT_INTERP || segment.p_filesz > 4096) continue;
     std::vector<char> text(segment.p_filesz + 1, '\0');
@@ -73,16 +74,19 @@ std::string why_not_elf(std::istream& file, const std::string& path) {
   file.seekg(0);
   file.read(reinterpret_cast<char*>(&header), sizeof header);
   if (header.e_ident[EI_CLASS] != ELFCLASS64)
-    return path + " is a 32-bit program, and CUDA has had no 32-bit driver library since 2023. Run a"
-                  " 64-bit build of it.";
+    return path +
+           " is a 32-bit program, and CUDA has had no 32-bit driver library since 2023. Run a"
+           " 64-bit build of it.";
   if (header.e_machine != kMachine)
-    return path + " is built for another processor than this libbarswap.so. Run a build for this"
-                  " machine.";
+    return path +
+           " is built for another processor than this libbarswap.so. Run a build for this"
+           " machine.";
   std::string loader = loader_of(file, header);
   bool is_loader = fs::path(path).filename().string().rfind("ld-", 0) == 0;
   if (loader.empty() && !is_loader)
-    return path + " is linked statically, so no loader runs that could preload anything. Link it"
-                  " dynamically; a static CUDA runtime inside it is no obstacle.";
+    return path +
+           " is linked statically, so no loader runs that could preload anything. Link it"
+           " dynamically; a static CUDA runtime inside it is no obstacle.";
   if (loader.find("ld-musl") != std::string::npos)
     return path + " uses the musl C library, and libbarswap.so needs glibc. Run a build for glibc.";
   return "";
@@ -91,8 +95,9 @@ std::string why_not_elf(std::istream& file, const std::string& path) {
 std::string why_not(const std::string& path, int depth) {
   constexpr int kScriptDepthMax = 4;  // what the kernel allows, too
   if (gains_rights(path))
-    return path + " runs with other rights than yours (setuid, setgid or file capabilities), and the"
-                  " loader ignores LD_PRELOAD then. Run a copy without them.";
+    return path +
+           " runs with other rights than yours (setuid, setgid or file capabilities), and the"
+           " loader ignores LD_PRELOAD then. Run a copy without them.";
   std::ifstream file(path, std::ios::binary);
   char magic[4] = {};
   file.read(magic, sizeof magic);

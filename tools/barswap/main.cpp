@@ -1,6 +1,7 @@
 // The `barswap` command: its arguments, nothing else.
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,8 @@ constexpr const char* kAboutRun =
 
 constexpr const char* kAboutCheck =
     "Check the policy that applies here: the shipped one, /etc/barswap, $XDG_CONFIG_HOME/barswap\n"
-    "(default ~/.config/barswap), BARSWAP_POLICY, BARSWAP_SET, and what is given here. Later wins.\n"
+    "(default ~/.config/barswap), BARSWAP_POLICY, BARSWAP_SET, and what is given here. Later "
+    "wins.\n"
     "Exit status 2 if anything is wrong.";
 
 constexpr const char* kAboutStatus =
@@ -35,9 +37,10 @@ constexpr const char* kAboutEnvironment =
 void add_policy_options(CLI::App& command, PolicyArguments& policy) {
   command.add_option("--policy", policy.file,
                      "A policy file (TOML), after all others (default: $BARSWAP_POLICY)");
-  command.add_option("--set", policy.sets,
-                     "One key, such as vram.limit=4GiB; may be repeated; after --policy and "
-                     "$BARSWAP_SET")
+  command
+      .add_option("--set", policy.sets,
+                  "One key, such as vram.limit=4GiB; may be repeated; after --policy and "
+                  "$BARSWAP_SET")
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->take_all();
@@ -48,9 +51,9 @@ void add_library_option(CLI::App& command, RunArguments& arguments) {
                      "The libbarswap.so to preload (default: the one beside this command)");
 }
 
-// Cuts the program and its arguments off `barswap run ...` and returns them: they begin behind `--`,
-// or at the first word that is neither an option of ours nor an option's value. Done here because the
-// parser would look for our options among the program's.
+// Cuts the program and its arguments off `barswap run ...` and returns them: they begin behind
+// `--`, or at the first word that is neither an option of ours nor an option's value. Done here
+// because the parser would look for our options among the program's.
 std::vector<std::string> cut_command(int& argc, char** argv) {
   std::vector<std::string> command;
   if (argc < 2 || std::string(argv[1]) != "run") return command;
@@ -81,9 +84,10 @@ int dispatch(int argc, char** argv) {
   add_library_option(*run_command, run_arguments);
   run_command->callback([&] {
     run_arguments.command = command;
-    result = command.empty()
-                 ? refuse("no program given. Usage: barswap run [OPTIONS] [--] PROGRAM [ARGUMENTS...]")
-                 : run(run_arguments);
+    result =
+        command.empty()
+            ? refuse("no program given. Usage: barswap run [OPTIONS] [--] PROGRAM [ARGUMENTS...]")
+            : run(run_arguments);
   });
 
   CheckArguments check_arguments;
@@ -102,10 +106,13 @@ int dispatch(int argc, char** argv) {
   CLI::App* status_command = app.add_subcommand("status", kAboutStatus);
   status_command->add_option("PID", status_arguments.pid, "Only this process (default: all)")
       ->check(CLI::PositiveNumber);
-  status_command->add_flag("--json", status_arguments.json, "One JSON array; sizes in bytes, times in ns");
-  status_command->add_flag("--watch", status_arguments.watch, "Repeat every second until interrupted");
-  status_command->add_option("--events", status_arguments.events,
-                             "Show as many of the newest events, at most 256 (default: 0)")
+  status_command->add_flag("--json", status_arguments.json,
+                           "One JSON array; sizes in bytes, times in ns");
+  status_command->add_flag("--watch", status_arguments.watch,
+                           "Repeat every second until interrupted");
+  status_command
+      ->add_option("--events", status_arguments.events,
+                   "Show as many of the newest events, at most 256 (default: 0)")
       ->check(CLI::Range(0, 256));
   status_command->callback([&] { result = status(status_arguments); });
 
@@ -132,4 +139,11 @@ int refuse(const std::string& line) {
 
 }  // namespace barswap::tools
 
-int main(int argc, char** argv) { return barswap::tools::dispatch(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return barswap::tools::dispatch(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "barswap: %s\n", error.what());
+    return barswap::tools::kRefused;
+  }
+}

@@ -1,11 +1,12 @@
-// The environment in which a program meets the shim: which libbarswap.so, and the value of LD_PRELOAD.
+// The environment in which a program meets the shim: which libbarswap.so, and the value of
+// LD_PRELOAD.
 #pragma once
 #include <string>
 
 namespace barswap::tools {
 
-// libbarswap.so beside this command: in the build tree, else where it is installed. Empty when it is in
-// neither place.
+// libbarswap.so beside this command: in the build tree, else where it is installed. Empty when it
+// is in neither place.
 std::string find_library();
 
 // `current` with `library` in it, once. Other preloads stay, in their order, behind ours; only a

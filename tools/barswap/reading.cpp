@@ -29,8 +29,9 @@ void copy_words(barswap_stats& to, void* mapped) {
 std::string trouble_in(const barswap_stats& stats) {
   if (stats.magic != BARSWAP_STATS_MAGIC) return "is no statistics file, or not yet complete";
   if (stats.version != BARSWAP_STATS_VERSION || stats.size != sizeof(barswap_stats))
-    return "has version " + std::to_string(stats.version) + " of the layout, and this command reads " +
-           std::to_string(BARSWAP_STATS_VERSION) + "; use the `barswap` of that installation";
+    return "has version " + std::to_string(stats.version) +
+           " of the layout, and this command reads " + std::to_string(BARSWAP_STATS_VERSION) +
+           "; use the `barswap` of that installation";
   return "";
 }
 

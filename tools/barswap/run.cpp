@@ -34,16 +34,20 @@ std::string joined(const std::vector<std::string>& words) {
 int prepare(const RunArguments& arguments, const std::string& program, Variables& variables) {
   std::string library = arguments.library.empty() ? find_library() : arguments.library;
   if (library.empty())
-    return refuse("libbarswap.so is neither in this command's build tree nor where it would be"
-                  " installed. Build all targets, or name the file with --library.");
+    return refuse(
+        "libbarswap.so is neither in this command's build tree nor where it would be"
+        " installed. Build all targets, or name the file with --library.");
   std::error_code failed;
   library = std::filesystem::canonical(library, failed).string();
-  if (failed) return refuse("there is no file " + arguments.library + ". Name a built libbarswap.so.");
+  if (failed)
+    return refuse("there is no file " + arguments.library + ". Name a built libbarswap.so.");
   if (library.find_first_of(" :;") != std::string::npos)
-    return refuse("the path " + library + " has a space or a colon in it, at which the loader would"
+    return refuse("the path " + library +
+                  " has a space or a colon in it, at which the loader would"
                   " cut LD_PRELOAD. Move Barswap to another folder.");
 
-  policy::Loaded loaded = policy::load(request_for(arguments.policy, program, joined(arguments.command)));
+  policy::Loaded loaded =
+      policy::load(request_for(arguments.policy, program, joined(arguments.command)));
   if (!loaded.ok()) {
     print_diagnostics(loaded);
     return refuse("the policy has errors; the program was not started.");
@@ -59,11 +63,13 @@ int prepare(const RunArguments& arguments, const std::string& program, Variables
 
 int check_driver() {
   if (environment().disable)
-    return refuse("BARSWAP_DISABLE=1 is set, with which the program would run without Barswap. Unset"
-                  " it, or start the program directly.");
+    return refuse(
+        "BARSWAP_DISABLE=1 is set, with which the program would run without Barswap. Unset"
+        " it, or start the program directly.");
   std::string missing = why_no_driver();
   if (missing.empty()) return 0;
-  return refuse("no CUDA driver can be loaded (" + missing + "). Install the NVIDIA driver, or name"
+  return refuse("no CUDA driver can be loaded (" + missing +
+                "). Install the NVIDIA driver, or name"
                 " the folder of libcuda.so.1 in LD_LIBRARY_PATH.");
 }
 
@@ -82,7 +88,8 @@ int run(const RunArguments& arguments) {
   const std::string& name = arguments.command.front();
   std::string program = find_program(name);
   if (program.empty()) {
-    refuse("there is no program " + name + " that you may execute. Give its path, or put its folder"
+    refuse("there is no program " + name +
+           " that you may execute. Give its path, or put its folder"
            " into PATH.");
     return kNotFound;
   }

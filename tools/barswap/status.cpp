@@ -82,9 +82,8 @@ std::vector<barswap_event> newest_events(const barswap_stats& stats, int count) 
   std::vector<barswap_event> events;
   for (const barswap_event& slot : stats.events)
     if (slot.time_ns != 0) events.push_back(slot);
-  std::sort(events.begin(), events.end(), [](const barswap_event& a, const barswap_event& b) {
-    return a.sequence < b.sequence;
-  });
+  std::sort(events.begin(), events.end(),
+            [](const barswap_event& a, const barswap_event& b) { return a.sequence < b.sequence; });
   std::size_t wanted = static_cast<std::size_t>(count);
   if (events.size() > wanted)
     events.erase(events.begin(), events.end() - static_cast<std::ptrdiff_t>(wanted));
@@ -116,11 +115,10 @@ std::string moves_text(const barswap_stats& stats) {
   for (int i = 0; i < kCauses; ++i) {
     const barswap_cause_stats& cause = stats.causes[i];
     if (cause.pages_out == 0 && cause.pages_in == 0) continue;
-    text += format("    %-10s %7llu pages %11s    %7llu pages %11s\n", cause_of(static_cast<unsigned>(i)),
-                   static_cast<unsigned long long>(cause.pages_out),
-                   size_text(cause.bytes_out).c_str(),
-                   static_cast<unsigned long long>(cause.pages_in),
-                   size_text(cause.bytes_in).c_str());
+    text += format(
+        "    %-10s %7llu pages %11s    %7llu pages %11s\n", cause_of(static_cast<unsigned>(i)),
+        static_cast<unsigned long long>(cause.pages_out), size_text(cause.bytes_out).c_str(),
+        static_cast<unsigned long long>(cause.pages_in), size_text(cause.bytes_in).c_str());
   }
   if (text.empty()) return "  moves    none\n";
   return "  moves                        out of HBM                  into HBM\n" + text;
@@ -142,10 +140,11 @@ std::string counters_text(const barswap_stats& stats) {
   text += format("  host     %s of at most %s, %s of it ready and unused\n",
                  size_text(stats.host_bytes).c_str(), size_text(stats.host_limit).c_str(),
                  size_text(stats.host_prepared).c_str());
-  text += format("  calls    %llu allocations, %llu frees, %llu out of memory, %llu driver calls "
-                 "repeated after making room\n",
-                 number(stats.allocations), number(stats.frees), number(stats.out_of_memory),
-                 number(stats.driver_retries));
+  text += format(
+      "  calls    %llu allocations, %llu frees, %llu out of memory, %llu driver calls "
+      "repeated after making room\n",
+      number(stats.allocations), number(stats.frees), number(stats.out_of_memory),
+      number(stats.driver_retries));
   text += format("  drains   %llu, %llu given up, gate closed for %s\n", number(stats.drains),
                  number(stats.drains_failed), ms_text(stats.drain_ns).c_str());
   text += format("  stalls   %llu submissions waited, %s in all\n", number(stats.stalls),
@@ -164,7 +163,8 @@ std::string text_of(const Reading& reading, int events) {
   if (stats.reason[0] != '\0') text += std::string(": ") + stats.reason;
   text += '\n';
   if (stats.policy[0] != '\0') text += std::string("  policy   ") + stats.policy + "\n";
-  for (std::uint32_t i = 0; i < stats.dies; ++i) text += die_text(static_cast<int>(i), stats.die[i]);
+  for (std::uint32_t i = 0; i < stats.dies; ++i)
+    text += die_text(static_cast<int>(i), stats.die[i]);
   return text + counters_text(stats) + moves_text(stats) + events_text(stats, events);
 }
 
@@ -221,9 +221,8 @@ ordered_json json_of(const Reading& reading, int events) {
                       {"page_bytes", stats.page_bytes},
                       {"dies", ordered_json::array()}};
   for (std::uint32_t i = 0; i < stats.dies; ++i) all["dies"].push_back(json_of(stats.die[i]));
-  all["host"] = {{"limit", stats.host_limit},
-                 {"bytes", stats.host_bytes},
-                 {"prepared", stats.host_prepared}};
+  all["host"] = {
+      {"limit", stats.host_limit}, {"bytes", stats.host_bytes}, {"prepared", stats.host_prepared}};
   all["allocations"] = stats.allocations;
   all["frees"] = stats.frees;
   all["out_of_memory"] = stats.out_of_memory;

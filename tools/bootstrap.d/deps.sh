@@ -68,7 +68,7 @@ fetch_mimalloc() {
     -o "APT::Sandbox::User=root")
   "${apt[@]}" update
   (cd "$work/download" && "${apt[@]}" source --download-only mimalloc)
-  dpkg-source -x "$work"/download/mimalloc_*.dsc .deps/mimalloc
+  dpkg-source --no-copy -x "$work"/download/mimalloc_*.dsc .deps/mimalloc
   rm -rf "$work"
   [ -f .deps/mimalloc/src/static.c ] || fail "the source package mimalloc has no src/static.c"
 }

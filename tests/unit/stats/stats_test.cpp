@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <doctest/doctest.h>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
-#include <doctest/doctest.h>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -33,8 +33,8 @@ std::string runtime_dir;  // of this test alone; set before anything reads the e
 
 std::string folder_path() { return runtime_dir + "/barswap"; }
 
-// Each case needs a process of its own, because a process opens its file once. The body returns 0 or
-// the number of the check that failed.
+// Each case needs a process of its own, because a process opens its file once. The body returns 0
+// or the number of the check that failed.
 int in_child(const std::function<int()>& body) {
   pid_t child = fork();
   if (child == 0) _exit(body());
@@ -210,8 +210,7 @@ TEST_CASE_FIXTURE(FreshFolder, "a child that outlives its parent does not keep t
             if (fork() == 0) {
               stats::forked_child();
               char byte;
-              while (read(done[0], &byte, 1) < 0) {
-              }
+              while (read(done[0], &byte, 1) < 0) {}
               _exit(0);
             }
             // The grandchild must have let go before we look.
@@ -298,8 +297,8 @@ TEST_CASE_FIXTURE(FreshFolder, "a folder that others could have prepared is refu
 TEST_CASE_FIXTURE(FreshFolder, "only our own file names are ever removed") {
   CHECK(stats::is_stats_name("1.stats"));
   CHECK(stats::is_stats_name("4194304-12.stats"));
-  for (const char* other : {"", ".stats", "-1.stats", "1-.stats", "1.stats.txt", "a.stats", "1stats",
-                            "1-2-3.stats", "stats"})
+  for (const char* other : {"", ".stats", "-1.stats", "1-.stats", "1.stats.txt", "a.stats",
+                            "1stats", "1-2-3.stats", "stats"})
     CHECK_FALSE(stats::is_stats_name(other));
 
   fs::create_directory(folder_path());

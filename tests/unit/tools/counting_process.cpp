@@ -1,5 +1,5 @@
-// A process with statistics, as the shim would leave them. Prints "ready", then waits for the end of
-// standard input. With the argument `die`, ends by a signal instead.
+// A process with statistics, as the shim would leave them. Prints "ready", then waits for the end
+// of standard input. With the argument `die`, ends by a signal instead.
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -28,7 +28,6 @@ int main(int argc, char** argv) {
   std::puts("ready");
   std::fflush(stdout);
   if (argc > 1 && std::strcmp(argv[1], "die") == 0) std::raise(SIGKILL);
-  while (std::getchar() != EOF) {
-  }
+  while (std::getchar() != EOF) {}
   return 0;
 }

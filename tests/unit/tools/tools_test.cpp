@@ -44,7 +44,9 @@ std::string elf(unsigned char word_class, unsigned machine) {
   return {reinterpret_cast<const char*>(&header), sizeof header};
 }
 
-bool says(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+bool says(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace
 

@@ -23,9 +23,8 @@ std::uint64_t less(std::uint64_t bytes, std::uint64_t taken) {
 
 bool uses_die(const Options& options, const DieFacts& die) {
   const auto& dies = options.dies_use.dies;
-  return options.dies_use.all || std::any_of(dies.begin(), dies.end(), [&](const DieName& name) {
-           return names(name, die);
-         });
+  return options.dies_use.all || std::any_of(dies.begin(), dies.end(),
+                                             [&](const DieName& name) { return names(name, die); });
 }
 
 Amount limit_of(const Options& options, const DieFacts& die) {
@@ -36,7 +35,9 @@ Amount limit_of(const Options& options, const DieFacts& die) {
 }
 
 std::uint64_t budget_bytes(const Options& options, const DieFacts& die) {
-  const std::uint64_t room = less(die.free_bytes, options.vram_reserve_bytes);
+  // On a small die the reserve may not be what leaves the program without memory.
+  const std::uint64_t reserve = std::min(options.vram_reserve_bytes, die.total_bytes / 8);
+  const std::uint64_t room = less(die.free_bytes, reserve);
   const Amount limit = limit_of(options, die);
   if (limit.kind == Amount::Kind::bytes) return std::min(limit.bytes, room);
   if (limit.kind == Amount::Kind::share)

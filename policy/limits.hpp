@@ -9,8 +9,8 @@
 namespace barswap::policy {
 
 struct DieFacts {
-  int index = 0;                // after CUDA_VISIBLE_DEVICES
-  std::string_view uuid;        // "GPU-...", lower case; empty: not known
+  int index = 0;          // after CUDA_VISIBLE_DEVICES
+  std::string_view uuid;  // "GPU-...", lower case; empty: not known
   std::uint64_t total_bytes = 0;
   std::uint64_t free_bytes = 0;  // at start, before the program allocated
 };

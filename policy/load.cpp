@@ -120,11 +120,11 @@ class Layering {
 
   const Request& request_;
   Loaded loaded_;
-  std::vector<Setting> rule_settings_;        // beside options.allocations
-  std::vector<AllocationRule> new_rules_;     // of the text in hand
+  std::vector<Setting> rule_settings_;     // beside options.allocations
+  std::vector<AllocationRule> new_rules_;  // of the text in hand
   std::vector<Setting> new_rule_settings_;
-  std::string source_;                        // the text in hand
-  std::uint32_t item_ = 0;                    // in set strings, its number
+  std::string source_;      // the text in hand
+  std::uint32_t item_ = 0;  // in set strings, its number
 };
 
 Layering::Layering(const Request& request) : request_(request) {
@@ -184,9 +184,10 @@ void Layering::schema(const Value& root) {
   if (entry == root.entries.end()) return problem({{}, "missing 'schema = 1'"});
   const Value& value = entry->value;
   if (value.kind == Value::Kind::integer && value.integer == 1) return;
-  const std::string found = value.kind == Value::Kind::integer ? std::to_string(value.integer)
-                                                               : seen(value);
-  problem({value.at, "schema = " + found + " is not known to this version, which knows schema = 1"});
+  const std::string found =
+      value.kind == Value::Kind::integer ? std::to_string(value.integer) : seen(value);
+  problem(
+      {value.at, "schema = " + found + " is not known to this version, which knows schema = 1"});
 }
 
 void Layering::table(const Value& table, const std::string& prefix, Target target, bool is_root) {
@@ -209,10 +210,10 @@ void Layering::entry(const Entry& entry, const std::string& name, Target target,
       });
   for (const Key& key : keys())
     if (name == std::string_view(key.name)) return this->key(key, entry.value, target);
-  const bool is_group = std::any_of(keys().begin(), keys().end(), [&](const Key& key) {
-    return is_inside(key.name, name);
-  }) || std::any_of(later_keys().begin(), later_keys().end(),
-                    [&](std::string_view later) { return is_inside(later, name); });
+  const bool is_group = std::any_of(keys().begin(), keys().end(),
+                                    [&](const Key& key) { return is_inside(key.name, name); }) ||
+                        std::any_of(later_keys().begin(), later_keys().end(),
+                                    [&](std::string_view later) { return is_inside(later, name); });
   if (!is_group)
     return each_leaf(entry, name, [this](const Entry& leaf, const std::string& key) {
       problem(unknown_key(key, leaf.at));

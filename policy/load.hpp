@@ -1,6 +1,6 @@
 // Policy files, from folders and strings to Options. load() owns nothing after it returns. It reads
-// files and nothing else: never the environment, never a lock, never CUDA. It never throws and never
-// prints; what is wrong comes back as diagnostics.
+// files and nothing else: never the environment, never a lock, never CUDA. It never throws and
+// never prints; what is wrong comes back as diagnostics.
 //
 // Layers, later wins:
 //   1. built-in: the defaults of policy/schema.def
@@ -22,10 +22,11 @@
 namespace barswap::policy {
 
 struct Request {
-  std::string exe;                // the program, a path or a name
-  std::string argv;               // its command line, words joined by spaces
-  std::string policy_file;        // BARSWAP_POLICY or --policy; empty: none
-  std::vector<std::string> sets;  // BARSWAP_SET, then each --set; items `key=value`, by ; or newline
+  std::string exe;          // the program, a path or a name
+  std::string argv;         // its command line, words joined by spaces
+  std::string policy_file;  // BARSWAP_POLICY or --policy; empty: none
+  // BARSWAP_SET, then each --set. Each holds items `key=value`, separated by ; or newline.
+  std::vector<std::string> sets;
   // Folders, each may be empty: no such layer.
   std::string shipped_apps_folder;  // holds NAME.toml
   std::string system_folder;        // /etc/barswap: holds policy.toml and apps/NAME.toml

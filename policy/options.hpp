@@ -36,7 +36,8 @@ constexpr Amount kNone{Amount::Kind::none};
 constexpr Amount size_of(std::uint64_t bytes) { return {Amount::Kind::bytes, bytes, 0}; }
 constexpr Amount share_of(double share) { return {Amount::Kind::share, 0, share}; }
 
-// A die as a policy names it: by number after CUDA_VISIBLE_DEVICES, or by the beginning of its UUID.
+// A die as a policy names it: by number after CUDA_VISIBLE_DEVICES, or by the beginning of its
+// UUID.
 struct DieName {
   int index = -1;    // -1: named by UUID
   std::string uuid;  // "GPU-", then lower-case digits, perhaps not all

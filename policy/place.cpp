@@ -25,8 +25,7 @@ Rank rank_of(const PageFacts& page) {
 std::uint32_t turn_of(const PageFacts& page) {
   const int bits = std::bit_width(std::max(page.pages_in_range, page.page_index + 1) - 1);
   std::uint32_t turn = 0;
-  for (int bit = 0; bit < bits; ++bit)
-    turn |= (page.page_index >> bit & 1U) << (bits - 1 - bit);
+  for (int bit = 0; bit < bits; ++bit) turn |= (page.page_index >> bit & 1U) << (bits - 1 - bit);
   return turn;
 }
 

@@ -3,9 +3,10 @@
 // never bytes.
 //
 // What is small and hot must never be what spills (one measured program ran five times slower when
-// its late small allocations fell on the host), so the order of leaving is: what the policy streams;
-// large ranges, spread evenly so that every kernel reads the same small share from the host; small
-// ranges; packed pages; and last what the policy wants resident. Coming back is the reverse.
+// its late small allocations fell on the host), so the order of leaving is: what the policy
+// streams; large ranges, spread evenly so that every kernel reads the same small share from the
+// host; small ranges; packed pages; and last what the policy wants resident. Coming back is the
+// reverse.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -20,8 +21,8 @@ namespace barswap::policy {
 constexpr std::uint64_t kLargeBytes = 32_MiB;
 
 struct PageFacts {
-  std::uint64_t range_order = 0;     // the range's number in order of allocation
-  std::uint32_t page_index = 0;      // in its range
+  std::uint64_t range_order = 0;  // the range's number in order of allocation
+  std::uint32_t page_index = 0;   // in its range
   std::uint32_t pages_in_range = 1;
   std::uint64_t bytes = 0;
   bool large = false;         // its range has kLargeBytes or more

@@ -17,9 +17,8 @@ constexpr AmountWord kAmountWords[] = {{"auto", Amount::Kind::automatic},
 
 bool is_later(const Accepts& accepts, const Value& value) {
   return value.kind == Value::Kind::text &&
-         std::any_of(accepts.later_word.begin(), accepts.later_word.end(), [&](const char* word) {
-           return word != nullptr && value.text == word;
-         });
+         std::any_of(accepts.later_word.begin(), accepts.later_word.end(),
+                     [&](const char* word) { return word != nullptr && value.text == word; });
 }
 
 std::string words_of(const Accepts& accepts) {
@@ -153,8 +152,8 @@ std::optional<Problem> die_by_text(Position at, const std::string& text, DieName
     die = {-1, text};
     return std::nullopt;
   }
-  return Problem{at, in_quotes(text) +
-                         " names no die: a number, or \"GPU-\" and the beginning of its UUID"};
+  return Problem{
+      at, in_quotes(text) + " names no die: a number, or \"GPU-\" and the beginning of its UUID"};
 }
 
 std::string in_single_quotes(std::string_view text) {
@@ -182,8 +181,8 @@ std::optional<Problem> read(const Key& key, const Value& value, Share& share) {
 
 std::optional<Problem> read(const Key& key, const Value& value, Milliseconds& ms) {
   Milliseconds read_ms = 0;
-  const Reading reading = value.kind == Value::Kind::text ? read_duration(value.text, read_ms)
-                                                          : Reading::malformed;
+  const Reading reading =
+      value.kind == Value::Kind::text ? read_duration(value.text, read_ms) : Reading::malformed;
   const auto in_bounds = [&](Milliseconds m) {
     return m >= key.accepts.lowest_ms && m <= key.accepts.highest_ms;
   };
@@ -265,8 +264,8 @@ std::string write(const Key&, const DieLimits& limits) {
   if (limits.empty()) return "{}";
   std::string text = "{";
   for (const DieLimit& limit : limits)
-    text += (text.size() > 1 ? ", " : " ") + write_die(limit.die) + " = " +
-            write_amount(limit.limit);
+    text +=
+        (text.size() > 1 ? ", " : " ") + write_die(limit.die) + " = " + write_amount(limit.limit);
   return text + " }";
 }
 

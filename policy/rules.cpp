@@ -9,18 +9,15 @@ namespace {
 // In the order of Place.
 constexpr Accepts kPlaces = Accepts{}.words("auto", "resident", "stream").later("peer");
 
-std::string wants(const Condition& condition) {
-  return std::string(condition.name) + " wants ";
-}
+std::string wants(const Condition& condition) { return std::string(condition.name) + " wants "; }
 
 std::optional<Problem> read_condition(const Condition& condition, const Value& value, Glob& glob) {
   if (value.kind == Value::Kind::text && !value.text.empty()) {
     glob = value.text;
     return std::nullopt;
   }
-  return Problem{value.at,
-                 wants(condition) + "a pattern such as " + condition.example + ", not " +
-                     seen(value)};
+  return Problem{value.at, wants(condition) + "a pattern such as " + condition.example + ", not " +
+                               seen(value)};
 }
 
 template <class Range>
@@ -32,13 +29,12 @@ std::optional<Problem> read_condition(const Condition& condition, const Value& v
   switch (read_range(text, range)) {
     case Reading::good: return std::nullopt;
     case Reading::too_large:
-      return Problem{value.at, std::string(condition.name) + " is " + seen(value) +
-                                   ", which is too large"};
+      return Problem{value.at,
+                     std::string(condition.name) + " is " + seen(value) + ", which is too large"};
     case Reading::malformed: break;
   }
-  return Problem{value.at,
-                 wants(condition) + "a range such as " + condition.example + ", not " +
-                     seen(value)};
+  return Problem{
+      value.at, wants(condition) + "a range such as " + condition.example + ", not " + seen(value)};
 }
 
 Problem not_a_table(const char* name, const char* example, const Value& value) {
@@ -52,10 +48,11 @@ std::optional<Problem> read_conditions(const Value& value, AllocationRule& rule)
   for (const Entry& entry : value.entries) {
     bool known = false;
     std::optional<Problem> problem;
-#define BARSWAP_ALLOCATION(leaf, type, example, sentence)                                            \
-  if (entry.key == #leaf) {                                                                  \
-    known = true;                                                                            \
-    problem = read_condition({"allocation.match." #leaf, example, sentence}, entry.value, rule.leaf); \
+#define BARSWAP_ALLOCATION(leaf, type, example, sentence)                                       \
+  if (entry.key == #leaf) {                                                                     \
+    known = true;                                                                               \
+    problem =                                                                                   \
+        read_condition({"allocation.match." #leaf, example, sentence}, entry.value, rule.leaf); \
   }
 #include "policy/schema.def"
     if (!known) return unknown_key("allocation.match." + entry.key, entry.at);
@@ -78,8 +75,7 @@ bool meets(const Glob& glob, std::string_view path) {
 }  // namespace
 
 std::optional<Problem> read_rule(const Value& value, AllocationRule& rule) {
-  if (value.kind != Value::Kind::table)
-    return not_a_table("allocation", "[[allocation]]", value);
+  if (value.kind != Value::Kind::table) return not_a_table("allocation", "[[allocation]]", value);
   bool has_match = false, has_place = false;
   for (const Entry& entry : value.entries) {
     if (entry.key == "match") {
@@ -105,10 +101,11 @@ std::optional<Problem> read_match(const Value& value, ProgramMatch& match) {
   for (const Entry& entry : value.entries) {
     bool known = false;
     std::optional<Problem> problem;
-#define BARSWAP_PROGRAM(leaf, type, example, sentence)                                            \
-  if (entry.key == #leaf) {                                                                  \
-    known = true;                                                                            \
-    problem = read_condition({"program.match." #leaf, example, sentence}, entry.value, match.leaf); \
+#define BARSWAP_PROGRAM(leaf, type, example, sentence)                                        \
+  if (entry.key == #leaf) {                                                                   \
+    known = true;                                                                             \
+    problem =                                                                                 \
+        read_condition({"program.match." #leaf, example, sentence}, entry.value, match.leaf); \
   }
 #include "policy/schema.def"
     if (!known) return unknown_key("program.match." + entry.key, entry.at);
@@ -123,13 +120,12 @@ bool meets(const ProgramMatch& match, std::string_view exe, std::string_view arg
 
 std::string write_rule(const AllocationRule& rule) {
   std::string text;
-#define BARSWAP_ALLOCATION(leaf, type, example, sentence)                     \
+#define BARSWAP_ALLOCATION(leaf, type, example, sentence)                             \
   if (const std::string condition = text_of_condition(rule.leaf); !condition.empty()) \
     text += (text.empty() ? " " : ", ") + std::string(#leaf " = ") + condition;
 #include "policy/schema.def"
   const char* place = kPlaces.word[static_cast<std::size_t>(rule.place)];
-  return "{ match = {" + text + (text.empty() ? "" : " ") + "}, place = " + in_quotes(place) +
-         " }";
+  return "{ match = {" + text + (text.empty() ? "" : " ") + "}, place = " + in_quotes(place) + " }";
 }
 
 Place place_of(const Options& options, const AllocationFacts& facts) {
@@ -139,8 +135,7 @@ Place place_of(const Options& options, const AllocationFacts& facts) {
            facts.order <= rule.order.highest && meets(rule.library, facts.library) &&
            (rule.symbol.empty() || matches(rule.symbol, facts.symbol));
   };
-  const auto rule =
-      std::find_if(options.allocations.begin(), options.allocations.end(), matching);
+  const auto rule = std::find_if(options.allocations.begin(), options.allocations.end(), matching);
   return rule == options.allocations.end() ? Place::automatic : rule->place;
 }
 

@@ -47,13 +47,16 @@ std::string list_of(const std::vector<std::string>& forms) {
 
 std::span<const Key> keys() {
   static constexpr Key all[] = {
-#define BARSWAP_KEY(group, leaf, type, initial, accepts, sentence, cost)        \
-  {{#group, #leaf}, accepts, sentence, cost,                                    \
-   [](const Key& key, const Value& value, Options& options) {                   \
-     return read(key, value, options.BARSWAP_FIELD_##type(group, leaf));        \
-   },                                                                           \
-   [](const Key& key, const Options& options) {                                 \
-     return write(key, options.BARSWAP_FIELD_##type(group, leaf));              \
+#define BARSWAP_KEY(group, leaf, type, initial, accepts, sentence, cost) \
+  {{#group, #leaf},                                                      \
+   accepts,                                                              \
+   sentence,                                                             \
+   cost,                                                                 \
+   [](const Key& key, const Value& value, Options& options) {            \
+     return read(key, value, options.BARSWAP_FIELD_##type(group, leaf)); \
+   },                                                                    \
+   [](const Key& key, const Options& options) {                          \
+     return write(key, options.BARSWAP_FIELD_##type(group, leaf));       \
    }},
 #include "policy/schema.def"
   };

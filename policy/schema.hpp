@@ -34,7 +34,8 @@ struct Accepts {
     more.later_word = {a, b};
     return more;
   }
-  constexpr Accepts size(std::uint64_t lowest, std::uint64_t highest, std::uint64_t step = 1) const {
+  constexpr Accepts size(std::uint64_t lowest, std::uint64_t highest,
+                         std::uint64_t step = 1) const {
     Accepts more = *this;
     more.is_size = true;
     more.size_lowest = lowest, more.size_highest = highest, more.size_step = step;

@@ -128,8 +128,7 @@ Reading read_share(std::string_view text, Share& share) {
   text.remove_suffix(1);
   Decimal decimal;
   const Reading reading = take_decimal(text, decimal);
-  if (reading != Reading::good || !text.empty())
-    return text.empty() ? reading : Reading::malformed;
+  if (reading != Reading::good || !text.empty()) return text.empty() ? reading : Reading::malformed;
   // One division, so that "2%" is the same number as 0.02 in the schema.
   share = static_cast<double>(decimal.whole * decimal.scale + decimal.fraction) /
           static_cast<double>(100 * decimal.scale);

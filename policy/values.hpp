@@ -1,5 +1,5 @@
-// How single values are written in a policy: sizes, shares, durations, ranges, patterns, and nearest
-// words. Pure functions over text.
+// How single values are written in a policy: sizes, shares, durations, ranges, patterns, and
+// nearest words. Pure functions over text.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -14,11 +14,11 @@ namespace barswap::policy {
 // What a text reads as. Too large to hold is not the same as not of that form at all.
 enum class Reading : std::uint8_t { good, malformed, too_large };
 
-Reading read_size(std::string_view text, Bytes& bytes);            // "20GiB", "1.5MiB", "512B"
-Reading read_share(std::string_view text, Share& share);           // "80%", "2.5%"
-Reading read_duration(std::string_view text, Milliseconds& ms);    // "50ms", "2s"
-Reading read_range(std::string_view text, SizeRange& range);       // ">=256MiB", "1MiB..64MiB"
-Reading read_range(std::string_view text, CountRange& range);      // "<10", "5..9", "3"
+Reading read_size(std::string_view text, Bytes& bytes);          // "20GiB", "1.5MiB", "512B"
+Reading read_share(std::string_view text, Share& share);         // "80%", "2.5%"
+Reading read_duration(std::string_view text, Milliseconds& ms);  // "50ms", "2s"
+Reading read_range(std::string_view text, SizeRange& range);     // ">=256MiB", "1MiB..64MiB"
+Reading read_range(std::string_view text, CountRange& range);    // "<10", "5..9", "3"
 
 std::string text_of_size(Bytes bytes);  // in the largest unit that divides it
 std::string text_of_share(Share share);

@@ -57,7 +57,8 @@ std::string sample() {
   std::string text =
       "# Every key of Barswap's policy with its built-in value.\n"
       "# Generated from policy/schema.def by tools/dev/policy_docs; do not edit.\n"
-      "# Copy what you change; what a file does not name keeps its value. docs/policy.md says where\n"
+      "# Copy what you change; what a file does not name keeps its value. docs/policy.md says "
+      "where\n"
       "# files are looked for and which one wins.\n"
       "schema = 1\n";
   std::string group;
@@ -69,7 +70,8 @@ std::string sample() {
     text += leaf_of(key) + " = " + key.write(key, Options{}) + "\n";
   }
   text +=
-      "\n# Where single allocations go; the first rule that matches counts. The place is \"auto\",\n"
+      "\n# Where single allocations go; the first rule that matches counts. The place is "
+      "\"auto\",\n"
       "# \"resident\" (stays in HBM) or \"stream\" (lies on the host and is read in place).\n"
       "# [[allocation]]\n# match = {";
   std::string example;
@@ -78,7 +80,8 @@ std::string sample() {
       example = std::string(" size = ") + condition.example + " ";
   text += example + "}\n# place = \"stream\"\n";
   text +=
-      "\n# Other values for single programs: any keys as above, after what the program must match.\n"
+      "\n# Other values for single programs: any keys as above, after what the program must "
+      "match.\n"
       "# [[program]]\n# match = { exe = \"python3*\", argv = \"*train.py*\" }\n"
       "# vram.limit = \"8GiB\"\n";
   return text;
@@ -88,8 +91,9 @@ const char* const kOpening =
     R"(<!-- Generated from policy/schema.def by tools/dev/policy_docs; do not edit. -->
 # The policy
 
-A policy is TOML. Every file begins with `schema = 1`. [policy.sample.toml](policy.sample.toml) holds
-every key with its built-in value. `barswap check --explain` shows each value and which file set it.
+A policy is TOML. Every file begins with `schema = 1`. [policy.sample.toml](policy.sample.toml)
+holds every key with its built-in value. `barswap check --explain` shows each value and which file
+set it.
 
 ## Where values come from
 Later wins:
@@ -98,8 +102,8 @@ Later wins:
 3. `/etc/barswap/policy.toml`, its matching `[[program]]` sections, `/etc/barswap/apps/NAME.toml`;
 4. the same under `$XDG_CONFIG_HOME/barswap`;
 5. the file named by `--policy` or `BARSWAP_POLICY`;
-6. `--set key=value` or `BARSWAP_SET`, items separated by `;` or a new line. Quotes around a value may
-   be left out: `--set vram.limit=4GiB`.
+6. `--set key=value` or `BARSWAP_SET`, items separated by `;` or a new line. Quotes around a value
+   may be left out: `--set vram.limit=4GiB`.
 
 In any file, matching `[[program]]` sections win over the rest of the file, later ones over earlier.
 Files of 2 to 4 may be absent. `[[allocation]]` rules add up: those of later layers are asked first.
@@ -112,8 +116,8 @@ Files of 2 to 4 may be absent. `[[allocation]]` rules add up: those of later lay
 - a pattern: `*` stands for any characters, `?` for one
 
 ## What is wrong is an error
-Unknown keys, values of a wrong kind and values out of bounds are errors, with file, line, column and
-the nearest key there is:
+Unknown keys, values of a wrong kind and values out of bounds are errors, with file, line, column
+and the nearest key there is:
 ```
 policy.toml:3:1: error: unknown key 'vram.limt'; did you mean 'vram.limit'?
 ```
@@ -140,14 +144,16 @@ std::string reference() {
   std::string programs;
   for (const Condition& condition : barswap::policy::conditions()) {
     const std::string name = condition.name;
-    const std::string row = "| `" + name.substr(name.rfind('.') + 1) + "` | `" +
-                            condition.example + "` | " + condition.sentence + " |\n";
+    const std::string row = "| `" + name.substr(name.rfind('.') + 1) + "` | `" + condition.example +
+                            "` | " + condition.sentence + " |\n";
     (name.rfind("program.", 0) == 0 ? programs : text) += row;
   }
   text +=
       "\n## [[program]]\n"
-      "Values for the programs that match. Besides `match`, a section holds any keys of this page,\n"
-      "dotted or as tables, and `[[program.allocation]]` rules, which are asked before those of the "
+      "Values for the programs that match. Besides `match`, a section holds any keys of this "
+      "page,\n"
+      "dotted or as tables, and `[[program.allocation]]` rules, which are asked before those of "
+      "the "
       "file.\n\n| condition | example | meaning |\n| --- | --- | --- |\n" +
       programs + "\n## Not in this version\n";
   for (const std::string_view key : barswap::policy::later_keys())
@@ -173,7 +179,8 @@ int main(int count, char** words) {
   for (const Page& page : {Page{"policy.md", reference()}, Page{"policy.sample.toml", sample()}}) {
     const std::string path = folder + "/" + page.name;
     if (check && read(path) != page.text) {
-      std::cerr << path << " is not what policy/schema.def says; run policy_docs " << folder << "\n";
+      std::cerr << path << " is not what policy/schema.def says; run policy_docs " << folder
+                << "\n";
       status = 1;
     }
     if (!check && !(std::ofstream(path, std::ios::binary) << page.text)) {

@@ -60,16 +60,19 @@ TEST_CASE("a key of a later version says so") {
 }
 
 TEST_CASE("a word of a later version says which this one knows") {
-  CHECK(said("dies.present = \"one\"\n") ==
-        "p:2:16: error: dies.present = \"one\" is not in this version, which knows only \"as-is\"\n");
+  CHECK(
+      said("dies.present = \"one\"\n") ==
+      "p:2:16: error: dies.present = \"one\" is not in this version, which knows only \"as-is\"\n");
   CHECK(said("dies.present = \"pooled\"\n") ==
         "p:2:16: error: dies.present = \"pooled\" is not in this version, which knows only "
         "\"as-is\"\n");
-  CHECK(said("paging.plan = \"move\"\n") ==
-        "p:2:15: error: paging.plan = \"move\" is not in this version, which knows only \"auto\" or "
-        "\"stream\"\n");
+  CHECK(
+      said("paging.plan = \"move\"\n") ==
+      "p:2:15: error: paging.plan = \"move\" is not in this version, which knows only \"auto\" or "
+      "\"stream\"\n");
   CHECK(said("[[allocation]]\nmatch = {}\nplace = \"peer\"\n") ==
-        "p:4:9: error: allocation.place = \"peer\" is not in this version, which knows only \"auto\", "
+        "p:4:9: error: allocation.place = \"peer\" is not in this version, which knows only "
+        "\"auto\", "
         "\"resident\" or \"stream\"\n");
 }
 
@@ -206,8 +209,7 @@ TEST_CASE("a file of a layer that is there but cannot be read is told") {
   std::filesystem::create_directories(path);
   const Loaded loaded = load(folders.request());
   REQUIRE(loaded.diagnostics.size() == 1);
-  CHECK(text_of(loaded.diagnostics[0]) ==
-        path + ":1:1: error: cannot be read: not a regular file");
+  CHECK(text_of(loaded.diagnostics[0]) == path + ":1:1: error: cannot be read: not a regular file");
 }
 
 TEST_CASE("rules of [[allocation]] are checked") {
@@ -232,9 +234,10 @@ TEST_CASE("rules of [[allocation]] are checked") {
         "p:3:18: error: allocation.match.size is \">9999999999TiB\", which is too large\n");
   CHECK(said("[[allocation]]\nmatch = { order = -1 }\nplace = \"stream\"\n") ==
         "p:3:19: error: allocation.match.order wants a range such as \"<10\", not an integer\n");
-  CHECK(said("[[allocation]]\nmatch = { library = \"\" }\nplace = \"stream\"\n") ==
-        "p:3:21: error: allocation.match.library wants a pattern such as \"libtorch_cuda.so*\", not "
-        "\"\"\n");
+  CHECK(
+      said("[[allocation]]\nmatch = { library = \"\" }\nplace = \"stream\"\n") ==
+      "p:3:21: error: allocation.match.library wants a pattern such as \"libtorch_cuda.so*\", not "
+      "\"\"\n");
   CHECK(said("[[allocation]]\nmatch = \"all\"\nplace = \"stream\"\n") ==
         "p:3:9: error: allocation.match wants a table such as { size = \">=256MiB\" }, not "
         "\"all\"\n");

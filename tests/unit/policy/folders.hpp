@@ -13,7 +13,8 @@ namespace barswap::policy::test {
 class Folders {
  public:
   Folders() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "barswap-policy-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "barswap-policy-XXXXXX").string();
     root_ = ::mkdtemp(pattern.data());
   }
   Folders(const Folders&) = delete;

@@ -1,6 +1,6 @@
-#include <doctest/doctest.h>
-
 #include "policy/limits.hpp"
+
+#include <doctest/doctest.h>
 
 namespace barswap::policy {
 namespace {

@@ -54,12 +54,12 @@ TEST_CASE("a later layer wins") {
   Request request = folders.request();
   request.policy_file = folders.write("explicit.toml", limit("9GiB"));
   request.sets = {"vram.limit=10GiB"};
-  const std::string system = folders.write(
-      "system/policy.toml",
-      limit("2GiB") + "[[program]]\nmatch.exe = \"app\"\nvram.limit = \"3GiB\"\n");
-  const std::string user = folders.write(
-      "user/policy.toml",
-      limit("5GiB") + "[[program]]\nmatch.exe = \"app\"\nvram.limit = \"6GiB\"\n");
+  const std::string system =
+      folders.write("system/policy.toml",
+                    limit("2GiB") + "[[program]]\nmatch.exe = \"app\"\nvram.limit = \"3GiB\"\n");
+  const std::string user =
+      folders.write("user/policy.toml",
+                    limit("5GiB") + "[[program]]\nmatch.exe = \"app\"\nvram.limit = \"6GiB\"\n");
   const std::string shipped = folders.write("shipped/app.toml", limit("1GiB"));
   const std::string system_app = folders.write("system/apps/app.toml", limit("4GiB"));
   const std::string user_app = folders.write("user/apps/app.toml", limit("7GiB"));
@@ -70,8 +70,8 @@ TEST_CASE("a later layer wins") {
     CHECK(loaded.options.vram_limit == size_of(gib << 30));
     CHECK(setting(loaded, "vram.limit").source == source);
   };
-  CHECK(load(request).files == std::vector<std::string>{shipped, system, system_app, user, user_app,
-                                                        request.policy_file});
+  CHECK(load(request).files ==
+        std::vector<std::string>{shipped, system, system_app, user, user_app, request.policy_file});
   expect(10, "--set");
   request.sets.clear();
   expect(9, request.policy_file);
@@ -96,7 +96,8 @@ TEST_CASE("layers add up: a file changes only what it names") {
   Request request = folders.request();
   folders.write("system/policy.toml", limit("2GiB") + "paging.page = \"16MiB\"\n");
   folders.write("user/policy.toml", limit("5GiB") + "[dies.limit]\n0 = \"1GiB\"\n1 = \"50%\"\n");
-  request.sets = {"dies.limit.1 = 3GiB; paging.deadline=2s\npaging.plan=stream;", "dies.use=[0, 1]"};
+  request.sets = {"dies.limit.1 = 3GiB; paging.deadline=2s\npaging.plan=stream;",
+                  "dies.use=[0, 1]"};
   const Loaded loaded = load(request);
   CHECK(loaded.ok());
   CHECK(loaded.options.vram_limit == size_of(5_GiB));
@@ -111,9 +112,9 @@ TEST_CASE("layers add up: a file changes only what it names") {
 TEST_CASE("settings tell who set what, and where") {
   Folders folders;
   Request request = folders.request();
-  const std::string file =
-      folders.write("system/policy.toml", "schema = 1\n[vram]\nlimit = \"80%\"\n[[allocation]]\n"
-                                          "match.size = \">=1GiB\"\nplace = \"stream\"\n");
+  const std::string file = folders.write("system/policy.toml",
+                                         "schema = 1\n[vram]\nlimit = \"80%\"\n[[allocation]]\n"
+                                         "match.size = \">=1GiB\"\nplace = \"stream\"\n");
   request.sets = {"paging.page=4MiB;tiers.host.enable=false"};
   const Loaded loaded = load(request);
   CHECK(loaded.ok());
@@ -140,8 +141,8 @@ TEST_CASE("a section counts for the programs that match it") {
     Request request;
     request.exe = exe;
     request.argv = argv;
-    request.policy_file = folders.write(
-        "p.toml", limit("2GiB") + section + match + " }\nvram.limit = \"3GiB\"\n");
+    request.policy_file =
+        folders.write("p.toml", limit("2GiB") + section + match + " }\nvram.limit = \"3GiB\"\n");
     const Loaded loaded = load(request);
     CHECK(loaded.ok());
     return loaded.options.vram_limit == size_of(3_GiB);
@@ -162,7 +163,8 @@ TEST_CASE("sections come after the keys of their file, later ones after earlier"
   Request request = folders.request();
   request.policy_file = folders.write(
       "p.toml",
-      "schema = 1\n[[program]]\nmatch.exe = \"app\"\nvram.limit = \"3GiB\"\nvram.reserve = \"2GiB\"\n"
+      "schema = 1\n[[program]]\nmatch.exe = \"app\"\nvram.limit = \"3GiB\"\nvram.reserve = "
+      "\"2GiB\"\n"
       "[[program]]\nmatch.exe = \"a*\"\nvram.limit = \"4GiB\"\n[vram]\nlimit = \"2GiB\"\n");
   const Loaded loaded = load(request);
   CHECK(loaded.ok());
@@ -195,10 +197,9 @@ TEST_CASE("rules are asked from the last layer to the first, in order inside eac
     return std::string("[[") + head + "]]\nmatch.library = \"" + library +
            "\"\nplace = \"stream\"\n";
   };
-  folders.write("system/policy.toml", "schema = 1\n" + rule("allocation", "s1") +
-                                          rule("allocation", "s2") +
-                                          "[[program]]\nmatch.exe = \"app\"\n" +
-                                          rule("program.allocation", "p1"));
+  folders.write("system/policy.toml",
+                "schema = 1\n" + rule("allocation", "s1") + rule("allocation", "s2") +
+                    "[[program]]\nmatch.exe = \"app\"\n" + rule("program.allocation", "p1"));
   folders.write("user/policy.toml", "schema = 1\n" + rule("allocation", "u1"));
   request.sets = {"allocation=[{match={library=\"set\"}, place=\"resident\"}]"};
   const Loaded loaded = load(request);

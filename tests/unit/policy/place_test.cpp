@@ -1,3 +1,5 @@
+#include "policy/place.hpp"
+
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -5,15 +7,12 @@
 #include <map>
 #include <random>
 
-#include "policy/place.hpp"
-
 namespace barswap::policy {
 namespace {
 
 using Pages = std::vector<PageFacts>;
 
-void add_range(Pages& pages, std::uint64_t order, std::uint32_t count,
-               const PageFacts& kind = {}) {
+void add_range(Pages& pages, std::uint64_t order, std::uint32_t count, const PageFacts& kind = {}) {
   for (std::uint32_t i = 0; i < count; ++i) {
     PageFacts page = kind;
     page.range_order = order;

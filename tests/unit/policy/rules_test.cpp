@@ -31,8 +31,8 @@ TEST_CASE("the first matching rule counts") {
 }
 
 TEST_CASE("a rule may keep automatic what a later one would take") {
-  const Options options = options_of(
-      "{match={order=\"<2\"}, place=\"auto\"}, {match={}, place=\"stream\"}");
+  const Options options =
+      options_of("{match={order=\"<2\"}, place=\"auto\"}, {match={}, place=\"stream\"}");
   CHECK(place_of(options, {1_MiB, 1, {}, {}}) == Place::automatic);
   CHECK(place_of(options, {1_MiB, 2, {}, {}}) == Place::stream);
 }

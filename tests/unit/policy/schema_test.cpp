@@ -1,11 +1,12 @@
 // The table of keys, and the pages made from it.
+#include "policy/schema.hpp"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
 #include <set>
 
 #include "policy/load.hpp"
-#include "policy/schema.hpp"
 
 namespace barswap::policy {
 namespace {

@@ -1,8 +1,8 @@
+#include "policy/values.hpp"
+
 #include <doctest/doctest.h>
 
 #include <limits>
-
-#include "policy/values.hpp"
 
 namespace barswap::policy {
 namespace {
@@ -20,8 +20,8 @@ TEST_CASE("sizes") {
   CHECK(reads("1.5GiB", 1536_MiB));
   CHECK(reads("0.25TiB", 256_GiB));
   CHECK(reads("18446744073709551615B", kMost));
-  for (const char* text : {"", "MiB", "8", "8MB", "8mib", "8 MiB", "-8MiB", "+8MiB", "8MiB ", ".5MiB",
-                           "8.MiB", "1.2345678MiB", "0x8MiB", "8e3MiB", "8MiBB"}) {
+  for (const char* text : {"", "MiB", "8", "8MB", "8mib", "8 MiB", "-8MiB", "+8MiB", "8MiB ",
+                           ".5MiB", "8.MiB", "1.2345678MiB", "0x8MiB", "8e3MiB", "8MiBB"}) {
     CAPTURE(text);
     CHECK(read_size(text, bytes) == Reading::malformed);
   }

@@ -8,12 +8,14 @@ Phases, in the order in which they run:
     queries   every question about device memory, bare and preloaded, line by line
     twins     every kernel on the die and on the simulated machine, byte by byte
     command   one program through `barswap run`
+    e2e       the other programs of tests/e2e, bare, capped and under chaos
     hash      each program: five bare runs, one capped, one inside the cap, chaos with three seeds
     gate      launch overhead, bare and preloaded in turn
     inside    time of each program inside the cap, bare and preloaded in turn
     generate  transformers generate at a cap of 9,000 MiB against its bound and against accelerate
-Runs of the phase `hash` go side by side, the others alone. What came so far is written after every run
-to $OUT/visit.json, visit.md and logs.txt, so that a visit that is cut short has still said something.
+Runs of the phases `e2e` and `hash` go side by side, so their times are rough; the others go alone.
+What came so far is written after every run to $OUT/visit.json, visit.md and logs.txt, so that a visit
+that is cut short has still said something.
 """
 
 import argparse
@@ -33,7 +35,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import catalogue
 from processes import Run, Runner, grow_memory, memory_mib
 
-PHASES = ["links", "queries", "twins", "command", "hash", "gate", "inside", "generate"]
+PHASES = ["links", "queries", "twins", "command", "e2e", "hash", "gate", "inside", "generate"]
 MIB = 1 << 20
 PACKAGES = ["torch", "transformers", "accelerate", "jax", "cupy-cuda13x", "triton", "numba",
             "numba-cuda"]
@@ -196,12 +198,37 @@ class Visit:
         self.bar("twins equal", f"{len(rows)} kernels, {len(data[0])} bytes", "every byte", same)
 
     def phase_command(self):
-        argv = ["run", "--set", f"vram.limit={catalogue.CAP}", "--",
-                str(self.carry / "cudart_static"), "--mib", "6000", "--rounds", "1"]
+        argv = ["run", "--library", str(self.carry / "libbarswap.so"), "--set",
+                f"vram.limit={catalogue.CAP}", "--", str(self.carry / "cudart_static"), "--mib", "6000", "--rounds", "1"]
         bare = self.tool("cudart_static", "command-bare", argv[-4:], host_mib=6000)
         ours = self.tool("barswap", "command", argv, host_mib=6000)
         self.bar("barswap run", f"{ours.hash or ours.reason[:60]}", f"hash {bare.hash}",
                  ours.good and bare.good and ours.hash == bare.hash)
+
+    def phase_e2e(self):
+        modes = ["bare", "capped", *(f"chaos{seed}" for seed in self.seeds[:1])]
+        runs = []
+        for name, arguments in catalogue.E2E_ARGUMENTS.items():
+            binary = self.carry / f"e2e_{name}"
+            if not binary.exists():
+                self.bar(f"e2e {name}", "not carried", "runs", False)
+                continue
+            argv = [str(binary), "--mib", str(catalogue.E2E_MIB), *arguments]
+            for mode in modes:
+                cap = None if mode == "bare" else catalogue.E2E_CAP
+                environment = self.environment(cap=cap, chaos=self.seeds[0] if "chaos" in mode else 0)
+                runs.append(Run(program=f"e2e_{name}", mode=mode, argv=argv, environment=environment,
+                                limit_s=30, gpu_mib=3 * 1024, host_mib=3 * 1024))
+        self.runner.run_all(runs, self.options.jobs)
+        for name in catalogue.E2E_ARGUMENTS:
+            found = [self.last(f"e2e_{name}", mode) for mode in modes]
+            if any(run is None for run in found):
+                continue
+            bare = found[0]
+            for run in found[1:]:
+                same = run.status == bare.status and run.out == bare.out and bare.status in (0, 77)
+                self.bar(f"e2e {name} {run.mode}", f"status {run.status}, {run.hash or run.reason[:50]}",
+                         f"status {bare.status}, {bare.hash}", same)
 
     def phase_hash(self):
         bare_count = 2 if self.options.quick else 5

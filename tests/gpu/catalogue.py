@@ -78,6 +78,13 @@ E2E_ARGUMENTS = {
     "copies": [], "alloc_kinds": [], "exit_ways": [], "ipc": [], "peers": [], "queries": [],
 }
 
+# What plain cuMemAlloc memory of 3 MiB answers, as docs/physics.md measured it.
+POINTER_FACTS = [
+    "type=2", "host_pointer=CUDA_ERROR_INVALID_VALUE", "sync_memops=0", "managed=0", "ordinal=0",
+    "ipc_capable=1", "range_size=3145728", "mapped=1", "handle_types=0", "rdma_capable=1", "access=3",
+    "pool=0", "mapping_size=4194304", "hw_decompress=1", "context=current", "range_start=origin+0",
+    "buffer_id=some,as-at-base", "address_range=CUDA_SUCCESS,base+0,3145728"]
+
 CAP = "4GiB"
 GENERATE_CAP_MIB = 9000
 

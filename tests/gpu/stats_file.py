@@ -1,4 +1,4 @@
-"""Reads a statistics file of Barswap. The layout is taken from the installed header, not repeated here."""
+"""Reads a statistics file of Barswap. The layout is taken from the installed header."""
 
 import ctypes
 import pathlib

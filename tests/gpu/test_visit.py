@@ -63,9 +63,8 @@ def go(tmp_path, monkeypatch):
     def run(kinds, phases="hash", **overrides):
         monkeypatch.setattr(catalogue, "PROGRAMS", programs(*kinds))
         monkeypatch.setenv("OUT", str(tmp_path / "out"))
-        values = dict(carry=str(tmp_path), budget_s=60, phases=phases, cases="", chaos="1", jobs=4, pairs=1,
-                      set="",
-                      grow_gib=0, quick=True)
+        values = dict(carry=str(tmp_path), budget_s=60, phases=phases, cases="", chaos="1", jobs=4,
+                      pairs=1, set="", grow_gib=0, quick=True)
         values.update(overrides)
         options = types.SimpleNamespace(**values)
         one = visit.Visit(options)

@@ -12,6 +12,7 @@ SOURCE = pathlib.Path(os.environ['ABI_SOURCE'])
 COMPILER = os.environ['ABI_COMPILER'].split()
 CUDA_INCLUDE = os.environ['ABI_CUDA_INCLUDE']
 GLIBC_MAX = os.environ['ABI_GLIBC_MAX']
+BINUTILS = os.environ['ABI_BINUTILS']
 SANITIZED = os.environ['ABI_SANITIZED'] == '1'
 
 LIBC_OWN = re.compile(r'(libc|libm|libdl|libpthread|librt|ld-linux-[\w-]+)\.so\.\d+$')
@@ -22,7 +23,7 @@ def output_of(*command):
 
 
 def exports_of(library):
-    lines = output_of('nm', '-D', '--defined-only', str(library)).splitlines()
+    lines = output_of(BINUTILS + 'nm', '-D', '--defined-only', str(library)).splitlines()
     return {line.split()[-1] for line in lines if line.split()}
 
 
@@ -31,7 +32,7 @@ def version_key(text):
 
 
 def test_needs_only_the_c_library():
-    needed = re.findall(r'\(NEEDED\).*\[(.*)\]', output_of('readelf', '-dW', str(SHIM)))
+    needed = re.findall(r'\(NEEDED\).*\[(.*)\]', output_of(BINUTILS + 'readelf', '-dW', str(SHIM)))
     assert needed
     if not SANITIZED:
         assert [name for name in needed if not LIBC_OWN.match(name)] == []
@@ -48,23 +49,23 @@ def test_takes_over_no_allocator_and_no_unwinder():
 
 def test_exports_carry_no_version():
     """A named version would keep our dlsym from standing in for the C library's."""
-    assert 'gnu.version_d' not in output_of('readelf', '-VW', str(SHIM))
+    assert 'gnu.version_d' not in output_of(BINUTILS + 'readelf', '-VW', str(SHIM))
 
 
 def test_no_symbol_is_newer_than_promised():
-    wanted = set(re.findall(r'GLIBC_([0-9.]+)', output_of('readelf', '-VW', str(SHIM))))
+    wanted = set(re.findall(r'GLIBC_([0-9.]+)', output_of(BINUTILS + 'readelf', '-VW', str(SHIM))))
     assert wanted
     assert {v for v in wanted if version_key(v) > version_key(GLIBC_MAX)} == set()
 
 
 def test_bound_at_start_and_never_unloaded():
-    dynamic = output_of('readelf', '-dW', str(SHIM))
+    dynamic = output_of(BINUTILS + 'readelf', '-dW', str(SHIM))
     assert re.search(r'FLAGS_1.*NOW.*NODELETE', dynamic)
     assert 'TEXTREL' not in dynamic
 
 
 def test_stack_is_not_executable():
-    assert re.search(r'GNU_STACK.* RW ', output_of('readelf', '-lW', str(SHIM)))
+    assert re.search(r'GNU_STACK.* RW ', output_of(BINUTILS + 'readelf', '-lW', str(SHIM)))
 
 
 def declared_functions():

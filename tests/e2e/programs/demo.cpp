@@ -18,7 +18,7 @@ class Demo {
   Demo(const e2e::Options& options) : options_(options), random_(options.seed) {
     const std::uint64_t total = options.bytes();
     large_bytes_ = total / 16 / 4096 * 4096;
-    matrix_rows_ = options.mib <= 1024 ? 256 : 2048;
+    matrix_rows_ = options.mib <= 1024 ? 128 : 2048;
     const std::uint64_t matrix_bytes = 4ull * matrix_rows_ * matrix_rows_;
     sets_ = std::min<std::uint64_t>(8, std::max<std::uint64_t>(1, total / 24 / (3 * matrix_bytes)));
     small_bytes_ = total / 32;

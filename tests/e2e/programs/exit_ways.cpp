@@ -1,5 +1,5 @@
-// The ways a process ends while it still holds device memory: --mode return, thread, static, quick,
-// abandon (work is still queued), fork_before, fork_after, exec.
+// The ways a process ends while it still holds device memory: --mode return (as without), thread,
+// static, quick, abandon (work is still queued), fork_before, fork_after, exec.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -79,7 +79,8 @@ void forks_before(const e2e::Options& options) {
 
 int main(int argc, char** argv) {
   const e2e::Options options(argc, argv, 32);
-  if (options.mode == "return" || options.mode == "static") print(work(options));
+  if (options.mode.empty() || options.mode == "return" || options.mode == "static")
+    print(work(options));
   else if (options.mode == "quick") {
     print(work(options));
     _exit(0);

@@ -58,8 +58,9 @@ def parse_lines(text):
 class Live:
     """One process under way."""
 
-    def __init__(self, run, folder, limit_s):
+    def __init__(self, run, folder, limit_s, deadline):
         self.run = run
+        self.deadline = deadline
         self.folder = folder
         folder.mkdir(parents=True)
         self.runtime = folder / "runtime"
@@ -97,7 +98,8 @@ class Live:
             if command and not self.run.command_status and self.peak_host > 0:
                 self.run.command_status = ask(command, self.runtime)
         if self.process.poll() is None and now - self.start > self.limit_s:
-            self.run.reason = f"not done after {self.limit_s:.0f} s; {where(self.process.pid)}"
+            stuck = where(self.process.pid, min(25, self.deadline - now - 3))
+            self.run.reason = f"not done after {self.limit_s:.0f} s; {stuck}"
             self.kill()
         if self.process.poll() is None:
             return False
@@ -182,14 +184,15 @@ def ask(command, runtime):
         return f"failed: {error}"
 
 
-def where(pid):
-    """Where the threads of a stuck process wait: by debugger if there is one, else by the kernel."""
+def where(pid, time_s):
+    """Where the threads of a stuck process wait: by debugger if there is one and time, else by the
+    kernel."""
     debugger = shutil.which("cuda-gdb") or shutil.which("gdb")
-    if debugger:
+    if debugger and time_s > 5:
         try:
             done = subprocess.run(
                 [debugger, "-p", str(pid), "-batch", "-ex", "thread apply all bt 12"],
-                capture_output=True, text=True, timeout=25)
+                capture_output=True, text=True, timeout=time_s)
             lines = done.stdout.splitlines()
             frames = [line for line in lines if line.startswith(("#", "Thread"))]
             if frames:
@@ -256,7 +259,8 @@ class Runner:
         self.count += 1
         limit_s = max(2.0, min(run.limit_s, self.left_s() - 3))
         try:
-            self.live.append(Live(run, self.folder / f"{self.count}", limit_s))
+            folder = self.folder / f"{self.count}"
+            self.live.append(Live(run, folder, limit_s, self.deadline))
         except OSError as error:
             run.reason = f"could not be started: {error}"
             self.done(run)

@@ -424,7 +424,7 @@ class Visit:
             return "ran"
         return "equal" if run.hash == reference[-1].hash else "DIFFERS"
 
-    def markdown(self):
+    def markdown(self, missed_only=False):
         parts = ["# A visit to a real die", "",
                  " · ".join(f"{name} {value}" for name, value in self.machine.items())]
         programs = self.program_table()
@@ -432,8 +432,10 @@ class Visit:
             parts += ["", f"## Programs at a cap of {catalogue.CAP}", "", programs]
         for title, body in self.sections.items():
             parts += ["", f"## {title}", "", body]
-        if self.bars:
-            parts += ["", "## Bars", "", table(("bar", "measured", "bound", ""), self.bars)]
+        bars = [bar for bar in self.bars if not missed_only or bar[3] != "holds"]
+        if bars:
+            parts += ["", "## Bars" + (" missed" if missed_only else ""), "",
+                      table(("bar", "measured", "bound", ""), bars)]
         flags = [(p.name, assignments({**p.flags, **p.bare}),
                   f"{p.ours} {assignments(catalogue.OURS_ENVIRONMENT.get(p.name, {}))}", p.note)
                  for p in self.programs]
@@ -465,9 +467,8 @@ class Visit:
                 self.bar(phase, f"{type(error).__name__}: {error}", "no error in the visit itself", False)
             self.write()
         self.write()
-        text = self.markdown()
-        # The flags and expectations are in the file; the reply's room is for results.
-        print("\n" + text.split("## Flags of the programs")[0])
+        # What holds, the flags and the expectations are in the file; a terminal's room is for the rest.
+        print("\n" + self.markdown(missed_only=True).split("## Flags of the programs")[0])
         missed = sum(1 for bar in self.bars if bar[3] != "holds")
         print(f"{len(self.bars) - missed} bars hold, {missed} missed,"
               f" {time.monotonic() - self.start:.0f} s")

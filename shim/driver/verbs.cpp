@@ -86,6 +86,10 @@ Result<bool> Verbs::has_vmm(Die die) const {
   return value != 0 && slots;
 }
 
+Result<int> Verbs::compute_major(Die die) const {
+  return attribute(*api_, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, die);
+}
+
 Result<bool> Verbs::rdma_capable(Die die) const {
   return BARSWAP_TRY(
              attribute(*api_, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED, die)) != 0;

@@ -40,6 +40,7 @@ class Verbs {
   Result<Uuid> uuid(Die die) const;
   Result<std::uint64_t> total_bytes(Die die) const;
   Result<bool> has_vmm(Die die) const;
+  Result<int> compute_major(Die die) const;
   Result<bool> rdma_capable(Die die) const;
   Result<int> numa_node(Die die) const;
   Result<bool> can_reach(Die accessor, Die owner) const;

@@ -1,13 +1,17 @@
-// Until session has a start of its own: cuInit as it came, then a look at who is bound past us.
+// cuInit: the driver first; only if it started do we.
 #include "interpose/bypass.hpp"
-#include "interpose/handlers.hpp"
-#include "interpose/resolver.hpp"
+#include "interpose/call.hpp"
 
 namespace barswap::interpose::handlers {
 
-[[gnu::weak]] CUresult cuInit(unsigned flags) {
+CUresult cuInit(unsigned flags) {
+  // Calls that the driver makes while it starts go straight through.
+  const session::Door door;
   const CUresult result = forward<&driver::Api::cuInit>(flags);
-  if (result == CUDA_SUCCESS) report_bypasses();
+  if (result == CUDA_SUCCESS) {
+    session::Session::start(real());
+    report_bypasses();
+  }
   return result;
 }
 

@@ -329,6 +329,12 @@ bool Memory::trim_cache(Die home) {
   return true;
 }
 
+bool Memory::release_cache(Die home) {
+  bool released = false;
+  while (trim_cache(home)) released = true;
+  return released;
+}
+
 void Memory::bury(pager::Run* run, Address base, std::uint64_t bytes) {
   if (pager_.try_bury(run)) {
     Lock lock(mutex_);

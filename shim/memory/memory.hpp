@@ -60,6 +60,9 @@ class Memory {
   bool set_sync_memops(Address address, bool on);
   Result<void> pin(Address address);
 
+  // Freed runs that are kept for reuse go; true if there was one.
+  bool release_cache(Die home);
+
   // Bytes of ranges that live on a die, in whole slots and granules.
   std::uint64_t held_bytes(Die die) const;
   std::size_t count() const;

@@ -150,6 +150,11 @@ bool Pager::drain(Patience patience) {
     auto late = contexts_.drained();
     patience_ns_ = late && *late ? std::min(4 * patience_ns_, kPatienceMaxNs) : settings_.deadline_ns;
   }
+  // Work of a context that we never saw would not be in the proof.
+  for (const Die die : dies_) {
+    auto active = verbs_.primary_active(die);
+    if (active && *active && !contexts_.knows_primary(die)) return drain_failed(false);
+  }
   if (!Gate::close(at_once ? kInsideNs : settings_.deadline_ns)) return drain_failed(false);
   const std::uint64_t start_ns = now_ns();
   // Captures pass the gate, so this count cannot rise while it is closed.

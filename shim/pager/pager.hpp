@@ -101,6 +101,10 @@ class Pager {
   // The process ends: waits for the batch in hand, stops the worker.
   void close();
 
+  // Device memory that the driver keeps for the program counts against the budget.
+  void outside_changed(Die die, std::int64_t bytes);
+  void set_budget(Die die, std::uint64_t budget_bytes) { frames_.set_budget(die, budget_bytes); }
+
   Contexts& contexts() { return contexts_; }
   Frames& frames() { return frames_; }
   // A context's birth or death excludes the mover.

@@ -196,6 +196,15 @@ Residency Pager::residency(const Run* run) const {
   return out;
 }
 
+void Pager::outside_changed(Die die, std::int64_t bytes) {
+  if (bytes >= 0) frames_.outside_grew(die, static_cast<std::uint64_t>(bytes));
+  else frames_.outside_shrank(die, static_cast<std::uint64_t>(-bytes));
+  // Frames over the lowered budget leave at the next free moment.
+  if (bytes > 0 && frames_.free_hbm(die) == 0 && frames_.host_enabled())
+    pressed_[slot(die)].store(true, std::memory_order_relaxed);
+  update_wish();
+}
+
 bool Pager::pinned(const Run* run) const {
   Lock lock(pages_);
   return run->pinned;

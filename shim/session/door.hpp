@@ -1,56 +1,57 @@
-// Session's face towards interpose: who may enter, when to wait, whom to tell. No CUDA type appears.
+// Session's face towards the exports that need no handler of their own: who may enter, when to wait,
+// whom to tell. No CUDA type appears.
 //
-// Door and Submission are values that a call holds while it is inside. Nothing here throws, and
-// nothing here calls the driver while a lock is held.
+// Door and Submission are values that a call holds while it is inside. Nothing here throws, and no lock
+// is held while the driver is called.
 #pragma once
 #include <cstdint>
 
+#include "pager/gate.hpp"
+
 namespace barswap::session {
 
-// Counts the thread's depth. Closed means that the call must go straight to the driver: it is nested,
-// or we stepped aside, or this is a forked child, or cuInit has not been called.
+// Calls of this thread that are inside us, one in another: a tool or the driver called back.
+extern thread_local constinit std::uint32_t door_depth;
+
+// Open for a thread's outermost call. Closed means that the call must go straight to the driver: it is
+// nested, or we stepped aside, or this is a forked child, or cuInit has not been called.
 class Door {
  public:
-  Door() noexcept : open_(depth_++ == 0) {}
-  ~Door() { --depth_; }
+  Door() noexcept
+      : open_(door_depth++ == 0 && pager::Gate::word() != pager::GateWord::pass_through) {}
+  ~Door() { --door_depth; }
   Door(const Door&) = delete;
   Door& operator=(const Door&) = delete;
   bool open() const { return open_; }
 
  private:
-  inline static constinit thread_local int depth_ = 0;
-  bool open_;
+  const bool open_;
 };
 
 // The gate, entered shared: no page moves while one lives.
 class Submission {
  public:
-  explicit Submission(bool may_block) noexcept { static_cast<void>(may_block); }
-  ~Submission() {}
+  explicit Submission(bool may_block) noexcept { pager::Gate::enter(may_block); }
+  ~Submission() { pager::Gate::leave(); }
   Submission(const Submission&) = delete;
   Submission& operator=(const Submission&) = delete;
 };
 
 // Called outside the gate. True: room was made, repeat the call once.
-inline bool after_out_of_memory() noexcept { return false; }
+bool after_out_of_memory() noexcept;
 // After a call that waited for the device.
-inline void free_moment() noexcept {}
+void free_moment() noexcept;
 
 // Something submits work that does not pass the gate: from now on no page moves.
-inline void note_unseen_submitter(const char* what) noexcept { static_cast<void>(what); }
-// A driver function that no row names was called for the first time.
-inline void note_unknown_function(const char* name) noexcept { static_cast<void>(name); }
+void note_unseen_submitter(const char* what) noexcept;
+// A driver function that no row names was handed out.
+void note_unknown_function(const char* name) noexcept;
 // What the die with this UUID advertises; false: ask the driver.
-inline bool advertised(const unsigned char uuid[16], std::uint64_t* total_bytes,
-                       std::uint64_t* free_bytes) noexcept {
-  static_cast<void>(uuid);
-  static_cast<void>(total_bytes);
-  static_cast<void>(free_bytes);
-  return false;
-}
+bool advertised(const unsigned char uuid[16], std::uint64_t* total_bytes,
+                std::uint64_t* free_bytes) noexcept;
 // Device memory of this process is virtual.
-inline bool active() noexcept { return false; }
+bool active() noexcept;
 // An empty string when there is none.
-inline const char* statistics_path() noexcept { return ""; }
+const char* statistics_path() noexcept;
 
 }  // namespace barswap::session

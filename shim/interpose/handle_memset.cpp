@@ -1,0 +1,82 @@
+// Memsets. The plain forms are asynchronous on device memory but block on a page that lies on the host, so
+// on our memory they are issued as the asynchronous form on the same stream.
+#include "interpose/call.hpp"
+
+namespace barswap::interpose::handlers {
+namespace {
+
+// Plain and Async are the same function but for the stream at the end; 0 is the legacy stream for one
+// family and the thread's own for the other, as the program asked.
+template <auto Plain, auto Async, class... Arguments>
+CUresult set(CUdeviceptr pointer, Arguments... arguments) {
+  const Call call;
+  if (!call) return forward<Plain>(pointer, arguments...);
+  const bool ours = call.owns(pointer);
+  const session::Submission inside(!ours);
+  if (ours) return forward<Async>(pointer, arguments..., CUstream{});
+  return forward<Plain>(pointer, arguments...);
+}
+
+}  // namespace
+
+CUresult cuMemsetD8_v2(CUdeviceptr pointer, unsigned char value, std::size_t count) {
+  return set<&driver::Api::cuMemsetD8_v2, &driver::Api::cuMemsetD8Async>(pointer, value, count);
+}
+
+CUresult cuMemsetD8_v2_ptds(CUdeviceptr pointer, unsigned char value, std::size_t count) {
+  return set<&driver::Api::cuMemsetD8_v2_ptds, &driver::Api::cuMemsetD8Async_ptsz>(pointer, value, count);
+}
+
+CUresult cuMemsetD16_v2(CUdeviceptr pointer, unsigned short value, std::size_t count) {
+  return set<&driver::Api::cuMemsetD16_v2, &driver::Api::cuMemsetD16Async>(pointer, value, count);
+}
+
+CUresult cuMemsetD16_v2_ptds(CUdeviceptr pointer, unsigned short value, std::size_t count) {
+  return set<&driver::Api::cuMemsetD16_v2_ptds, &driver::Api::cuMemsetD16Async_ptsz>(pointer, value, count);
+}
+
+CUresult cuMemsetD32_v2(CUdeviceptr pointer, unsigned value, std::size_t count) {
+  return set<&driver::Api::cuMemsetD32_v2, &driver::Api::cuMemsetD32Async>(pointer, value, count);
+}
+
+CUresult cuMemsetD32_v2_ptds(CUdeviceptr pointer, unsigned value, std::size_t count) {
+  return set<&driver::Api::cuMemsetD32_v2_ptds, &driver::Api::cuMemsetD32Async_ptsz>(pointer, value, count);
+}
+
+CUresult cuMemsetD2D8_v2(CUdeviceptr pointer, std::size_t pitch, unsigned char value, std::size_t width,
+                           std::size_t height) {
+  return set<&driver::Api::cuMemsetD2D8_v2, &driver::Api::cuMemsetD2D8Async>(
+      pointer, pitch, value, width, height);
+}
+
+CUresult cuMemsetD2D8_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned char value, std::size_t width,
+                           std::size_t height) {
+  return set<&driver::Api::cuMemsetD2D8_v2_ptds, &driver::Api::cuMemsetD2D8Async_ptsz>(
+      pointer, pitch, value, width, height);
+}
+
+CUresult cuMemsetD2D16_v2(CUdeviceptr pointer, std::size_t pitch, unsigned short value, std::size_t width,
+                           std::size_t height) {
+  return set<&driver::Api::cuMemsetD2D16_v2, &driver::Api::cuMemsetD2D16Async>(
+      pointer, pitch, value, width, height);
+}
+
+CUresult cuMemsetD2D16_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned short value, std::size_t width,
+                           std::size_t height) {
+  return set<&driver::Api::cuMemsetD2D16_v2_ptds, &driver::Api::cuMemsetD2D16Async_ptsz>(
+      pointer, pitch, value, width, height);
+}
+
+CUresult cuMemsetD2D32_v2(CUdeviceptr pointer, std::size_t pitch, unsigned value, std::size_t width,
+                           std::size_t height) {
+  return set<&driver::Api::cuMemsetD2D32_v2, &driver::Api::cuMemsetD2D32Async>(
+      pointer, pitch, value, width, height);
+}
+
+CUresult cuMemsetD2D32_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned value, std::size_t width,
+                           std::size_t height) {
+  return set<&driver::Api::cuMemsetD2D32_v2_ptds, &driver::Api::cuMemsetD2D32Async_ptsz>(
+      pointer, pitch, value, width, height);
+}
+
+}  // namespace barswap::interpose::handlers

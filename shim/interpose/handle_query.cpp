@@ -1,0 +1,240 @@
+// Queries: our pointers answer as plain cuMemAlloc memory does, whatever tier their pages are in.
+#include <cstring>
+
+#include "driver/errors.hpp"
+#include "interpose/call.hpp"
+
+namespace barswap::interpose::handlers {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 2_MiB;
+
+// What plain memory of this die answers where the answer depends on the die: asked once, of a plain
+// allocation of the smallest size.
+struct DieAnswers {
+  std::atomic<bool> known{false};
+  std::atomic<unsigned> rdma_capable{1}, decompress_capable{0}, access_flags{3};
+};
+DieAnswers die_answers[kDiesMax];
+
+const DieAnswers& answers_of(const Call& call, const memory::Range& range) {
+  DieAnswers& answers = die_answers[index_of(range.home)];
+  if (answers.known.load(std::memory_order_acquire)) return answers;
+  const driver::RelaxedCapture relaxed(call->verbs());
+  const driver::Entered entered(call->verbs(), range.context);
+  CUdeviceptr plain = 0;
+  if (!entered.ok() || forward<&driver::Api::cuMemAlloc_v2>(&plain, std::size_t{512}) != CUDA_SUCCESS)
+    return answers;
+  const auto ask = [&](CUpointer_attribute attribute, std::atomic<unsigned>& answer) {
+    std::uint64_t value = 0;
+    if (forward<&driver::Api::cuPointerGetAttribute>(&value, attribute, plain) == CUDA_SUCCESS)
+      answer.store(static_cast<unsigned>(value), std::memory_order_relaxed);
+  };
+  ask(CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE, answers.rdma_capable);
+  ask(CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE, answers.decompress_capable);
+  ask(CU_POINTER_ATTRIBUTE_ACCESS_FLAGS, answers.access_flags);
+  (void)forward<&driver::Api::cuMemFree_v2>(plain);
+  answers.known.store(true, std::memory_order_release);
+  return answers;
+}
+
+template <class T>
+CUresult put(void* data, T value) {
+  std::memcpy(data, &value, sizeof value);
+  return CUDA_SUCCESS;
+}
+
+CUresult attribute_of(const Call& call, const memory::Range& range, CUdeviceptr pointer, void* data,
+                      CUpointer_attribute attribute) {
+  const std::uint64_t block =
+      range.packed ? value_of(range.base) / kBlockBytes * kBlockBytes : value_of(range.base);
+  switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_CONTEXT: return put(data, static_cast<std::uintptr_t>(range.context));
+    case CU_POINTER_ATTRIBUTE_MEMORY_TYPE: return put<unsigned>(data, CU_MEMORYTYPE_DEVICE);
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER: return put(data, pointer);
+    case CU_POINTER_ATTRIBUTE_HOST_POINTER: return CUDA_ERROR_INVALID_VALUE;
+    // Tokens let a third party reach the memory for good, past every later move.
+    case CU_POINTER_ATTRIBUTE_P2P_TOKENS: return CUDA_ERROR_NOT_SUPPORTED;
+    case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: return put<unsigned>(data, range.sync_memops ? 1 : 0);
+    case CU_POINTER_ATTRIBUTE_BUFFER_ID: return put(data, range.buffer_id);
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED: return put<unsigned>(data, 0);
+    case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: return put<int>(data, index_of(range.home));
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: return put<unsigned>(data, 1);
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR: return put(data, value_of(range.base));
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE: return put(data, range.asked_bytes);
+    case CU_POINTER_ATTRIBUTE_MAPPED: return put<unsigned>(data, 1);
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: return put<std::uint64_t>(data, 0);
+    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+      return put<unsigned>(data, answers_of(call, range).rdma_capable.load());
+    case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
+      return put<unsigned>(data, answers_of(call, range).access_flags.load());
+    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: return put<std::uintptr_t>(data, 0);
+    case CU_POINTER_ATTRIBUTE_MAPPING_SIZE: return put(data, round_up(range.mapping_bytes, kBlockBytes));
+    case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: return put(data, block);
+    case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: return put(data, block / kBlockBytes);
+    case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
+      return put<unsigned>(data, answers_of(call, range).decompress_capable.load());
+    default: return CUDA_ERROR_INVALID_VALUE;
+  }
+}
+
+std::size_t size_of(CUpointer_attribute attribute) {
+  switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_CONTEXT:
+    case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
+    case CU_POINTER_ATTRIBUTE_HOST_POINTER:
+    case CU_POINTER_ATTRIBUTE_BUFFER_ID:
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+    case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
+    case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
+    case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
+    case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: return 8;
+    case CU_POINTER_ATTRIBUTE_P2P_TOKENS: return sizeof(CUDA_POINTER_ATTRIBUTE_P2P_TOKENS);
+    default: return 4;
+  }
+}
+
+}  // namespace
+
+CUresult cuMemGetInfo_v2(std::size_t* free_bytes, std::size_t* total_bytes) {
+  const Call call;
+  const CUresult result = forward<&driver::Api::cuMemGetInfo_v2>(free_bytes, total_bytes);
+  if (result != CUDA_SUCCESS || !call) return result;
+  const session::Session::Caller caller = call->caller();
+  if (!caller.managed) return result;
+  const session::MemoryInfo info = call->info(caller.die);
+  if (free_bytes) *free_bytes = info.free_bytes;
+  if (total_bytes) *total_bytes = info.total_bytes;
+  return result;
+}
+
+CUresult cuDeviceTotalMem_v2(std::size_t* bytes, CUdevice device) {
+  const Call call;
+  const CUresult result = forward<&driver::Api::cuDeviceTotalMem_v2>(bytes, device);
+  if (result != CUDA_SUCCESS || !call) return result;
+  if (const auto total = call->advertised_total(Die{device})) *bytes = *total;
+  return result;
+}
+
+CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, std::size_t* bytes, CUdeviceptr pointer) {
+  const Call call;
+  if (!call.owns(pointer))
+    return forward<&driver::Api::cuMemGetAddressRange_v2>(base, bytes, pointer);
+  const auto range = call->memory().find(static_cast<Address>(pointer));
+  if (!range) return CUDA_ERROR_NOT_FOUND;
+  if (base) *base = value_of(range->base);
+  if (bytes) *bytes = range->asked_bytes;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuPointerGetAttribute(void* data, CUpointer_attribute attribute, CUdeviceptr pointer) {
+  const Call call;
+  if (!call.owns(pointer) || !data)
+    return forward<&driver::Api::cuPointerGetAttribute>(data, attribute, pointer);
+  const auto range = call->memory().find(static_cast<Address>(pointer));
+  if (!range) return CUDA_ERROR_INVALID_VALUE;
+  return attribute_of(call, *range, pointer, data, attribute);
+}
+
+CUresult cuPointerGetAttributes(unsigned count, CUpointer_attribute* attributes, void** data,
+                                CUdeviceptr pointer) {
+  const Call call;
+  if (!call.owns(pointer) || !attributes || !data)
+    return forward<&driver::Api::cuPointerGetAttributes>(count, attributes, data, pointer);
+  const auto range = call->memory().find(static_cast<Address>(pointer));
+  for (unsigned i = 0; i < count; ++i) {
+    // What is not known of a pointer is zero here, and no error.
+    if (!range || attribute_of(call, *range, pointer, data[i], attributes[i]) != CUDA_SUCCESS)
+      std::memset(data[i], 0, size_of(attributes[i]));
+  }
+  return CUDA_SUCCESS;
+}
+
+CUresult cuPointerSetAttribute(const void* value, CUpointer_attribute attribute, CUdeviceptr pointer) {
+  const Call call;
+  if (!call.owns(pointer) || !value)
+    return forward<&driver::Api::cuPointerSetAttribute>(value, attribute, pointer);
+  if (attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS) return CUDA_ERROR_INVALID_VALUE;
+  unsigned on = 0;
+  std::memcpy(&on, value, sizeof on);
+  // Who asks for this is about to let another device reach the memory: it stays where it is from now on.
+  if (on != 0 && !call->memory().pin(static_cast<Address>(pointer))) return CUDA_ERROR_NOT_SUPPORTED;
+  return call->memory().set_sync_memops(static_cast<Address>(pointer), on != 0)
+             ? CUDA_SUCCESS
+             : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle* handle, void* address) {
+  const Call call;
+  if (call.owns(reinterpret_cast<CUdeviceptr>(address))) return CUDA_ERROR_INVALID_VALUE;
+  return forward<&driver::Api::cuMemRetainAllocationHandle>(handle, address);
+}
+
+CUresult cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location, CUdeviceptr pointer) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward<&driver::Api::cuMemGetAccess>(flags, location, pointer);
+}
+
+// Advice, prefetch and their queries are for managed memory: on plain device memory an invalid value.
+CUresult cuMemAdvise(CUdeviceptr pointer, std::size_t bytes, CUmem_advise advice, CUdevice device) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward<&driver::Api::cuMemAdvise>(pointer, bytes, advice, device);
+}
+
+CUresult cuMemAdvise_v2(CUdeviceptr pointer, std::size_t bytes, CUmem_advise advice,
+                        CUmemLocation location) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward<&driver::Api::cuMemAdvise_v2>(pointer, bytes, advice, location);
+}
+
+CUresult cuMemPrefetchAsync(CUdeviceptr pointer, std::size_t bytes, CUdevice device, CUstream stream) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward_gated<&driver::Api::cuMemPrefetchAsync>(call, pointer, bytes, device, stream);
+}
+
+CUresult cuMemPrefetchAsync_ptsz(CUdeviceptr pointer, std::size_t bytes, CUdevice device,
+                                 CUstream stream) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward_gated<&driver::Api::cuMemPrefetchAsync_ptsz>(call, pointer, bytes, device, stream);
+}
+
+CUresult cuMemPrefetchAsync_v2(CUdeviceptr pointer, std::size_t bytes, CUmemLocation location,
+                               unsigned flags, CUstream stream) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward_gated<&driver::Api::cuMemPrefetchAsync_v2>(call, pointer, bytes, location, flags,
+                                                            stream);
+}
+
+CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr pointer, std::size_t bytes, CUmemLocation location,
+                                    unsigned flags, CUstream stream) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward_gated<&driver::Api::cuMemPrefetchAsync_v2_ptsz>(call, pointer, bytes, location, flags,
+                                                                  stream);
+}
+
+CUresult cuMemRangeGetAttribute(void* data, std::size_t data_bytes, CUmem_range_attribute attribute,
+                                CUdeviceptr pointer, std::size_t bytes) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward<&driver::Api::cuMemRangeGetAttribute>(data, data_bytes, attribute, pointer, bytes);
+}
+
+CUresult cuMemRangeGetAttributes(void** data, std::size_t* data_bytes,
+                                 CUmem_range_attribute* attributes, std::size_t count,
+                                 CUdeviceptr pointer, std::size_t bytes) {
+  const Call call;
+  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
+  return forward<&driver::Api::cuMemRangeGetAttributes>(data, data_bytes, attributes, count, pointer,
+                                                         bytes);
+}
+
+}  // namespace barswap::interpose::handlers

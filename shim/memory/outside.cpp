@@ -1,0 +1,38 @@
+#include "memory/outside.hpp"
+
+#include "stats/stats.hpp"
+
+namespace barswap::memory {
+
+void Outside::grew(OutsideKind kind, std::uint64_t key, Die die, std::uint64_t bytes) {
+  {
+    Lock lock(mutex_);
+    entries_[static_cast<std::size_t>(kind)].insert_or_assign(key, Entry{die, bytes});
+    held_bytes_[index_of(die)] += bytes;
+  }
+  stats::add(stats::live().die[index_of(die)].outside, bytes);
+  pager_.outside_changed(die, static_cast<std::int64_t>(bytes));
+}
+
+bool Outside::shrank(OutsideKind kind, std::uint64_t key) {
+  Entry entry{};
+  {
+    Lock lock(mutex_);
+    auto& entries = entries_[static_cast<std::size_t>(kind)];
+    const auto found = entries.find(key);
+    if (found == entries.end()) return false;
+    entry = found->second;
+    entries.erase(found);
+    held_bytes_[index_of(entry.die)] -= entry.bytes;
+  }
+  stats::subtract(stats::live().die[index_of(entry.die)].outside, entry.bytes);
+  pager_.outside_changed(entry.die, -static_cast<std::int64_t>(entry.bytes));
+  return true;
+}
+
+std::uint64_t Outside::held_bytes(Die die) const {
+  Lock lock(mutex_);
+  return held_bytes_[index_of(die)];
+}
+
+}  // namespace barswap::memory

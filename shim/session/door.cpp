@@ -1,0 +1,54 @@
+#include "session/door.hpp"
+
+#include <atomic>
+#include <cstring>
+
+#include "barswap/log.hpp"
+#include "session/session.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::session {
+
+thread_local constinit std::uint32_t door_depth = 0;
+
+bool after_out_of_memory() noexcept {
+  Session* session = Session::current();
+  if (!session || !session->make_room()) return false;
+  stats::add(stats::live().driver_retries);
+  return true;
+}
+
+void free_moment() noexcept {
+  if (Session* session = Session::current()) session->free_moment();
+}
+
+void note_unseen_submitter(const char* what) noexcept {
+  if (Session* session = Session::current()) session->pager().stop_moving(what);
+}
+
+void note_unknown_function(const char* name) noexcept {
+  stats::add(stats::live().unknown_functions);
+  BARSWAP_LOG(info, "session", "%s is newer than our table; it passes the gate unread", name);
+}
+
+bool advertised(const unsigned char uuid[16], std::uint64_t* total_bytes,
+                std::uint64_t* free_bytes) noexcept {
+  Session* session = Session::current();
+  if (!session || pager::Gate::word() == pager::GateWord::pass_through) return false;
+  for (const auto& state : session->dies()) {
+    if (!state->managed || std::memcmp(state->uuid.data(), uuid, state->uuid.size()) != 0) continue;
+    const MemoryInfo info = session->info(state->die);
+    *total_bytes = info.total_bytes;
+    *free_bytes = info.free_bytes;
+    return true;
+  }
+  return false;
+}
+
+bool active() noexcept {
+  return Session::current() && pager::Gate::word() != pager::GateWord::pass_through;
+}
+
+const char* statistics_path() noexcept { return stats::path(); }
+
+}  // namespace barswap::session

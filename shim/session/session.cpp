@@ -1,0 +1,329 @@
+#include "session/session.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "barswap/log.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::session {
+namespace {
+
+std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+
+constexpr int kOldestDriver = 12020;  // HOST_NUMA frames
+constexpr std::uint64_t kArenaMaxBytes = 4096_GiB;
+
+std::string text_of(const driver::Uuid& uuid) {
+  char text[64];
+  int used = std::snprintf(text, sizeof text, "GPU-");
+  for (std::size_t i = 0; i < uuid.size(); ++i)
+    used += std::snprintf(text + used, sizeof text - static_cast<std::size_t>(used), "%s%02x",
+                          i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", uuid[i]);
+  return text;
+}
+
+policy::DieFacts facts_of(const DieState& state, std::uint64_t free_bytes) {
+  return {index_of(state.die), state.uuid_text, state.total_bytes, free_bytes};
+}
+
+}  // namespace
+
+std::atomic<Session*> Session::current_{nullptr};
+
+Session::Session(const driver::Api& api, const Setup& setup) : verbs_(api), setup_(setup) {}
+
+Session::~Session() = default;
+
+void Session::adopt_for_test(Session* session) { current_.store(session, std::memory_order_release); }
+
+bool Session::prepare(const char** why) {
+  auto version = verbs_.version();
+  *why = "the driver is older than 12.2";
+  if (!version || *version < kOldestDriver) return false;
+  auto count = verbs_.die_count();
+  *why = "there is no die";
+  if (!count || *count == 0) return false;
+  std::vector<pager::DieSetup> setups;
+  std::uint64_t granule = 0, tiers_bytes = 0;
+  for (int i = 0; i < std::min(*count, kDiesMax); ++i) {
+    auto state = std::make_unique<DieState>();
+    state->die = Die{i};
+    auto uuid = verbs_.uuid(state->die);
+    if (uuid) state->uuid = *uuid;
+    state->uuid_text = text_of(state->uuid);
+    auto total = verbs_.total_bytes(state->die);
+    if (!total) return false;
+    state->total_bytes = *total;
+    auto vmm = verbs_.has_vmm(state->die);
+    auto capable = verbs_.compute_major(state->die);
+    const policy::DieFacts facts = facts_of(*state, state->total_bytes);
+    state->managed = vmm && *vmm && capable && *capable >= 7 && policy::uses_die(setup_.options, facts);
+    if (state->managed) {
+      auto unit = verbs_.granularity(state->die);
+      if (!unit) return false;
+      granule = std::max(granule, *unit);
+      // Provisional: what is really free is known with the first context.
+      state->budget_bytes.store(policy::budget_bytes(setup_.options, facts));
+      setups.push_back({state->die, state->budget_bytes.load()});
+      tiers_bytes += state->total_bytes;
+    }
+    dies_.push_back(std::move(state));
+  }
+  *why = "no die has virtual memory management and compute capability 7.0";
+  if (setups.empty()) return false;
+
+  const policy::Options& options = setup_.options;
+  pager::Settings settings;
+  settings.page_bytes = round_up(options.paging_page_bytes, granule);
+  settings.headroom = options.vram_headroom;
+  settings.forced_share = options.paging_forced_share;
+  settings.deadline_ns = std::uint64_t{options.paging_deadline_ms} * 1'000'000;
+  settings.prepare_bytes = options.tiers_host_prepare_bytes;
+  settings.chaos = setup_.chaos;
+  settings.chaos_seed = setup_.chaos_seed;
+  settings.worker = setup_.worker;
+  settings.may_move = options.paging_plan != policy::Plan::stream;
+  pager_ = std::make_unique<pager::Pager>(verbs_, settings, setups, options.tiers_host_enable,
+                                          options.tiers_host_limit);
+  tiers_bytes += pager_->frames().host_limit();
+  const std::uint64_t arena_bytes =
+      std::clamp(round_up(4 * tiers_bytes, 1_GiB), 1_GiB, kArenaMaxBytes);
+  memory_ = std::make_unique<memory::Memory>(verbs_, *pager_, granule, arena_bytes);
+  outside_ = std::make_unique<memory::Outside>(*pager_);
+  if (!settings.may_move) stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
+  else if (!verbs_.has_idle_proof())
+    pager_->stop_moving("the driver is older than 12.5, which cannot prove that a context is idle");
+  describe();
+  return true;
+}
+
+void Session::describe() const {
+  barswap_stats& live = stats::live();
+  stats::set(live.dies, static_cast<std::uint32_t>(dies_.size()));
+  stats::set(live.page_bytes, static_cast<std::uint32_t>(pager_->settings().page_bytes));
+  for (const auto& state : dies_) {
+    barswap_die_stats& out = live.die[slot(state->die)];
+    std::copy(state->uuid.begin(), state->uuid.end(), out.uuid);
+    stats::set(out.vram_total, state->total_bytes);
+    stats::set(out.limit, state->budget_bytes.load());
+  }
+  pager_->publish();
+}
+
+DieState* Session::die_state(Die die) const {
+  const auto index = slot(die);
+  return index < dies_.size() ? dies_[index].get() : nullptr;
+}
+
+// The budget counts from what is free at the first context's birth, our own objects aside.
+void Session::prepare_die(DieState& state) {
+  if (state.ready.load(std::memory_order_acquire) || !state.managed) return;
+  auto free = verbs_.free_bytes();
+  if (!free) return;
+  const std::uint64_t budget =
+      policy::budget_bytes(setup_.options, facts_of(state, free->free_bytes)) / 2_MiB * 2_MiB;
+  state.budget_bytes.store(budget, std::memory_order_relaxed);
+  pager_->set_budget(state.die, budget);
+  stats::set(stats::live().die[slot(state.die)].limit, budget);
+  state.ready.store(true, std::memory_order_release);
+  pager_->publish();
+}
+
+bool Session::made_by_program(driver::Context context) const {
+  Lock lock(mutex_);
+  return std::any_of(contexts_.begin(), contexts_.end(), [&](const Known& known) {
+    return known.context == context && !known.primary;
+  });
+}
+
+// `context` is current on this thread.
+void Session::adopt(driver::Context context, Die die) {
+  DieState* state = die_state(die);
+  if (!state || !state->managed || pager_->contexts().known(context)) return;
+  const driver::RelaxedCapture relaxed(verbs_);
+  Lock lock(pager_->mover_mutex());
+  if (pager_->contexts().known(context)) return;
+  prepare_die(*state);
+  const bool primary = !made_by_program(context);
+  auto adopted = pager_->contexts().adopt(context, die, primary);
+  if (!adopted) {
+    if (!driver::sticky(adopted.error())) pager_->stop_moving("a context has no room for our events");
+    return;
+  }
+  const auto all = pager_->contexts().all();
+  several_dies_.store(
+      std::any_of(all.begin(), all.end(),
+                  [&](const pager::ContextEntry& entry) { return entry.die != die; }),
+      std::memory_order_relaxed);
+  Lock known(mutex_);
+  if (primary) contexts_.push_back({context, die, true});
+}
+
+// A primary context that the runtime retained through the driver's private tables.
+void Session::adopt_strays() {
+  for (const auto& state : dies_) {
+    if (!state->managed || pager_->contexts().knows_primary(state->die)) continue;
+    auto active = verbs_.primary_active(state->die);
+    if (!active || !*active) continue;
+    auto context = verbs_.retain_primary(state->die);
+    if (!context) continue;
+    {
+      const driver::Entered entered(verbs_, *context);
+      if (entered.ok()) adopt(*context, state->die);
+    }
+    (void)verbs_.release_primary(state->die);
+  }
+}
+
+Session::Caller Session::caller() {
+  Caller caller;
+  auto context = verbs_.current();
+  if (!context || *context == driver::Context::none) return caller;
+  auto die = verbs_.current_die();
+  if (!die) return caller;
+  const DieState* state = die_state(*die);
+  caller = {*context, *die, state && state->managed};
+  if (caller.managed) adopt(*context, *die);
+  return caller;
+}
+
+Result<Address> Session::allocate(const Caller& caller, std::uint64_t bytes) {
+  if (policy::refuses(setup_.options, bytes)) return Error{Fault::out_of_memory};
+  return memory_->allocate(bytes, caller.context, caller.die, place_for(bytes));
+}
+
+policy::Place Session::place_for(std::uint64_t bytes) {
+  const std::uint64_t order = allocation_order_.fetch_add(1, std::memory_order_relaxed);
+  if (setup_.options.allocations.empty()) return policy::Place::automatic;
+  policy::AllocationFacts facts;
+  facts.size_bytes = bytes;
+  facts.order = order;
+  return policy::place_of(setup_.options, facts);
+}
+
+Result<bool> Session::free(Address base) {
+  const auto range = memory_->at(base);
+  if (!range) return false;
+  bool idle = false;
+  if (!capturing()) {
+    // As bare cuMemFree does, whatever the caller's current context is.
+    const driver::Entered entered(verbs_, range->context);
+    if (entered.ok()) BARSWAP_TRY_VOID(verbs_.synchronize());
+    idle = entered.ok() && pager_->contexts().count() == 1;
+  }
+  return memory_->free(base, idle);
+}
+
+std::optional<std::uint64_t> Session::advertised_total(Die die) const {
+  const DieState* state = die_state(die);
+  if (!state || !state->managed) return std::nullopt;
+  const std::uint64_t budget = state->budget_bytes.load(std::memory_order_relaxed);
+  return policy::advertised_bytes(setup_.options, facts_of(*state, state->total_bytes), budget,
+                                  budget + pager_->frames().host_limit());
+}
+
+MemoryInfo Session::info(Die die) const {
+  MemoryInfo out;
+  out.total_bytes = advertised_total(die).value_or(0);
+  const pager::Frames& frames = const_cast<Session*>(this)->pager_->frames();
+  const std::uint64_t held = memory_->held_bytes(die) + outside_->held_bytes(die);
+  const std::uint64_t host_used = frames.host_bytes() - frames.host_prepared();
+  const std::uint64_t host_limit = frames.host_limit();
+  const std::uint64_t budget = frames.budget(die);
+  // What the tiers can still hold, however much is advertised.
+  const std::uint64_t hbm_used = held - std::min(held, host_used);
+  const std::uint64_t room =
+      budget - std::min(budget, hbm_used) + host_limit - std::min(host_limit, host_used);
+  out.free_bytes = std::min(out.total_bytes - std::min(out.total_bytes, held), room);
+  return out;
+}
+
+void Session::context_seen(driver::Context context, Die die) {
+  Lock lock(mutex_);
+  contexts_.push_back({context, die, false});
+}
+
+void Session::context_made(driver::Context context, Die die) {
+  context_seen(context, die);
+  adopt(context, die);
+}
+
+void Session::primary_retained(driver::Context context, Die die) {
+  if (pager_->contexts().known(context)) return;
+  const driver::RelaxedCapture relaxed(verbs_);
+  const driver::Entered entered(verbs_, context);
+  if (entered.ok()) adopt(context, die);
+}
+
+std::optional<driver::Context> Session::primary_of(Die die) const {
+  Lock lock(mutex_);
+  for (const Known& known : contexts_)
+    if (known.die == die && known.primary) return known.context;
+  return std::nullopt;
+}
+
+void Session::context_ends(driver::Context context) {
+  const driver::RelaxedCapture relaxed(verbs_);
+  pager_->mover_mutex().lock();
+  pager_->contexts().drop(context);
+}
+
+void Session::context_ended(driver::Context context, bool gone) {
+  pager_->mover_mutex().unlock();
+  if (!gone) return;  // it is adopted again when it is next seen
+  {
+    Lock lock(mutex_);
+    std::erase_if(contexts_, [&](const Known& known) { return known.context == context; });
+  }
+  const driver::RelaxedCapture relaxed(verbs_);
+  memory_->drop_context(context);
+}
+
+std::optional<Die> Session::die_of(driver::Context context) {
+  for (const pager::ContextEntry& entry : pager_->contexts().all())
+    if (entry.context == context) return entry.die;
+  const driver::Entered entered(verbs_, context);
+  if (!entered.ok()) return std::nullopt;
+  auto die = verbs_.current_die();
+  if (!die) return std::nullopt;
+  adopt(context, *die);
+  return *die;
+}
+
+Result<void> Session::peer_enabled(driver::Context accessor, driver::Context owner) {
+  const auto from = die_of(accessor), to = die_of(owner);
+  if (!from || !to || *from == *to || pager_->granted(*to, *from)) return {};
+  const DieState* state = die_state(*to);
+  if (!state || !state->managed) return {};
+  return pager_->grant(*to, *from);
+}
+
+void Session::peer_disabled(driver::Context accessor, driver::Context owner) {
+  const auto from = die_of(accessor), to = die_of(owner);
+  if (from && to && *from != *to) (void)pager_->revoke(*to, *from);
+}
+
+std::optional<Die> Session::home_of(Address address) const {
+  if (!memory_->ours(address)) return std::nullopt;
+  const auto range = memory_->find(address);
+  if (!range) return std::nullopt;
+  return range->home;
+}
+
+void Session::free_moment() {
+  if (!pager_->wants_move()) return;
+  adopt_strays();
+  pager_->free_moment();
+}
+
+bool Session::make_room() {
+  auto die = verbs_.current_die();
+  const Die where = die ? *die : Die{0};
+  const bool cached = memory_->release_cache(where);
+  return pager_->make_room(where, !capturing()) || cached;
+}
+
+void Session::close() { pager_->close(); }
+
+}  // namespace barswap::session

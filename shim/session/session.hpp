@@ -1,0 +1,134 @@
+// Session: the process as we know it. It owns the start, the policy that was read, the dies, the pager
+// and the memory, and knows which context and die a caller means. One lives in a process from the first
+// successful cuInit to its end and is never destroyed; without one (bypass) every call goes straight to
+// the driver. Rank::start guards the start alone.
+//
+// It contains no ABI types: handlers translate. It never decides who is resident and never touches a
+// frame.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "barswap/mutex.hpp"
+#include "driver/verbs.hpp"
+#include "memory/memory.hpp"
+#include "memory/outside.hpp"
+#include "pager/pager.hpp"
+#include "policy/limits.hpp"
+#include "policy/load.hpp"
+#include "session/door.hpp"
+
+namespace barswap::session {
+
+struct DieState {
+  Die die{0};
+  driver::Uuid uuid{};
+  std::string uuid_text;
+  std::uint64_t total_bytes = 0;
+  std::atomic<bool> ready{false};          // the budget is known, after the first context
+  std::atomic<std::uint64_t> budget_bytes{0};
+  bool managed = false;                    // its memory is virtual: VMM and the policy allow it
+};
+
+struct MemoryInfo {
+  std::uint64_t free_bytes = 0, total_bytes = 0;
+};
+
+// What a test or the start gives: everything that comes from outside the process.
+struct Setup {
+  policy::Options options;
+  bool chaos = false;
+  std::uint64_t chaos_seed = 0;
+  bool worker = true;
+};
+
+class Session {
+ public:
+  // After each successful cuInit; the first one starts us, or decides to step aside.
+  static void start(const driver::Api& api) noexcept;
+  static Session* current() { return current_.load(std::memory_order_acquire); }
+
+  Session(const driver::Api& api, const Setup& setup);
+  ~Session();
+  // Asks the dies. False, with the reason said: this machine or driver is beyond us.
+  bool prepare(const char** why);
+  // Tests run many lives in one process.
+  static void adopt_for_test(Session* session);
+
+  const driver::Verbs& verbs() const { return verbs_; }
+  pager::Pager& pager() { return *pager_; }
+  memory::Memory& memory() { return *memory_; }
+  memory::Outside& outside() { return *outside_; }
+  bool capturing() const { return pager_->contexts().capturing(); }
+
+  // Allocation for the current context. `managed` false: leave the call to the driver.
+  struct Caller {
+    driver::Context context = driver::Context::none;
+    Die die{0};
+    bool managed = false;
+  };
+  Caller caller();
+  Result<Address> allocate(const Caller& caller, std::uint64_t bytes);
+  // Ends a range as cuMemFree does, with its synchronisation. False: not one of ours.
+  Result<bool> free(Address base);
+
+  MemoryInfo info(Die die) const;
+  std::optional<std::uint64_t> advertised_total(Die die) const;
+  DieState* die_state(Die die) const;
+  const std::vector<std::unique_ptr<DieState>>& dies() const { return dies_; }
+
+  // Contexts, as their calls come by.
+  void context_made(driver::Context context, Die die);
+  // A view of a green context: known, so that it is never taken for a primary one.
+  void context_seen(driver::Context context, Die die);
+  void primary_retained(driver::Context context, Die die);
+  // Before and after the program ends a context. `context_ends` excludes the mover until the matching
+  // context_ended, which says whether the context is really gone.
+  void context_ends(driver::Context context) BARSWAP_NO_ANALYSIS;
+  void context_ended(driver::Context context, bool gone) BARSWAP_NO_ANALYSIS;
+  std::optional<driver::Context> primary_of(Die die) const;
+
+  // Peers.
+  Result<void> peer_enabled(driver::Context accessor, driver::Context owner);
+  void peer_disabled(driver::Context accessor, driver::Context owner);
+  // More than one die has a context: copies may cross.
+  bool several_dies() const { return several_dies_.load(std::memory_order_relaxed); }
+  std::optional<Die> home_of(Address address) const;
+
+  void free_moment();
+  bool make_room();
+  void close();
+
+ private:
+  void adopt(driver::Context context, Die die);
+  void adopt_strays();
+  std::optional<Die> die_of(driver::Context context);
+  void prepare_die(DieState& state);
+  policy::Place place_for(std::uint64_t bytes);
+  bool made_by_program(driver::Context context) const;
+  void describe() const;
+
+  static std::atomic<Session*> current_;
+
+  const driver::Verbs verbs_;
+  const Setup setup_;
+  std::vector<std::unique_ptr<DieState>> dies_;
+  std::unique_ptr<pager::Pager> pager_;
+  std::unique_ptr<memory::Memory> memory_;
+  std::unique_ptr<memory::Outside> outside_;
+  std::atomic<bool> several_dies_{false};
+  std::atomic<std::uint64_t> allocation_order_{0};
+
+  mutable Mutex<Rank::peers> mutex_;
+  struct Known {
+    driver::Context context;
+    Die die;
+    bool primary;
+  };
+  std::vector<Known> contexts_ BARSWAP_GUARDED_BY(mutex_);
+};
+
+}  // namespace barswap::session

@@ -21,7 +21,8 @@ bool uses_die(const Options& options, const DieFacts& die);
 // The cap as configured: dies.limit for this die, else vram.limit.
 Amount limit_of(const Options& options, const DieFacts& die);
 
-// The HBM that we may hold: the limit, but never more than what is free less the reserve.
+// The HBM that we may hold: the limit, but never more than what is free less the reserve,
+// of which at most an eighth of the die is kept back.
 std::uint64_t budget_bytes(const Options& options, const DieFacts& die);
 
 // The host memory that pages may take; 0 if the host tier is off.

@@ -57,24 +57,33 @@ std::string words_of(int error) {
   }
 }
 
-// The items of one set string: by ; or newline, except inside quotes.
+// Where the first item of a set string ends: at ; or newline, except inside quotes.
+std::size_t end_of_item(std::string_view text) {
+  char quote = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quote == '"' && c == '\\') {
+      ++i;  // what it escapes closes nothing
+    } else if (quote != 0) {
+      if (c == quote) quote = 0;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    } else if (c == ';' || c == '\n') {
+      return i;
+    }
+  }
+  return text.size();
+}
+
 std::vector<std::string_view> items_of(std::string_view text) {
   std::vector<std::string_view> items;
-  char quote = 0;
-  std::size_t start = 0;
-  for (std::size_t i = 0; i <= text.size(); ++i) {
-    const char c = i < text.size() ? text[i] : '\n';
-    if (i < text.size() && quote != 0) {
-      if (c == quote) quote = 0;
-      continue;
-    }
-    if (c == '"' || c == '\'') quote = c;
-    if (c != ';' && c != '\n') continue;
-    const std::string_view item = text.substr(start, i - start);
+  while (!text.empty()) {
+    const std::size_t end = end_of_item(text);
+    const std::string_view item = text.substr(0, end);
     const std::size_t first = item.find_first_not_of(" \t\r");
     if (first != item.npos)
       items.push_back(item.substr(first, item.find_last_not_of(" \t\r") - first + 1));
-    start = i + 1;
+    text.remove_prefix(std::min(end + 1, text.size()));
   }
   return items;
 }
@@ -137,7 +146,7 @@ void Layering::problem(const Problem& problem) {
   if (loaded_.diagnostics.size() >= kDiagnosticsMax) return;
   const std::uint32_t line = item_ != 0 ? item_ : problem.at.line;
   loaded_.diagnostics.push_back(
-      {source_, line, problem.at.column, problem.message, problem.nearest});
+      {source_, line, problem.at.column, printable(problem.message), problem.nearest});
 }
 
 void Layering::file(const std::string& path, bool may_be_absent) {

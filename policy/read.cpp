@@ -269,20 +269,25 @@ std::string write(const Key&, const DieLimits& limits) {
   return text + " }";
 }
 
-std::string in_quotes(std::string_view text) {
+std::string printable(std::string_view text) {
   constexpr char kHex[] = "0123456789ABCDEF";
-  std::string quoted = "\"";
+  std::string shown;
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') quoted += '\\';
-    if (byte < 0x20 || byte == 0x7f) {
-      // A message is one line on a terminal, whatever the file holds.
-      quoted.append("\\u00").append(1, kHex[byte >> 4]).append(1, kHex[byte & 15]);
-    } else {
-      quoted += c;
-    }
+    if (byte < 0x20 || byte == 0x7f)
+      shown.append("\\u00").append(1, kHex[byte >> 4]).append(1, kHex[byte & 15]);
+    else shown += c;
   }
-  return quoted + '"';
+  return shown;
+}
+
+std::string in_quotes(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (c == '"' || c == '\\') escaped += '\\';
+    escaped += c;
+  }
+  return '"' + printable(escaped) + '"';
 }
 
 Problem unknown_key(std::string_view key, Position at) {

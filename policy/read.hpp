@@ -47,7 +47,9 @@ std::optional<Problem> read_match(const Value& value, ProgramMatch& match);
 bool meets(const ProgramMatch& match, std::string_view exe, std::string_view argv);
 std::string write_rule(const AllocationRule& rule);
 
-// `text` in quotes, what a quoted TOML string needs escaped.
+// A text with its control characters written out, so that it stays one line on a terminal.
+std::string printable(std::string_view text);
+// `text` as a quoted TOML string.
 std::string in_quotes(std::string_view text);
 
 // An unknown key, with the nearest of those that would have been known.

@@ -272,6 +272,17 @@ TEST_CASE("set strings are told by number of item and column") {
   CHECK(said_of_set({"=4GiB"}).starts_with("--set:1:"));
 }
 
+TEST_CASE("letters beyond ASCII are kept in texts and told elsewhere") {
+  Request request;
+  request.exe = "/opt/été/app";
+  request.sets = {"program=[{match={exe=\"*/été/*\"}, paging.page=\"4MiB\"}] # été"};
+  const Loaded loaded = load(request);
+  REQUIRE(loaded.ok());
+  CHECK(loaded.options.paging_page_bytes == 4_MiB);
+  CHECK(said("vram.limité = \"4GiB\"\n").find("error: not TOML: ") != std::string::npos);
+  CHECK(said("vram.limit = é\n").find("error: not TOML: ") != std::string::npos);
+}
+
 TEST_CASE("an error stays one line whatever the text holds") {
   const std::string all = said("vram.limit = \"a\\nb\\u0007\"\n\"x\\ny\" = 1\n");
   CHECK(std::count(all.begin(), all.end(), '\n') == 2);

@@ -10,8 +10,15 @@ constexpr DieFacts kDie{1, "GPU-5a1b77", 100_GiB, 90_GiB};
 TEST_CASE("the automatic budget is what is free less the reserve") {
   Options options;
   CHECK(budget_bytes(options, kDie) == 89_GiB);
+  DieFacts full = kDie;
+  full.free_bytes = 512_MiB;
+  CHECK(budget_bytes(options, full) == 0);
+}
+
+TEST_CASE("the reserve is at most an eighth of the die") {
+  Options options;
   options.vram_reserve_bytes = 95_GiB;
-  CHECK(budget_bytes(options, kDie) == 0);
+  CHECK(budget_bytes(options, kDie) == 90_GiB - 100_GiB / 8);
 }
 
 TEST_CASE("a limit caps the budget, and is capped by what is free") {

@@ -226,6 +226,17 @@ TEST_CASE("set strings take quotes or none, and split only outside of them") {
   CHECK(loaded.options.allocations[0].symbol == "a;b");
 }
 
+TEST_CASE("an escaped quote ends nothing, and no item is lost after it") {
+  Request request;
+  request.sets = {R"(allocation=[{match={symbol="a\";b"}, place="stream"}];vram.limit=4GiB)"};
+  const Loaded loaded = load(request);
+  REQUIRE(loaded.ok());
+  CHECK(loaded.options.allocations.at(0).symbol == "a\";b");
+  CHECK(loaded.options.vram_limit == size_of(4_GiB));
+  request.sets = {"vram.limit=\"4GiB\\"};
+  CHECK_FALSE(load(request).ok());
+}
+
 TEST_CASE("of the same key set twice the later wins") {
   Request request;
   request.sets = {"vram.limit=4GiB", "vram.limit=5GiB"};

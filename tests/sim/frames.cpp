@@ -76,6 +76,11 @@ Frame* Memory::frame_of_handle(std::uint64_t handle) const {
   return found->second.get();
 }
 
+Frame* Memory::frame_of_id(std::uint64_t id) const {
+  const auto found = frames_.find(id);
+  return found == frames_.end() ? nullptr : found->second.get();
+}
+
 std::size_t Memory::handle_count() const {
   std::size_t count = 0;
   for (auto& [id, frame] : frames_) count += frame->handle_references > 0 ? 1 : 0;

@@ -84,6 +84,7 @@ class Memory {
   Frame* create_frame(std::size_t bytes, bool on_host, int die);
   void drop_frame_if_unused(Frame* frame);
   Frame* frame_of_handle(std::uint64_t handle) const;
+  Frame* frame_of_id(std::uint64_t id) const;  // even if no handle is left
 
   // Reservations.
   std::uintptr_t reserve(std::size_t bytes, std::size_t alignment, std::uintptr_t hint);

@@ -27,8 +27,8 @@ std::string find_library() {
   if (failed) return "";
   const fs::path candidates[] = {
       here / "../../shim/interpose" / kLibrary,  // the build tree
-      here / ".." / BARSWAP_LIBDIR / "barswap" / kLibrary,
-      here / "../lib/barswap" / kLibrary,
+      here / ".." / BARSWAP_LIBDIR / kLibrary,
+      here / "../lib" / kLibrary,
   };
   for (const fs::path& candidate : candidates)
     if (fs::is_regular_file(candidate, failed)) return fs::canonical(candidate, failed);

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
-// Once in the whole program, without exceptions and without the parts that print. Its assertions
-// would abort the guest program; what they guard is answered by errors all the same.
+// Once in the whole program, without exceptions, without the parts that print, and without streams,
+// which would bring locales into the guest program. Its assertions would abort that program.
 #define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
 #define TOML_ENABLE_FORMATTERS 0
+#define TOML_FLOAT_CHARCONV 1
+#define TOML_MAX_NESTED_VALUES 16
 #define TOML_ASSERT(expression) static_assert(true)
 // toml++ 3.3.0 marks as unreachable what its test for white space reaches with most letters beyond
 // ASCII, U+00E9 for one. They are no white space, which is what the test answers when the mark is a
@@ -67,17 +69,24 @@ Value value_of(const toml::node& node) {
   return value;
 }
 
+std::optional<Problem> too_long(std::string_view line, std::uint32_t number) {
+  if (line.size() > kLineBytesMax)
+    return Problem{{number, static_cast<std::uint32_t>(kLineBytesMax + 1)},
+                   "the line is longer than " + std::to_string(kLineBytesMax) + " bytes"};
+  const std::size_t first = line.find_first_not_of(" \t");
+  const bool is_comment = first != line.npos && line[first] == '#';
+  if (!is_comment && std::count(line.begin(), line.end(), '.') > std::ptrdiff_t{kLineDotsMax})
+    return Problem{{number, 1}, "the line has more than " + std::to_string(kLineDotsMax) + " dots"};
+  return std::nullopt;
+}
+
 std::optional<Problem> too_long(std::string_view text) {
   if (text.size() > kFileBytesMax)
     return Problem{{}, "the text is longer than " + std::to_string(kFileBytesMax) + " bytes"};
-  std::uint32_t line = 1;
-  while (!text.empty()) {
+  for (std::uint32_t number = 1; !text.empty(); ++number) {
     const std::size_t length = std::min(text.find('\n'), text.size());
-    if (length > kLineBytesMax)
-      return Problem{{line, static_cast<std::uint32_t>(kLineBytesMax + 1)},
-                     "the line is longer than " + std::to_string(kLineBytesMax) + " bytes"};
+    if (auto problem = too_long(text.substr(0, length), number)) return problem;
     text.remove_prefix(std::min(length + 1, text.size()));
-    ++line;
   }
   return std::nullopt;
 }

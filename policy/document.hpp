@@ -42,9 +42,11 @@ struct Entry {
 // "a string", "an integer", ...: how an error names what it found.
 std::string name_of(Value::Kind kind);
 
-// Limits that keep the parser's stack shallow: keys with dots nest one level a dot.
+// Limits that keep the parser's stack shallow whatever the text is: a key with dots nests one level
+// a dot, and so does every list and table inside another.
 constexpr std::size_t kFileBytesMax = 256 * 1024;
 constexpr std::size_t kLineBytesMax = 2000;
+constexpr std::size_t kLineDotsMax = 40;
 
 // The tree, or what is wrong with the text. Never throws, whatever the bytes are.
 struct Document {

@@ -168,6 +168,19 @@ TEST_CASE("what is not TOML is told") {
   CHECK(said(long_text) == "p:1:1: error: the text is longer than 262144 bytes\n");
 }
 
+TEST_CASE("a text that nests without end is refused, not followed") {
+  std::string dots = "a";
+  for (int i = 0; i < 900; ++i) dots += ".a";
+  CHECK(said(dots + " = 1\n") == "p:2:1: error: the line has more than 40 dots\n");
+  CHECK(said("# " + std::string(900, '.') + "\n").empty());
+  CHECK(said("a = " + std::string(500, '[') + "\n").find("error: not TOML: ") != std::string::npos);
+  // Each line stays under the limit; together they would be a tower of a hundred thousand tables.
+  std::string tower = "a = [\n";
+  for (int i = 0; i < 3000; ++i)
+    tower += "{a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a = [\n";
+  CHECK(said(tower).find("error: not TOML: ") != std::string::npos);
+}
+
 TEST_CASE("a file without its schema, or with another, is refused") {
   CHECK(said("", false) == "p:1:1: error: missing 'schema = 1'\n");
   CHECK(said("vram.limit = \"4GiB\"\n", false) == "p:1:1: error: missing 'schema = 1'\n");

@@ -128,7 +128,10 @@ class Live:
             lines = [line for line in run.err.strip().splitlines() if line.strip()]
             run.reason = f"status {run.status}: {lines[-1][:160] if lines else 'no message'}"
         if self.samples:
+            # The last file says "closing", which tells nothing of how the run went.
+            states = [s["state"] for _, s in self.samples if s["state"] != "closing"]
             run.stats = {**self.samples[-1][1], "peak_host": self.peak_host,
+                         "state": states[-1] if states else "closing",
                          "asked_peak": max(s["asked_peak"] for _, s in self.samples),
                          "peak_budget": max(s["budget"] for _, s in self.samples)}
             run.window = self.window()

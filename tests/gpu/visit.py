@@ -177,6 +177,8 @@ class Visit:
                 words = [(a, b) for a, b in zip(theirs.split(), mine.split()) if a != b]
                 rows += [(theirs.split(":")[0], a, b) for a, b in words[:8]]
         same = bare.good and ours.good and lines[0] == lines[1]
+        self.bar("queries under Barswap", active(ours), "active, host > 0",
+                 active(ours) == "active" and ours.stats.get("peak_host", 0) > 0)
         # Two equal answers prove nothing if the question was not understood.
         known = [line for line in lines[0] if line.startswith(("fresh 3145728+", "crowded 3145728+"))]
         facts = [fact for fact in catalogue.POINTER_FACTS
@@ -275,6 +277,9 @@ class Visit:
             elif not run.good:
                 self.bar(f"{program.name} {mode}", run.reason.splitlines()[0][:70],
                          "runs to the end", False)
+            elif active(run) == "bypass":
+                # A run that stepped aside gives the right bytes and proves nothing.
+                self.bar(f"{program.name} {mode}", "bypass: " + run.stats.get("reason", ""), "active", False)
             elif mode == "inside" or stable:
                 self.bar(f"{program.name} {mode}", "hash " + run.hash, "hash " + reference[-1].hash,
                          run.hash == reference[-1].hash)
@@ -299,6 +304,8 @@ class Visit:
         for _ in range(pairs):
             self.tool("gate_probe", "bare", [], limit_s=30)
             self.tool("gate_probe", "inside", [], cap=catalogue.CAP, limit_s=30)
+        ours = self.last("gate_probe", "inside")
+        self.bar("gate under Barswap", active(ours), "active", active(ours) == "active")
         rows = []
         for name in ("driver_launch", "runtime_launch", "memset", "malloc_free"):
             figures = [[line_figures(run.values[name]) for run in self.good("gate_probe", mode)
@@ -473,6 +480,10 @@ class Visit:
         print(f"{len(self.bars) - missed} bars hold, {missed} missed,"
               f" {time.monotonic() - self.start:.0f} s")
         return 1 if missed else 0
+
+
+def active(run):
+    return run.stats.get("state", "no statistics") if run is not None else "no run"
 
 
 def assignments(environment):

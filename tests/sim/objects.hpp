@@ -67,6 +67,7 @@ struct Node {
   std::size_t number = 0;
   struct Graph* graph = nullptr;
   CUDA_KERNEL_NODE_PARAMS kernel{};
+  std::vector<void*> kernel_pointers;  // into the work's own copy of the parameters
   CUDA_MEMSET_NODE_PARAMS memset{};
   CUDA_HOST_NODE_PARAMS host{};
   CUDA_MEMCPY3D memcpy{};
@@ -83,6 +84,7 @@ struct GraphExec {
   std::unique_ptr<Op> run;
   std::vector<CUgraphNodeType> types;
   std::vector<CUgraphNode> sources;
+  std::vector<Dependency> last;  // the launch before
   Context* context = nullptr;
 };
 

@@ -13,7 +13,9 @@ CUresult begin(CUstream stream, Arguments... arguments) {
   const Call call;
   if (!call) return forward<Slot>(stream, arguments...);
   const session::Submission inside(false);
-  call->pager().contexts().capture_begins(word_of_stream(stream));
+  auto context = call->verbs().current();
+  call->pager().contexts().capture_begins(word_of_stream(stream),
+                                          context ? *context : driver::Context::none);
   const CUresult result = forward<Slot>(stream, arguments...);
   if (result != CUDA_SUCCESS) call->pager().contexts().capture_ends(word_of_stream(stream));
   return result;

@@ -1,12 +1,12 @@
-// Memsets. The plain forms are asynchronous on device memory but block on a page that lies on the host, so
-// on our memory they are issued as the asynchronous form on the same stream.
+// Memsets. The plain forms are asynchronous on device memory but block on a page that lies on the
+// host, so on our memory they are issued as the asynchronous form on the same stream.
 #include "interpose/call.hpp"
 
 namespace barswap::interpose::handlers {
 namespace {
 
-// Plain and Async are the same function but for the stream at the end; 0 is the legacy stream for one
-// family and the thread's own for the other, as the program asked.
+// Plain and Async are the same function but for the stream at the end; 0 is the legacy stream for
+// one family and the thread's own for the other, as the program asked.
 template <auto Plain, auto Async, class... Arguments>
 CUresult set(CUdeviceptr pointer, Arguments... arguments) {
   const Call call;
@@ -24,7 +24,8 @@ CUresult cuMemsetD8_v2(CUdeviceptr pointer, unsigned char value, std::size_t cou
 }
 
 CUresult cuMemsetD8_v2_ptds(CUdeviceptr pointer, unsigned char value, std::size_t count) {
-  return set<&driver::Api::cuMemsetD8_v2_ptds, &driver::Api::cuMemsetD8Async_ptsz>(pointer, value, count);
+  return set<&driver::Api::cuMemsetD8_v2_ptds, &driver::Api::cuMemsetD8Async_ptsz>(pointer, value,
+                                                                                   count);
 }
 
 CUresult cuMemsetD16_v2(CUdeviceptr pointer, unsigned short value, std::size_t count) {
@@ -32,7 +33,8 @@ CUresult cuMemsetD16_v2(CUdeviceptr pointer, unsigned short value, std::size_t c
 }
 
 CUresult cuMemsetD16_v2_ptds(CUdeviceptr pointer, unsigned short value, std::size_t count) {
-  return set<&driver::Api::cuMemsetD16_v2_ptds, &driver::Api::cuMemsetD16Async_ptsz>(pointer, value, count);
+  return set<&driver::Api::cuMemsetD16_v2_ptds, &driver::Api::cuMemsetD16Async_ptsz>(pointer, value,
+                                                                                     count);
 }
 
 CUresult cuMemsetD32_v2(CUdeviceptr pointer, unsigned value, std::size_t count) {
@@ -40,41 +42,42 @@ CUresult cuMemsetD32_v2(CUdeviceptr pointer, unsigned value, std::size_t count) 
 }
 
 CUresult cuMemsetD32_v2_ptds(CUdeviceptr pointer, unsigned value, std::size_t count) {
-  return set<&driver::Api::cuMemsetD32_v2_ptds, &driver::Api::cuMemsetD32Async_ptsz>(pointer, value, count);
+  return set<&driver::Api::cuMemsetD32_v2_ptds, &driver::Api::cuMemsetD32Async_ptsz>(pointer, value,
+                                                                                     count);
 }
 
-CUresult cuMemsetD2D8_v2(CUdeviceptr pointer, std::size_t pitch, unsigned char value, std::size_t width,
-                           std::size_t height) {
-  return set<&driver::Api::cuMemsetD2D8_v2, &driver::Api::cuMemsetD2D8Async>(
-      pointer, pitch, value, width, height);
+CUresult cuMemsetD2D8_v2(CUdeviceptr pointer, std::size_t pitch, unsigned char value,
+                         std::size_t width, std::size_t height) {
+  return set<&driver::Api::cuMemsetD2D8_v2, &driver::Api::cuMemsetD2D8Async>(pointer, pitch, value,
+                                                                             width, height);
 }
 
-CUresult cuMemsetD2D8_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned char value, std::size_t width,
-                           std::size_t height) {
+CUresult cuMemsetD2D8_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned char value,
+                              std::size_t width, std::size_t height) {
   return set<&driver::Api::cuMemsetD2D8_v2_ptds, &driver::Api::cuMemsetD2D8Async_ptsz>(
       pointer, pitch, value, width, height);
 }
 
-CUresult cuMemsetD2D16_v2(CUdeviceptr pointer, std::size_t pitch, unsigned short value, std::size_t width,
-                           std::size_t height) {
+CUresult cuMemsetD2D16_v2(CUdeviceptr pointer, std::size_t pitch, unsigned short value,
+                          std::size_t width, std::size_t height) {
   return set<&driver::Api::cuMemsetD2D16_v2, &driver::Api::cuMemsetD2D16Async>(
       pointer, pitch, value, width, height);
 }
 
-CUresult cuMemsetD2D16_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned short value, std::size_t width,
-                           std::size_t height) {
+CUresult cuMemsetD2D16_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned short value,
+                               std::size_t width, std::size_t height) {
   return set<&driver::Api::cuMemsetD2D16_v2_ptds, &driver::Api::cuMemsetD2D16Async_ptsz>(
       pointer, pitch, value, width, height);
 }
 
 CUresult cuMemsetD2D32_v2(CUdeviceptr pointer, std::size_t pitch, unsigned value, std::size_t width,
-                           std::size_t height) {
+                          std::size_t height) {
   return set<&driver::Api::cuMemsetD2D32_v2, &driver::Api::cuMemsetD2D32Async>(
       pointer, pitch, value, width, height);
 }
 
-CUresult cuMemsetD2D32_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned value, std::size_t width,
-                           std::size_t height) {
+CUresult cuMemsetD2D32_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned value,
+                               std::size_t width, std::size_t height) {
   return set<&driver::Api::cuMemsetD2D32_v2_ptds, &driver::Api::cuMemsetD2D32Async_ptsz>(
       pointer, pitch, value, width, height);
 }

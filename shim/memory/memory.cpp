@@ -113,8 +113,10 @@ void Memory::forget(const Range& range) {
 }
 
 // Makes room before it asks: the cache first, then what waits for its idle proof.
-Result<pager::Run*> Memory::birth(const pager::Birth& request) {
+Result<pager::Run*> Memory::birth(pager::Birth request) {
   const bool stays = request.kind != pager::RunKind::large;
+  // Flags, counters and locks of a range that several dies reach stay where atomics hold.
+  request.never_host = stays && pager_.shared(request.home);
   pager::Frames& frames = pager_.frames();
   while (frames.free_hbm(request.home) < request.bytes && trim_cache(request.home)) {
   }

@@ -86,7 +86,7 @@ class Memory {
 
   Result<Address> allocate_packed(std::uint64_t bytes, Range& range);
   Result<Address> allocate_run(std::uint64_t bytes, Range& range, policy::Place place);
-  Result<pager::Run*> birth(const pager::Birth& request);
+  Result<pager::Run*> birth(pager::Birth request);
   void publish(Range& range) BARSWAP_REQUIRES(mutex_);
   bool revive_cached(std::uint64_t bytes, Range& range, policy::Place place);
   bool trim_cache(Die home);

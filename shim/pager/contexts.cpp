@@ -39,27 +39,28 @@ Result<void> Contexts::adopt(driver::Context context, Die die, bool primary) {
   return {};
 }
 
-void Contexts::forget(driver::Context context) {
+void Contexts::suspend(driver::Context context) {
   Lock lock(mutex_);
   asked_ = 0;
+  for (const ContextEntry& entry : entries_)
+    if (entry.context == context) suspended_.push_back(entry);
   std::erase_if(entries_, [&](const ContextEntry& entry) { return entry.context == context; });
 }
 
-void Contexts::drop(driver::Context context) {
-  std::optional<ContextEntry> found;
-  {
-    Lock lock(mutex_);
-    for (const ContextEntry& entry : entries_)
-      if (entry.context == context) found = entry;
-  }
-  if (!found) return;
-  forget(context);
-  const driver::Entered entered(verbs_, context);
-  if (!entered.ok()) return;
-  verbs_.destroy(found->copied);
-  verbs_.destroy(found->drained);
-  verbs_.destroy(found->quiet);
-  verbs_.destroy(found->copier);
+void Contexts::resume(driver::Context context) {
+  Lock lock(mutex_);
+  for (const ContextEntry& entry : suspended_)
+    if (entry.context == context) entries_.push_back(entry);
+  std::erase_if(suspended_, [&](const ContextEntry& entry) { return entry.context == context; });
+}
+
+void Contexts::forget(driver::Context context) {
+  Lock lock(mutex_);
+  asked_ = 0;
+  const auto same = [&](const auto& item) { return item.context == context; };
+  std::erase_if(entries_, same);
+  std::erase_if(suspended_, same);
+  std::erase_if(captures_, same);
 }
 
 std::size_t Contexts::count() const {
@@ -79,14 +80,15 @@ std::vector<ContextEntry> Contexts::all() const {
   return entries_;
 }
 
-void Contexts::capture_begins(std::uintptr_t stream) {
+void Contexts::capture_begins(std::uintptr_t stream, driver::Context context) {
   Lock lock(mutex_);
-  captures_.push_back(stream);
+  captures_.push_back({stream, context});
 }
 
 void Contexts::capture_ends(std::uintptr_t stream) {
   Lock lock(mutex_);
-  const auto found = std::find(captures_.begin(), captures_.end(), stream);
+  const auto found = std::find_if(captures_.begin(), captures_.end(),
+                                  [&](const Capture& capture) { return capture.stream == stream; });
   if (found != captures_.end()) captures_.erase(found);
 }
 
@@ -97,7 +99,7 @@ bool Contexts::capturing() const {
 
 Result<void> Contexts::record_drain() {
   Lock lock(mutex_);
-  if (!captures_.empty() || entries_.empty()) return Error{Fault::busy};
+  if (!captures_.empty() || entries_.empty() || !suspended_.empty()) return Error{Fault::busy};
   for (const ContextEntry& entry : entries_)
     BARSWAP_TRY_VOID(verbs_.record_context(entry.context, entry.drained));
   return {};
@@ -118,12 +120,12 @@ std::uint64_t Contexts::ticket() const {
 bool Contexts::passed(std::uint64_t ticket) const {
   Lock lock(mutex_);
   // With no context left there is no work that could touch anything.
-  return ticket <= passed_ || entries_.empty();
+  return ticket <= passed_ || (entries_.empty() && suspended_.empty());
 }
 
 void Contexts::poll_quiet() {
   Lock lock(mutex_);
-  if (entries_.empty()) return;
+  if (entries_.empty() || !suspended_.empty()) return;
   // The caller may have no context of its own, or one that a capture watches.
   const driver::RelaxedCapture relaxed(verbs_);
   const driver::Entered entered(verbs_, entries_.front().context);

@@ -32,9 +32,11 @@ class Contexts {
   bool knows_primary(Die die) const;
   // Makes our objects; `context` must be current on this thread.
   Result<void> adopt(driver::Context context, Die die, bool primary);
-  // Destroys our objects before the program destroys the context. The caller holds Rank::mover.
-  void drop(driver::Context context);
-  // The same when the context is gone already, or the driver answers nothing any more.
+  // While the program's call may end the context: nobody uses our objects in it, no drain begins and no
+  // proof completes, until it is forgotten or resumed. The caller holds Rank::mover. The objects die with
+  // the context.
+  void suspend(driver::Context context);
+  void resume(driver::Context context);
   void forget(driver::Context context);
 
   std::size_t count() const;
@@ -42,7 +44,7 @@ class Contexts {
   std::vector<ContextEntry> all() const;
 
   // Captures. A begin is counted before the driver's call, so that a proof never meets a capture.
-  void capture_begins(std::uintptr_t stream);
+  void capture_begins(std::uintptr_t stream, driver::Context context);
   void capture_ends(std::uintptr_t stream);
   bool capturing() const;
 
@@ -62,7 +64,12 @@ class Contexts {
   const driver::Verbs& verbs_;
   mutable Mutex<Rank::proofs> mutex_;
   std::vector<ContextEntry> entries_ BARSWAP_GUARDED_BY(mutex_);
-  std::vector<std::uintptr_t> captures_ BARSWAP_GUARDED_BY(mutex_);
+  std::vector<ContextEntry> suspended_ BARSWAP_GUARDED_BY(mutex_);
+  struct Capture {
+    std::uintptr_t stream;
+    driver::Context context;  // current when it began; a capture ends with its context
+  };
+  std::vector<Capture> captures_ BARSWAP_GUARDED_BY(mutex_);
   std::uint64_t epoch_ BARSWAP_GUARDED_BY(mutex_) = 1;
   std::uint64_t passed_ BARSWAP_GUARDED_BY(mutex_) = 0;
   std::uint64_t asked_ BARSWAP_GUARDED_BY(mutex_) = 0;  // 0: no proof outstanding

@@ -49,6 +49,7 @@ struct Birth {
   RunKind kind = RunKind::small;
   policy::Place place = policy::Place::automatic;
   std::uint64_t order = 0;
+  bool never_host = false;  // several dies may use atomics on it, which PCIe does not keep
 };
 
 struct Run;
@@ -82,6 +83,7 @@ class Pager {
   Result<void> grant(Die owner, Die accessor);
   Result<void> revoke(Die owner, Die accessor);
   bool granted(Die owner, Die accessor) const;
+  bool shared(Die owner) const;  // with any other die
 
   // Moments. free_moment() is called after the program's own synchronise, work() by our own thread.
   bool wants_move() const { return wanted_.load(std::memory_order_relaxed); }

@@ -94,6 +94,7 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes, std::u
 // Any page to any tier, also to a fresh frame of its own: what the rules must survive.
 std::vector<Pager::Job> Pager::choose_chaos(Die die) {
   std::vector<Job> jobs;
+  const bool small_stays = shared(die);
   Lock lock(pages_);
   const Candidates all = candidates_of(runs_, die);
   if (all.pages.empty()) return jobs;
@@ -105,6 +106,7 @@ std::vector<Pager::Job> Pager::choose_chaos(Die die) {
       return job.run == all.pages[index].first && job.page == all.pages[index].second;
     });
     if (all.facts[index].pinned || chosen) continue;
+    if (small_stays && !all.facts[index].large) continue;
     Job job;
     job.run = run;
     job.page = page;

@@ -51,6 +51,8 @@ bool Pager::granted(Die owner, Die accessor) const {
   return granted_[slot(owner)][slot(accessor)];
 }
 
+bool Pager::shared(Die owner) const { return reach(owner).size() > 1; }
+
 std::uint64_t Pager::headroom(Die die) const {
   return policy::headroom_bytes(settings_.headroom, frames_.budget(die), recent_bytes_[slot(die)]);
 }
@@ -101,7 +103,7 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
   if (request.place == policy::Place::stream) host_pages = count_pages;
   else if (request.bytes > fitting_bytes && request.place != policy::Place::resident)
     host_pages = count_pages - std::min(count_pages, fitting_bytes / page_bytes);
-  if (!frames_.host_enabled()) host_pages = 0;
+  if (!frames_.host_enabled() || request.never_host) host_pages = 0;
 
   bool spilled = false;
   Result<void> outcome;
@@ -111,7 +113,7 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
     // The host's share is spread evenly over the range, so that every kernel reads the same small part.
     const bool on_host = (i + 1) * host_pages / count_pages != i * host_pages / count_pages;
     auto frame = on_host ? frames_.take_host(run.home, bytes) : frames_.take_hbm(run.home, bytes, 0);
-    if (!frame)
+    if (!frame && !request.never_host)
       frame = on_host ? frames_.take_hbm(run.home, bytes, 0) : frames_.take_host(run.home, bytes);
     if (!frame) {
       outcome = frame.error();

@@ -10,6 +10,7 @@
 namespace barswap::session {
 
 thread_local constinit std::uint32_t door_depth = 0;
+constinit std::atomic<const char*> unseen_submitter{nullptr};
 
 bool after_out_of_memory() noexcept {
   Session* session = Session::current();
@@ -23,6 +24,8 @@ void free_moment() noexcept {
 }
 
 void note_unseen_submitter(const char* what) noexcept {
+  // Before cuInit there is no session yet; it will look here when it starts.
+  unseen_submitter.store(what, std::memory_order_release);
   if (Session* session = Session::current()) session->pager().stop_moving(what);
 }
 

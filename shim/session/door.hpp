@@ -4,6 +4,7 @@
 // Door and Submission are values that a call holds while it is inside. Nothing here throws, and no lock
 // is held while the driver is called.
 #pragma once
+#include <atomic>
 #include <cstdint>
 
 #include "pager/gate.hpp"
@@ -42,6 +43,8 @@ bool after_out_of_memory() noexcept;
 // After a call that waited for the device.
 void free_moment() noexcept;
 
+// What was noted so far; null: nothing. Strings of static lifetime.
+extern std::atomic<const char*> unseen_submitter;
 // Something submits work that does not pass the gate: from now on no page moves.
 void note_unseen_submitter(const char* what) noexcept;
 // A driver function that no row names was handed out.

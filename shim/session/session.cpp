@@ -91,6 +91,7 @@ bool Session::prepare(const char** why) {
       std::clamp(round_up(4 * tiers_bytes, 1_GiB), 1_GiB, kArenaMaxBytes);
   memory_ = std::make_unique<memory::Memory>(verbs_, *pager_, granule, arena_bytes);
   outside_ = std::make_unique<memory::Outside>(*pager_);
+  crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
   if (!settings.may_move) stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
   else if (!verbs_.has_idle_proof())
     pager_->stop_moving("the driver is older than 12.5, which cannot prove that a context is idle");
@@ -264,14 +265,15 @@ std::optional<driver::Context> Session::primary_of(Die die) const {
 }
 
 void Session::context_ends(driver::Context context) {
-  const driver::RelaxedCapture relaxed(verbs_);
   pager_->mover_mutex().lock();
-  pager_->contexts().drop(context);
+  pager_->contexts().suspend(context);
 }
 
 void Session::context_ended(driver::Context context, bool gone) {
+  if (gone) pager_->contexts().forget(context);
+  else pager_->contexts().resume(context);
   pager_->mover_mutex().unlock();
-  if (!gone) return;  // it is adopted again when it is next seen
+  if (!gone) return;
   {
     Lock lock(mutex_);
     std::erase_if(contexts_, [&](const Known& known) { return known.context == context; });
@@ -318,6 +320,7 @@ void Session::free_moment() {
 }
 
 bool Session::make_room() {
+  adopt_strays();
   auto die = verbs_.current_die();
   const Die where = die ? *die : Die{0};
   const bool cached = memory_->release_cache(where);

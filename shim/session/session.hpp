@@ -19,6 +19,7 @@
 #include "pager/pager.hpp"
 #include "policy/limits.hpp"
 #include "policy/load.hpp"
+#include "session/crossing.hpp"
 #include "session/door.hpp"
 
 namespace barswap::session {
@@ -95,8 +96,10 @@ class Session {
   Result<void> peer_enabled(driver::Context accessor, driver::Context owner);
   void peer_disabled(driver::Context accessor, driver::Context owner);
   // More than one die has a context: copies may cross.
+  std::optional<Die> die_of(driver::Context context);
   bool several_dies() const { return several_dies_.load(std::memory_order_relaxed); }
   std::optional<Die> home_of(Address address) const;
+  Crossing& crossing() { return *crossing_; }
 
   void free_moment();
   bool make_room();
@@ -105,7 +108,6 @@ class Session {
  private:
   void adopt(driver::Context context, Die die);
   void adopt_strays();
-  std::optional<Die> die_of(driver::Context context);
   void prepare_die(DieState& state);
   policy::Place place_for(std::uint64_t bytes);
   bool made_by_program(driver::Context context) const;
@@ -119,6 +121,7 @@ class Session {
   std::unique_ptr<pager::Pager> pager_;
   std::unique_ptr<memory::Memory> memory_;
   std::unique_ptr<memory::Outside> outside_;
+  std::unique_ptr<Crossing> crossing_;
   std::atomic<bool> several_dies_{false};
   std::atomic<std::uint64_t> allocation_order_{0};
 

@@ -79,7 +79,7 @@ void tell_policy(const policy::Loaded& loaded) {
 // Tools that submit work of their own, which passes no gate.
 const char* injected_tool(const Environment& environment) {
   if (*environment.injection) return "a tool is injected (CUDA_INJECTION64_PATH)";
-  return nullptr;
+  return unseen_submitter.load(std::memory_order_acquire);
 }
 
 }  // namespace

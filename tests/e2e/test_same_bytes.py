@@ -19,6 +19,8 @@ PROGRAMS = {
     "hidden": {"count": 100, "rounds": 2},
     "persistent": {"count": 6},
     "queries": {},
+    "runtime_shared": {},
+    "runtime_static": {},
     "small_late": {"count": 60, "rounds": 2},
     "small_million": {"count": 3000},
     "streams": {"rounds": 1},

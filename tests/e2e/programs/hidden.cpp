@@ -6,31 +6,40 @@ namespace {
 
 using e2e::Buffer;
 
-// Links all nodes of all buffers in a shuffled order; the head is returned.
-CUdeviceptr link(const std::vector<Buffer>& buffers, std::uint64_t nodes_each,
-                 e2e::Random& random) {
-  struct Spot {
-    std::uint32_t buffer, node;
-  };
-  std::vector<Spot> order;
-  for (std::uint32_t b = 0; b < buffers.size(); ++b)
-    for (std::uint32_t n = 0; n < nodes_each; ++n) order.push_back({b, n});
-  for (std::size_t i = order.size() - 1; i > 0; --i)
-    std::swap(order[i], order[random.below(i + 1)]);
-  // Nodes are spread evenly over a buffer, so that every page holds some.
-  const auto address = [&](const Spot& spot) {
-    const std::uint64_t gap = buffers[spot.buffer].bytes / nodes_each / 16 * 16;
-    return buffers[spot.buffer].address + spot.node * gap;
-  };
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    BarswapNode node{};
-    node.next =
-        i + 1 < order.size() ? reinterpret_cast<BarswapNode*>(address(order[i + 1])) : nullptr;
-    node.value = static_cast<std::uint32_t>(random.next());
-    NEED(cuMemcpyHtoD(address(order[i]), &node, sizeof node));
+// A chain through all nodes of all buffers, in a shuffled order.
+class Chain {
+ public:
+  Chain(const std::vector<Buffer>& buffers, std::uint64_t nodes_each, e2e::Random& random) {
+    // Nodes are spread evenly over a buffer, so that every page holds some.
+    for (const Buffer& buffer : buffers)
+      for (std::uint64_t n = 0; n < nodes_each; ++n)
+        order_.push_back(buffer.address + n * (buffer.bytes / nodes_each / 16 * 16));
+    for (std::size_t i = order_.size() - 1; i > 0; --i)
+      std::swap(order_[i], order_[random.below(i + 1)]);
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      BarswapNode node{next(i), static_cast<std::uint32_t>(random.next()), 0};
+      NEED(cuMemcpyHtoD(order_[i], &node, sizeof node));
+    }
   }
-  return address(order[0]);
-}
+  CUdeviceptr head() const { return order_[0]; }
+  std::uint64_t size() const { return order_.size(); }
+
+  // Addresses differ from run to run, so the links must go before the bytes are hashed.
+  void unlink(std::uint64_t visits) const {
+    for (std::size_t i = 0; i < order_.size(); ++i) {
+      BarswapNode node{};
+      NEED(cuMemcpyDtoH(&node, order_[i], sizeof node));
+      CHECK(node.next == next(i) && node.visits == visits);
+      NEED(cuMemsetD32(order_[i], 0, 2));
+    }
+  }
+
+ private:
+  BarswapNode* next(std::size_t i) const {
+    return i + 1 < order_.size() ? reinterpret_cast<BarswapNode*>(order_[i + 1]) : nullptr;
+  }
+  std::vector<CUdeviceptr> order_;
+};
 
 }  // namespace
 
@@ -44,7 +53,7 @@ int main(int argc, char** argv) {
     buffers.push_back(Buffer::make(options.bytes() / kBuffers / 16 * 16));
     die.kernels.fill(buffers.back().address, buffers.back().words(), static_cast<std::uint32_t>(i));
   }
-  const CUdeviceptr head = link(buffers, options.count, random);
+  const Chain chain(buffers, options.count, random);
   const Buffer fold = Buffer::make(8);
   NEED(cuMemsetD8(fold.address, 0, 8));
 
@@ -55,13 +64,13 @@ int main(int argc, char** argv) {
 
   e2e::Hash hash;
   for (std::uint64_t turn = 0; turn < options.rounds; ++turn) {
-    die.kernels.chase(head, kBuffers * options.count, fold.address);
+    die.kernels.chase(chain.head(), chain.size(), fold.address);
     std::uint64_t value = 0;
     NEED(cuMemcpyDtoH(&value, fold.address, 8));
     hash.add(value);
   }
-  for (std::size_t i = 0; i < buffers.size(); ++i) e2e::hash_device(hash, buffers[i]);
-  // The links are gone after this: every word of every buffer changes.
+  chain.unlink(options.rounds);
+  for (const Buffer& buffer : buffers) e2e::hash_device(hash, buffer);
   for (std::uint32_t turn = 1; turn <= options.rounds; ++turn)
     die.kernels.table(table.address, kBuffers, buffers[0].words(), turn * 3);
   BarswapWriterJob job{reinterpret_cast<std::uint32_t*>(buffers[0].address),

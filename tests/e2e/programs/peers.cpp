@@ -24,6 +24,7 @@ struct Pair {
 
   void copies(const Buffer& here, const Buffer& there) const {
     NEED(cuMemcpyPeer(there.address, second.context, here.address, first.context, here.bytes / 2));
+    NEED(cuCtxSynchronize());
     second.use();
     CUstream stream = nullptr;
     NEED(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
@@ -35,6 +36,8 @@ struct Pair {
     // By the addresses alone.
     NEED(cuMemcpyDtoD(there.address, here.address, here.bytes / 3 / 4 * 4));
     NEED(cuMemcpy(here.address, there.address + there.bytes / 2, here.bytes / 4));
+    // Copies within devices need not be done when they return, and this stream waits for no other.
+    NEED(cuCtxSynchronize());
     NEED(cuMemcpyDtoDAsync(there.address + 4096, here.address, 4096, stream));
     NEED(cuStreamSynchronize(stream));
     NEED(cuStreamDestroy(stream));

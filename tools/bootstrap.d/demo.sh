@@ -24,10 +24,10 @@ choose_machine() {
     local most=$(($(free_mib) * 3 / 4))
     [ "$most" -ge "$footprint_mib" ] || footprint_mib=$most
   else
-    step "machine: no GPU here, so a simulated one (a driver library in build/tests/sim)"
+    step "machine: no GPU here, so a simulated one (a driver library in $build/tests/sim)"
     footprint_mib=512
     export SIM_VRAM=$((4 << 30))
-    export LD_LIBRARY_PATH=$PWD/build/tests/sim${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    export LD_LIBRARY_PATH=$PWD/$build/tests/sim${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   fi
   cap_mib=$((footprint_mib / 4))
   echo "The program holds about $footprint_mib MiB; the cap is $cap_mib MiB."
@@ -86,8 +86,9 @@ judge_demo() {
 }
 
 run_demo() {
-  demo=$PWD/build/tests/e2e/e2e_demo
-  barswap=$PWD/build/tools/barswap/barswap
+  local build=${BARSWAP_BUILD:-build}
+  demo=$PWD/$build/tests/e2e/e2e_demo
+  barswap=$PWD/$build/tools/barswap/barswap
   scratch=$(mktemp -d)
   # shellcheck disable=SC2064  # the folder of now
   trap "rm -rf '$scratch'" EXIT

@@ -5,7 +5,6 @@
 #include <new>
 #include <optional>
 
-#include "barswap/log.hpp"
 #include "session/door.hpp"
 
 extern "C" [[gnu::visibility("hidden")]] unsigned char barswap_thunk_stubs[];
@@ -44,8 +43,6 @@ void say_once(Slot& slot) {
   if (slot.said.load(std::memory_order_relaxed)) return;
   if (!slot.named.load(std::memory_order_acquire) || slot.said.exchange(true)) return;
   session::note_unknown_function(slot.name);
-  BARSWAP_LOG(info, "interpose", "%s is a driver function this version does not know: gated",
-              slot.name);
 }
 
 }  // namespace

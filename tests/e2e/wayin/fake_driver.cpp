@@ -14,6 +14,10 @@
 
 #include "interpose/parameters.hpp"
 
+#ifndef FAKE_DRIVER_VERSION
+#define FAKE_DRIVER_VERSION 13000
+#endif
+
 #define EXPORT extern "C" [[gnu::visibility("default"), gnu::noinline]]
 
 namespace {
@@ -66,7 +70,7 @@ struct Answer {
 template <>
 struct Answer<&::cuDriverGetVersion> {
   static CUresult give(int* version) {
-    *version = 13000;
+    *version = FAKE_DRIVER_VERSION;
     return CUDA_SUCCESS;
   }
 };

@@ -88,8 +88,10 @@ def test_unknown_functions_are_named_once(world):
         assert shim.callers_of(name) == {OURS}
 
 
-def test_healthy_run_prints_nothing(world):
-    assert world.run('resolve', level='warn').errors == ''
+def test_the_way_in_is_silent(world):
+    """All that may be said is the session's verdict on a driver that has no dies."""
+    assert world.run('resolve', level='warn').errors.count('\n') <= 1
+    assert world.run('lookup', level='warn').errors == ''
 
 
 @pytest.mark.parametrize('binding', ['lazy', 'now', 'no_plt'])
@@ -218,9 +220,9 @@ def test_function_that_the_driver_lacks(world, tmp_path):
     old = tmp_path / 'old'
     old.mkdir()
     shutil.copy(PROGRAMS / 'libcuda_old.so', old / 'libcuda.so.1')
-    shim = world.run('direct_lazy', library_path=old)
-    assert shim.said['init'] == '0'
-    assert shim.said['stream'] == shim.said['copy'] == shim.said['sync'] == '500'
+    shim = world.run('newer', library_path=old)
+    assert shim.said == {'init': '0', 'hook': '500', 'submit': '500', 'retry': '500', 'sync': '500',
+                         'old': '0'}
 
 
 def test_no_driver(world, tmp_path):
@@ -245,6 +247,8 @@ def test_runtime(world, kind):
     program = 'runtime_' + kind
     bare, shim = world.run(program, preload=()), world.run(program)
     assert shim.lines == bare.lines and shim.said['driver'] == '13000'
-    assert [call for call, _ in shim.calls] == [call for call, _ in bare.calls]
+    # All that the runtime asked for, in its order; our own questions may stand between.
+    heard = iter([call for call, _ in shim.calls])
+    assert all(call in heard for call, _ in bare.calls)
     assert shim.callers_of('cuGetProcAddress_v2') == {OURS}
     assert len(shim.calls) > 400

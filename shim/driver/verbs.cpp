@@ -46,7 +46,8 @@ CUmemAllocationProp properties(const Place& place) {
 
 Result<int> attribute(const Api& api, CUdevice_attribute which, Die die) {
   int value = 0;
-  return answer(api.cuDeviceGetAttribute(&value, which, index_of(die)), value);
+  const CUresult code = api.cuDeviceGetAttribute(&value, which, index_of(die));
+  return answer(code, value);
 }
 
 }  // namespace

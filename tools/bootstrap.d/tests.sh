@@ -29,7 +29,7 @@ run_without_die() { run_suites "$1" all --no-suite gpu --no-suite bench --no-sui
 test_gcc() { if try_build build gcc g++; then run_without_die build; fi; }
 
 test_clang() {
-  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=30 || return 0
+  try_build build-clang clang clang++ -Dfuzz=true || return 0
   run_without_die build-clang
   run_suites build-clang fuzz --suite fuzz
 }

@@ -234,7 +234,8 @@ bool Pager::wishes(Die die) const {
   const std::uint64_t large_host = held(RunKind::large, Tier::host);
   const std::uint64_t free_bytes = frames_.free_hbm(die);
   const std::uint64_t keep_bytes = headroom(die);
-  if (small_host > 0 && (large_hbm > 0 || free_bytes > 0)) return true;
+  // Less than the smallest page is room for nothing.
+  if (small_host > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
   return large_host > 0 && free_bytes > 2 * keep_bytes + settings_.page_bytes;
 }

@@ -7,6 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "base/clock.hpp"
 #include "pager/pager.hpp"
 #include "stats/stats.hpp"
@@ -59,9 +61,11 @@ void* Pager::worker_main(void* self) {
 // True: look again soon.
 bool Pager::work() {
   for (const Die die : dies_) {
+    // More than the die itself holds would only burden the host.
+    const std::uint64_t target_bytes = std::min(settings_.prepare_bytes, frames_.budget(die));
     // A handful of frames at a time, so that a move or the end of the process never waits for long.
     for (int i = 0; i < 8 && !closing_.load(std::memory_order_relaxed); ++i)
-      if (!frames_.prepare_host(die, settings_.page_bytes, settings_.prepare_bytes)) break;
+      if (!frames_.prepare_host(die, settings_.page_bytes, target_bytes)) break;
   }
   publish();
   if (!wants_move()) return false;

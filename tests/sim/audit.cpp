@@ -23,7 +23,7 @@ Audit Machine::audit() {
 }
 
 void Machine::write_audit() {
-  if (config_.audit_path.empty()) return;
+  if (config_.audit_path.empty() || !initialized_ || forked_) return;
   std::FILE* file = std::fopen(config_.audit_path.c_str(), "w");
   if (file == nullptr) return;
   lock();

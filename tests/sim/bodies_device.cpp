@@ -78,7 +78,8 @@ struct ErrorText {
 
 const ErrorText* error_text(CUresult error) {
 #define BARSWAP_SIM_ERROR(code, text) {code, {#code, text}}
-  static const std::map<CUresult, ErrorText> texts = {
+  // Never destroyed: a program may ask in its last destructor. So it is with every table here.
+  static const auto& texts = *new std::map<CUresult, ErrorText>{
       BARSWAP_SIM_ERROR(CUDA_SUCCESS, "no error"),
       BARSWAP_SIM_ERROR(CUDA_ERROR_INVALID_VALUE, "invalid argument"),
       BARSWAP_SIM_ERROR(CUDA_ERROR_OUT_OF_MEMORY, "out of memory"),

@@ -211,7 +211,7 @@ bool writer(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) 
 }
 
 std::deque<KernelTwin>& twins() {
-  static std::deque<KernelTwin> all = {
+  static auto& all = *new std::deque<KernelTwin>{
       {"barswap_fill", items_at<8>, fill},
       {"barswap_fill_float", items_at<8>, fill_float},
       {"barswap_saxpy", items_at<24>, saxpy},

@@ -28,7 +28,7 @@ double copy_rate(const Rates& rates, const Piece& to, const Piece& from) {
   return to.die == from.die ? rates.hbm / 2 : rates.peer;
 }
 
-std::uint64_t read_word(Machine& machine, const Op& op, std::uintptr_t address, bool wide) {
+BARSWAP_SIM_DEVICE_ACCESS std::uint64_t read_word(Machine& machine, const Op& op, std::uintptr_t address, bool wide) {
   const Piece piece = resolve(machine.memory(), op.die, address, wide ? 8 : 4, false);
   if (wide) return __atomic_load_n(reinterpret_cast<std::uint64_t*>(piece.bytes), __ATOMIC_ACQUIRE);
   return __atomic_load_n(reinterpret_cast<std::uint32_t*>(piece.bytes), __ATOMIC_ACQUIRE);

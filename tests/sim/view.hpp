@@ -10,6 +10,8 @@
 
 #include "sim/memory.hpp"
 
+#define BARSWAP_SIM_DEVICE_ACCESS __attribute__((no_sanitize("thread")))
+
 namespace barswap::sim {
 
 // The device's illegal address: sticky on the context whose work met it.
@@ -32,8 +34,10 @@ class View {
  public:
   View(Memory& memory, int die) : memory_(memory), die_(die) {}
 
+  // The program may write the same memory at the same time, as it may beside a real kernel: to the
+  // thread sanitizer these accesses are the device's, not ours.
   template <class T>
-  T load(std::uintptr_t address) {
+  BARSWAP_SIM_DEVICE_ACCESS T load(std::uintptr_t address) {
     const Entry& entry = entry_for(address, sizeof(T), false);
     *entry.counter += sizeof(T);
     T value;
@@ -47,7 +51,7 @@ class View {
   }
 
   template <class T>
-  void store(std::uintptr_t address, T value) {
+  BARSWAP_SIM_DEVICE_ACCESS void store(std::uintptr_t address, T value) {
     const Entry& entry = entry_for(address, sizeof(T), true);
     *entry.counter += sizeof(T);
     __atomic_store(reinterpret_cast<T*>(entry.bytes + (address - entry.base)), &value,

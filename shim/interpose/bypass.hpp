@@ -4,8 +4,8 @@
 
 namespace barswap::interpose {
 
-// Looks at every loaded object and says once, at info, which one is bound past us. To be called after
-// the first cuInit that succeeds. Takes the loader's lock, none of ours; allocates nothing.
+// Looks at every loaded object and says once, at info, which one is bound past us. To be called
+// after the first cuInit that succeeds. Takes the loader's lock, none of ours; allocates nothing.
 void report_bypasses() noexcept;
 
 }  // namespace barswap::interpose

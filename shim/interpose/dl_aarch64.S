@@ -31,7 +31,8 @@ dlsym:
     .cfi_endproc
     .size dlsym, . - dlsym
 
-// Another preload before us finds its "next dlsym" with dlvsym, which would pass over our unversioned one.
+// Another preload before us finds its "next dlsym" with dlvsym, which would pass over our
+// unversioned one.
     .globl dlvsym
     .type dlvsym, %function
     .p2align 4

@@ -1,6 +1,6 @@
-// dlsym, dlvsym and dlopen on x86-64. All end in a jump, never in a call: glibc reads the return address to
-// know whose RTLD_NEXT, RUNPATH and namespace are meant, so it must find the program's there. Written
-// in assembly because compilers are free to turn a tail call into a call.
+// dlsym, dlvsym and dlopen on x86-64. All end in a jump, never in a call: glibc reads the return
+// address to know whose RTLD_NEXT, RUNPATH and namespace are meant, so it must find the program's
+// there. Written in assembly because compilers are free to turn a tail call into a call.
 
     .text
 
@@ -31,7 +31,8 @@ dlsym:
     .cfi_endproc
     .size dlsym, . - dlsym
 
-// Another preload before us finds its "next dlsym" with dlvsym, which would pass over our unversioned one.
+// Another preload before us finds its "next dlsym" with dlvsym, which would pass over our
+// unversioned one.
     .globl dlvsym
     .type dlvsym, @function
     .p2align 4

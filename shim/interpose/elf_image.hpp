@@ -1,6 +1,6 @@
-// A loaded object's dynamic symbols, read straight from its mapped tables. It owns nothing, takes no
-// lock, allocates nothing and calls nothing, so that it may be used where dlsym may not: inside our
-// own dlsym. The object must stay loaded while an ElfImage looks at it.
+// A loaded object's dynamic symbols, read straight from its mapped tables. It owns nothing, takes
+// no lock, allocates nothing and calls nothing, so that it may be used where dlsym may not: inside
+// our own dlsym. The object must stay loaded while an ElfImage looks at it.
 #pragma once
 #include <elf.h>
 #include <link.h>

@@ -1,8 +1,8 @@
-// Expansion only: each row of the tables becomes one exported function. HOOK rows go to their handler;
-// the other kinds are the same few lines for every function, and stand here.
+// Expansion only: each row of the tables becomes one exported function. HOOK rows go to their
+// handler; the other kinds are the same few lines for every function, and stand here.
 //
-// The exports are not noexcept: cuda.h declares them without, and a thread that is cancelled while it
-// sleeps in the driver must be able to unwind through us. Nothing of ours throws.
+// The exports are not noexcept: cuda.h declares them without, and a thread that is cancelled while
+// it sleeps in the driver must be able to unwind through us. Nothing of ours throws.
 #include "barswap/barswap.h"
 #include "interpose/config.hpp"
 #include "interpose/handle_nvml.hpp"

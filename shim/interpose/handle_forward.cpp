@@ -1,4 +1,5 @@
-// The weakest handler: the call as it came. A handler of the same name in its family's file replaces it.
+// The weakest handler: the call as it came. A handler of the same name in its family's file
+// replaces it.
 #include "interpose/handlers.hpp"
 #include "interpose/parameters.hpp"
 #include "interpose/resolver.hpp"

@@ -16,8 +16,8 @@ CUresult exchanged(CUresult result, const char* name, void** function) {
   return result;
 }
 
-// The private tables that the CUDA runtime asks for, by the first bytes of their UUIDs as seen in the
-// runtimes 12.x and 13.0. None submits device work or allocates device memory by itself.
+// The private tables that the CUDA runtime asks for, by their UUIDs as seen in
+// the runtimes 12.x and 13.0. None submits device work or allocates device memory by itself.
 struct Uuid {
   unsigned char bytes[16];
 };

@@ -23,7 +23,8 @@ bool parse_uuid(const char* text, unsigned char (&uuid)[16]) {
     if (*text == '-') continue;
     const int digit = digit_of(*text);
     if (digit < 0) return false;
-    uuid[digits / 2] = static_cast<unsigned char>(digits % 2 ? uuid[digits / 2] | digit : digit << 4);
+    uuid[digits / 2] =
+        static_cast<unsigned char>(digits % 2 ? uuid[digits / 2] | digit : digit << 4);
     ++digits;
   }
   return digits == 32;

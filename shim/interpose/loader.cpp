@@ -85,11 +85,12 @@ void barswap_find_loader() noexcept {
   barswap::interpose::publish(barswap_real_dlvsym, "dlvsym");
 }
 
-// For a preload before us that asks for the loader behind it by version. Our exports have no version,
-// and an explicit one passes over them, so we answer for ourselves.
-extern "C" [[gnu::visibility("hidden")]] void* barswap_lookup_version(void* handle, const char* name,
-                                                                       const char* version,
-                                                                       const void* caller) noexcept {
+// For a preload before us that asks for the loader behind it by version. Our exports have no
+// version, and an explicit one passes over them, so we answer for ourselves.
+extern "C" [[gnu::visibility("hidden")]] void* barswap_lookup_version(void* handle,
+                                                                      const char* name,
+                                                                      const char* version,
+                                                                      const void* caller) noexcept {
   using namespace barswap::interpose;
   barswap_find_loader();
   if ((handle != RTLD_NEXT && handle != RTLD_DEFAULT) || !name || !version) return nullptr;

@@ -1,8 +1,8 @@
 // The C library's loader as it was before us, and what it knows of loaded objects.
 //
-// The real functions are found by walking the objects behind ours in the order
-// of loading, without a call: dlvsym may belong to another preload, which would then be taken for the
-// caller. If another preload behind us has its own dlsym, that one is the real one: chains keep working.
+// The real functions are found by walking the objects behind ours in the order of loading, without
+// a call: dlvsym may belong to another preload, which would then be taken for the caller. If
+// another preload behind us has its own dlsym, that one is the real one: chains keep working.
 #pragma once
 #include <link.h>
 

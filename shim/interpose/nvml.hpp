@@ -1,5 +1,5 @@
-// The two structs of NVML that we fill, with the layout that NVIDIA documents for nvml.h, so that no
-// NVML header is needed. Sizes in bytes.
+// The two structs of NVML that we fill, with the layout that NVIDIA documents for nvml.h, so that
+// no NVML header is needed. Sizes in bytes.
 #pragma once
 
 namespace barswap::interpose {

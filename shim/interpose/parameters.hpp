@@ -1,5 +1,5 @@
-// Turns a row's arity into a parameter list. The types come from the function's declaration in CUDA's
-// header; nobody types them.
+// Turns a row's arity into a parameter list. The types come from the function's declaration in
+// CUDA's header; nobody types them.
 #pragma once
 #include <cstddef>
 #include <tuple>

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Makes a link-time stand-in for libc.so.6 that knows no version newer than the given one.
 
-The C library keeps the older versions of its functions; the linker merely prefers the newest. Linked
-against a stand-in that offers the older ones alone, the shim runs on machines older than this one.
+The C library keeps the older versions of its functions; the linker merely prefers the newest.
+Linked against a stand-in that offers the older ones alone, the shim runs on older machines too.
 Usage: portable_libc.py VERSION NM OUTPUT COMPILER...
 """
 import pathlib
@@ -48,8 +48,8 @@ def main():
     newest, nm, output, *compiler = sys.argv[1:]
     libc = subprocess.run([*compiler, '-print-file-name=libc.so.6'], check=True,
                           capture_output=True, text=True).stdout.strip()
-    listing = subprocess.run([nm, '-D', '--defined-only', '--with-symbol-versions', libc], check=True,
-                             capture_output=True, text=True).stdout
+    listing = subprocess.run([nm, '-D', '--defined-only', '--with-symbol-versions', libc],
+                             check=True, capture_output=True, text=True).stdout
     chosen = chosen_versions(listing, newest)
     output = pathlib.Path(output)
     source, script = output.with_suffix('.S'), output.with_suffix('.map')

@@ -1,5 +1,6 @@
-/* Before GLIBC_2.33 the stat family were inline calls of versioned functions. Our headers are newer, so
- * the functions that they name stand here, on top of the old ones. Only in portable builds. */
+/* Before GLIBC_2.33 the stat family were inline calls of versioned functions. Our headers are
+ * newer, so the functions that they name stand here, on top of the old ones. Only in portable
+ * builds. */
 struct stat;
 
 #ifdef __x86_64__

@@ -1,9 +1,9 @@
 // Which libcuda is the real one, and what the program gets in exchange for its addresses.
 //
-// Adopt, don't load: the first copy of libcuda that the program resolves a function in is adopted, for
-// good. Only if the program calls us while none is loaded do we open one. A second copy (forward
-// compatibility packages) keeps its own functions, raw. Nothing here locks: racing threads build the
-// same table and one is published; losers throw theirs away.
+// Adopt, don't load: the first copy of libcuda that the program resolves a function in is adopted,
+// for good. Only if the program calls us while none is loaded do we open one. A second copy
+// (forward compatibility packages) keeps its own functions, raw. Nothing here locks: racing threads
+// build the same table and one is published; losers throw theirs away.
 #pragma once
 #include <atomic>
 
@@ -24,9 +24,9 @@ inline const driver::Api& real() noexcept {
   return adopt_driver();
 }
 
-// What a call of a function that the driver lacks returns. CUDA documents NOT_FOUND for names of driver
-// functions; a program linked against a newer driver would not even have started without us. With no
-// driver at all we are what CUDA calls a stub library.
+// What a call of a function that the driver lacks returns. CUDA documents NOT_FOUND for names of
+// driver functions; a program linked against a newer driver would not even have started without us.
+// With no driver at all we are what CUDA calls a stub library.
 CUresult code_for_missing() noexcept;
 
 // Calls the real function of a slot.
@@ -36,7 +36,8 @@ CUresult forward(Arguments... arguments) noexcept {
   return function ? function(arguments...) : code_for_missing();
 }
 
-// What the program gets for an address that the adopted driver's cuGetProcAddress returned for `name`.
+// What the program gets for an address that the adopted driver's cuGetProcAddress returned for
+// `name`.
 void* exchange(const char* name, void* address) noexcept;
 
 // Says once, at info, that the program also uses a second copy of libcuda.

@@ -1,5 +1,5 @@
-// The tables' names, sorted, and what the program gets for each. Constant data: usable from the first
-// instruction on, without a lock.
+// The tables' names, sorted, and what the program gets for each. Constant data: usable from the
+// first instruction on, without a lock.
 #pragma once
 #include <cstddef>
 #include <cstdint>

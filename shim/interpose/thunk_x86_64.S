@@ -1,6 +1,6 @@
-// Numbered stubs for driver functions that no row names, on x86-64: whatever the function's prototype,
-// its arguments arrive unchanged, and the call is made inside the gate. Register arguments are saved
-// and restored; a fixed block of the caller's stack is copied, which is room for 32 further words.
+// Numbered stubs for driver functions that no row names, on x86-64: whatever the function's
+// prototype, its arguments arrive unchanged, and the call is made inside the gate. Registers are
+// saved and restored; a fixed block of the caller's stack is copied: 32 further words.
 
     .set STUBS, 256
     .set COPIED_BYTES, 256

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Cross-builds the shim for AArch64 and runs the tests of its face and of the ways in under qemu."""
+"""Cross-builds the shim for AArch64; runs the tests of its face and of the ways in under qemu."""
 import pathlib
 import subprocess
 import sys

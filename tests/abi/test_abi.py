@@ -1,4 +1,4 @@
-"""The face of libbarswap.so: what it needs, what it exports, and that the table knows the whole driver."""
+"""The face of libbarswap.so: what it needs and exports, and that the table knows the driver."""
 import collections
 import os
 import pathlib

@@ -1,4 +1,5 @@
-/* Another preload above Barswap, whose dlopen goes straight to the C library: RTLD_DEEPBIND works. */
+/* Another preload above Barswap, whose dlopen goes straight to the C library: RTLD_DEEPBIND works.
+ */
 #include <dlfcn.h>
 
 __attribute__((visibility("default"))) void *dlopen(const char *path, int flags) {

@@ -1,4 +1,5 @@
-/* Uses two copies of libcuda, by path: argv[1] first. With "closed", the first is only looked at. */
+/* Uses two copies of libcuda, by path: argv[1] first. With "closed", the first is only looked at.
+ */
 #include "program.h"
 
 typedef CUresult (*Init)(unsigned);

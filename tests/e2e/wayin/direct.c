@@ -1,5 +1,5 @@
-/* Linked against libcuda, as most programs on the driver API are. Built lazily bound, bound at start
- * and without a PLT. Prints each call's result. */
+/* Linked against libcuda, as most programs on the driver API are. Built lazily bound, bound at
+ * start and without a PLT. Prints each call's result. */
 #include "program.h"
 
 int main(void) {

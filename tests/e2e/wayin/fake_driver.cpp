@@ -1,7 +1,7 @@
-// A libcuda.so.1 that only listens: every function of the table exists, succeeds and writes one line
-// "function caller" to the file named by FAKE_DRIVER_LOG, where caller is the base name of the object
-// that called. Derived from the table, so it never lacks a function. It has no dies: who needs them
-// wants the simulated machine.
+// A libcuda.so.1 that only listens: every function of the table exists, succeeds and writes one
+// line "function caller" to the file named by FAKE_DRIVER_LOG, where caller is the base name of the
+// object that called. Derived from the table, so it never lacks a function. It has no dies: who
+// needs them wants the simulated machine.
 #define __CUDA_API_VERSION_INTERNAL
 #include <cuda.h>
 #include <dlfcn.h>

@@ -14,7 +14,8 @@ int use_driver() {
   CUdeviceptr address = 0;
   CUstream stream = nullptr;
   const bool good = cuInit(0) == CUDA_SUCCESS && cuMemAlloc(&address, 4096) == CUDA_SUCCESS &&
-                    cuStreamCreate(&stream, 0) == CUDA_SUCCESS && cuMemFree(address) == CUDA_SUCCESS;
+                    cuStreamCreate(&stream, 0) == CUDA_SUCCESS &&
+                    cuMemFree(address) == CUDA_SUCCESS;
   return good ? 0 : 1;
 }
 
@@ -65,7 +66,8 @@ int main(int argc, char** argv) {
     std::printf("before=%d\n", use_driver());
     std::thread([] { std::exit(7); }).join();
   } else if (!std::strcmp(way, "static-destructor")) {
-    require(cuInit(0) == CUDA_SUCCESS && cuMemAlloc(&holder.address, 4096) == CUDA_SUCCESS, "alloc");
+    require(cuInit(0) == CUDA_SUCCESS && cuMemAlloc(&holder.address, 4096) == CUDA_SUCCESS,
+            "alloc");
   } else if (!std::strcmp(way, "threads")) {
     std::thread threads[8];
     for (auto& thread : threads) thread = std::thread([] { require(use_driver() == 0, "thread"); });

@@ -1,4 +1,5 @@
-/* Opens argv[1] with RTLD_DEEPBIND and runs it; with a second argument, in a namespace of its own. */
+/* Opens argv[1] with RTLD_DEEPBIND and runs it; with a second argument, in a namespace of its own.
+ */
 #include "program.h"
 
 int main(int argc, char **argv) {

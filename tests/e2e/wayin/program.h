@@ -1,5 +1,5 @@
-/* What the small programs of this folder share. Each says on standard output what it saw; the pytest
- * beside them judges. */
+/* What the small programs of this folder share. Each says on standard output what it saw; the
+ * pytest beside them judges. */
 #ifndef WAYIN_PROGRAM_H
 #define WAYIN_PROGRAM_H
 #include <cuda.h>

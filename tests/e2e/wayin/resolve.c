@@ -15,7 +15,7 @@ static void call_unknown(const char *way, void *twelve, void *mixed) {
   printf("%s.twelve=%ld\n", way,
          (long)((Twelve)twelve)(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
   printf("%s.mixed=%.3f\n", way,
-         ((Mixed)mixed)(1, 0.5, 2, 0.25, 3.5, (void *)3L, 4.25, 5.125, 6.5f, 7.75, 8.5, 9.25, 10, 11,
+         ((Mixed)mixed)(1, 0.5, 2, 0.25, 3.5, (void*)3L, 4.25, 5.125, 6.5f, 7.75, 8.5, 9.25, 10, 11,
                         12, 13, 14.5));
 }
 

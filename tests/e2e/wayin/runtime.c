@@ -1,5 +1,5 @@
-/* On the CUDA runtime, shared or static. Without dies it fails as it would bare; what counts is whom it
- * resolved. */
+/* On the CUDA runtime, shared or static. Without dies it fails as it would bare; what counts is
+ * whom it resolved. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 

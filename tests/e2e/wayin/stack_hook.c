@@ -1,5 +1,5 @@
-/* Another preload, with hooks of its own: dlsym, written in C and therefore not forwarding the caller,
- * and wayin_value, which calls the next one. Preloaded above or below Barswap. */
+/* Another preload, with hooks of its own: dlsym, written in C and therefore not forwarding the
+ * caller, and wayin_value, which calls the next one. Preloaded above or below Barswap. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 """How programs reach the driver, and that every way leads through the shim without being bent.
 
-The programs run against a libcuda.so.1 that succeeds at everything and logs who called. Each test runs
+The programs run against a libcuda.so.1 that succeeds at everything and logs who called. A test runs
 bare first where that matters: what the program sees must be the same, but for where functions live.
 """
 import os
@@ -118,7 +118,7 @@ def test_namespace_of_its_own_is_left_alone(world):
 
 
 def test_bypass_is_told(world):
-    """A dlopen above ours lets RTLD_DEEPBIND through. Something must have loaded us a cuInit first."""
+    """A dlopen above ours lets RTLD_DEEPBIND through; the program's own cuInit is ours."""
     plugin = PROGRAMS / 'libwayin_plugin.so'
     shim = world.run('deepbind_direct', plugin, preload=('libwayin_bare_dlopen.so', SHIM))
     assert shim.said['plugin.cuStreamCreate'] == THEIRS
@@ -126,7 +126,8 @@ def test_bypass_is_told(world):
     assert shim.errors.count('past us') == 1
 
 
-@pytest.mark.parametrize('order', ['alone', 'hook above', 'hook below', 'blind above', 'blind below'])
+@pytest.mark.parametrize(
+    'order', ['alone', 'hook above', 'hook below', 'blind above', 'blind below'])
 def test_other_preloads(world, order):
     hook, blind = 'libwayin_stack_hook.so', 'libwayin_blind_dlvsym.so'
     preload = {'alone': (SHIM,), 'hook above': (hook, SHIM), 'hook below': (SHIM, hook),

@@ -1,0 +1,83 @@
+"""Reads the tree for the tests of this folder. No version control is asked: tarballs pass too."""
+import pathlib
+import re
+
+import law
+
+SKIPPED = re.compile(r'^(build.*|\..*|__pycache__)$')
+INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]')
+CODE = ('.cpp', '.hpp', '.h', '.c', '.cu')
+
+
+def files_under(root, *folders):
+    """Every file of the tree, as (name relative to root, path)."""
+    def walk(folder):
+        for path in sorted(folder.iterdir()):
+            if path.is_dir():
+                if not SKIPPED.match(path.name):
+                    yield from walk(path)
+            else:
+                yield path
+    for folder in folders or ('.',):
+        for path in walk(root / folder):
+            yield path.relative_to(root).as_posix(), path
+
+
+def text_of(path):
+    return path.read_text(encoding='utf-8', errors='replace')
+
+
+def without_comments(text):
+    text = re.sub(r'/\*.*?\*/', lambda m: '\n' * m.group(0).count('\n'), text, flags=re.DOTALL)
+    return re.sub(r'//.*', '', text)
+
+
+def room_of(name):
+    parts = name.split('/')
+    if parts[0] == 'policy':
+        return 'policy'
+    return parts[1] if parts[0] == 'shim' and len(parts) > 2 else None
+
+
+def may_include(name, header):
+    """The include law, for one file and one quoted header."""
+    room = room_of(name)
+    if name in law.WIDE or header.startswith(room + '/'):
+        return True
+    if header.startswith(law.NOT_FOR.get(room, ('\0',))):
+        return False
+    return header.startswith((*law.FLOOR, *law.ROOMS[room]))
+
+
+def includes_of(text):
+    """(line number, quoted, header)."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := INCLUDE.match(line):
+            yield number, match.group(1) == '"', match.group(2)
+
+
+def too_wide(text):
+    return [number for number, line in enumerate(text.splitlines(), 1) if len(line) > law.COLUMNS]
+
+
+def banned_in(name, text):
+    code = without_comments(text)
+    for pattern, allowed in law.GUEST_BANS.items():
+        if name not in allowed and (match := re.search(pattern, code)):
+            yield match.group(0)
+
+
+def bad_name(name):
+    stem = pathlib.PurePosixPath(name).name.split('.')[0]
+    return stem in law.NAME_BANS or not re.match(r'^[a-z0-9_]+$', stem)
+
+
+def bad_classes(text):
+    banned = '|'.join(law.CLASS_BANS)
+    return re.findall(rf'\b(?:class|struct)\s+(\w*(?:{banned})\w*)', without_comments(text))
+
+
+def foreign_log_tags(name, text):
+    """A line of the log names the room that wrote it."""
+    tags = re.findall(r'BARSWAP_LOG(?:_ONCE)?\(\s*\w+,\s*"(\w+)"', text)
+    return [tag for tag in tags if tag != room_of(name)]

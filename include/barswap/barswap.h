@@ -11,12 +11,12 @@ extern "C" {
 /* The version of the shim in this process, "0.1.0". Never null. */
 const char *barswap_version(void);
 
-/* 1 when device memory of this process is virtual VRAM, 0 when the shim stepped aside or cuInit has not
- * been called yet. */
+/* 1 when device memory of this process is virtual VRAM, 0 when the shim stepped aside or cuInit has
+ * not been called yet. */
 int barswap_active(void);
 
-/* The path of this process's statistics file (see stats.h), or an empty string when there is none. The
- * string lives as long as the process. */
+/* The path of this process's statistics file (see stats.h), or an empty string when there is none.
+ * The string lives as long as the process. */
 const char *barswap_stats_path(void);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
-// One line to the program's standard error (or BARSWAP_LOG_FILE), in one write, from a stack buffer,
-// without allocation: `barswap[pid/tid] warn pager: evicted 128 MiB from die 1: budget`.
+// One line to the program's standard error (or BARSWAP_LOG_FILE), in one write, from a stack
+// buffer, without allocation: `barswap[pid/tid] warn pager: evicted 128 MiB from die 1: budget`.
 // Say what, how much, why. A healthy run prints nothing: its level is warn.
 #pragma once
 #include <cstdint>

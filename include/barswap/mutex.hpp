@@ -1,6 +1,6 @@
-// Mutex<Rank>: every lock of the shim names its place in one order, and a thread may only take a lock
-// of higher rank than those it holds. docs/locking.md has a paragraph for each rank. Builds with
-// BARSWAP_RANK_CHECK verify each acquisition.
+// Mutex<Rank>: every lock of the shim names its place in one order, and a thread may only take a
+// lock of higher rank than those it holds. docs/locking.md has a paragraph for each rank. Builds
+// with BARSWAP_RANK_CHECK verify each acquisition.
 #pragma once
 #include <cstdint>
 #include <mutex>

@@ -1,6 +1,6 @@
-/* The layout of the statistics file: one per process, memory-mapped, native byte order, version checked
- * by its reader. The shim writes with relaxed atomic stores and never waits for a reader; a reader takes
- * each 64-bit word as it finds it. The file lies in $XDG_RUNTIME_DIR/barswap, else in
+/* The layout of the statistics file: one per process, memory-mapped, native byte order, version
+ * checked by its reader. The shim writes with relaxed atomic stores and never waits for a reader; a
+ * reader takes each 64-bit word as it finds it. The file lies in $XDG_RUNTIME_DIR/barswap, else in
  * /dev/shm/barswap-UID, is named PID.stats, and is allocated whole when made. Its process holds an
  * exclusive flock on it: a file that can be locked belongs to a process that has ended. Plain C. */
 #ifndef BARSWAP_STATS_H
@@ -37,7 +37,7 @@ struct barswap_die_stats {
   uint64_t large_host;
   uint64_t asked;                /* bytes the program asked for and holds */
   uint64_t asked_peak;
-  uint64_t outside;              /* device memory the driver keeps for the program: arrays, pools, handles */
+  uint64_t outside; /* device memory the driver keeps for the program: arrays, pools, handles */
   uint64_t pinned;
 };
 

@@ -1,5 +1,5 @@
-// The only reader of environment variables. They are read once, when the process starts with us, into
-// a plain struct; a variable that the program changes later has no effect. Allocates nothing.
+// The only reader of environment variables. They are read once, when the process starts with us,
+// into a plain struct; a variable that the program changes later has no effect. Allocates nothing.
 #pragma once
 #include <cstdint>
 

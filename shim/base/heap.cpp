@@ -1,6 +1,6 @@
-// operator new and delete of the shim, on a hidden mimalloc: the program's heap may be the caller that
-// brought us here, so we never allocate from it. Linked into the shim alone and never exported; tests
-// and sanitizer builds keep their own.
+// operator new and delete of the shim, on a hidden mimalloc: the program's heap may be the caller
+// that brought us here, so we never allocate from it. Linked into the shim alone and never
+// exported; tests and sanitizer builds keep their own.
 #include <mimalloc.h>
 
 #include <cstddef>

@@ -78,7 +78,8 @@ std::uint64_t group_room() {
 }  // namespace
 
 std::uint64_t host_available_bytes() {
-  // A host frame of 8 MiB takes some 2.5 ms to make, so an answer this old is at most a few frames off.
+  // A host frame of 8 MiB takes some 2.5 ms to make, so an answer this old is at most a few frames
+  // off.
   constexpr std::uint64_t kFreshNs = 5'000'000;
   static std::atomic<std::uint64_t> asked_ns{0};
   static std::atomic<std::uint64_t> answer{0};

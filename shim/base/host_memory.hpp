@@ -5,8 +5,8 @@
 
 namespace barswap {
 
-// The least of MemAvailable and the room under memory.max of this process's control group (version 2,
-// or the limit of version 1); all bits set where nothing is known.
+// The least of MemAvailable and the room under memory.max of this process's control group (version
+// 2, or the limit of version 1); all bits set where nothing is known.
 std::uint64_t host_available_bytes();
 std::uint64_t host_total_bytes();
 

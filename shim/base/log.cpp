@@ -57,8 +57,9 @@ void log_line(Level level, const char* room, const char* format, ...) {
   used += std::vsnprintf(line + used, sizeof line - static_cast<std::size_t>(used) - 1, format,
                          arguments);
   va_end(arguments);
-  const auto size = static_cast<std::size_t>(used) < sizeof line - 1 ? static_cast<std::size_t>(used)
-                                                                       : sizeof line - 2;
+  const auto size = static_cast<std::size_t>(used) < sizeof line - 1
+                        ? static_cast<std::size_t>(used)
+                        : sizeof line - 2;
   line[size] = '\n';
   write_line(line, size + 1);
 }

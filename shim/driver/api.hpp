@@ -43,12 +43,16 @@ BARSWAP_TYPEDEF(cuStreamGetGreenCtx, 12040);
 #define BARSWAP_PROOF(symbol, api, version, suffix)                              \
   static_assert(std::is_same_v<decltype(&::symbol), PFN_##api##_v##version##suffix>, \
                 #symbol ": the row's version or suffix is wrong");
-#define BARSWAP_HOOK(symbol, api, version, suffix, arity) BARSWAP_PROOF(symbol, api, version, suffix)
+#define BARSWAP_HOOK(symbol, api, version, suffix, arity) \
+  BARSWAP_PROOF(symbol, api, version, suffix)
 #define BARSWAP_SUBMIT(symbol, api, version, suffix, arity, traits) \
   BARSWAP_PROOF(symbol, api, version, suffix)
-#define BARSWAP_SYNC(symbol, api, version, suffix, arity) BARSWAP_PROOF(symbol, api, version, suffix)
-#define BARSWAP_RETRY(symbol, api, version, suffix, arity) BARSWAP_PROOF(symbol, api, version, suffix)
-#define BARSWAP_CALL(symbol, api, version, suffix, arity) BARSWAP_PROOF(symbol, api, version, suffix)
+#define BARSWAP_SYNC(symbol, api, version, suffix, arity) \
+  BARSWAP_PROOF(symbol, api, version, suffix)
+#define BARSWAP_RETRY(symbol, api, version, suffix, arity) \
+  BARSWAP_PROOF(symbol, api, version, suffix)
+#define BARSWAP_CALL(symbol, api, version, suffix, arity) \
+  BARSWAP_PROOF(symbol, api, version, suffix)
 #define BARSWAP_PASS(symbol, api, version, suffix, arity, reason) \
   BARSWAP_PROOF(symbol, api, version, suffix)
 #include "driver/driver_api.def"

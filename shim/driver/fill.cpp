@@ -3,7 +3,8 @@
 namespace barswap::driver {
 
 void fill(Api& api, Finder find, void* state) {
-#define BARSWAP_FILL(symbol) api.symbol = reinterpret_cast<decltype(api.symbol)>(find(state, #symbol));
+#define BARSWAP_FILL(symbol) \
+  api.symbol = reinterpret_cast<decltype(api.symbol)>(find(state, #symbol));
 #define BARSWAP_HOOK(symbol, api_name, version, suffix, arity) BARSWAP_FILL(symbol)
 #define BARSWAP_SUBMIT(symbol, api_name, version, suffix, arity, traits) BARSWAP_FILL(symbol)
 #define BARSWAP_SYNC(symbol, api_name, version, suffix, arity) BARSWAP_FILL(symbol)

@@ -82,8 +82,8 @@ Result<std::uint64_t> Verbs::total_bytes(Die die) const {
 Result<bool> Verbs::has_vmm(Die die) const {
   const int value = BARSWAP_TRY(
       attribute(*api_, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, die));
-  const bool slots = api_->cuMemCreate && api_->cuMemMap && api_->cuMemUnmap && api_->cuMemSetAccess &&
-                     api_->cuMemAddressReserve && api_->cuMemRelease;
+  const bool slots = api_->cuMemCreate && api_->cuMemMap && api_->cuMemUnmap &&
+                     api_->cuMemSetAccess && api_->cuMemAddressReserve && api_->cuMemRelease;
   return value != 0 && slots;
 }
 
@@ -92,8 +92,8 @@ Result<int> Verbs::compute_major(Die die) const {
 }
 
 Result<bool> Verbs::rdma_capable(Die die) const {
-  return BARSWAP_TRY(
-             attribute(*api_, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED, die)) != 0;
+  return BARSWAP_TRY(attribute(*api_, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED,
+                               die)) != 0;
 }
 
 Result<int> Verbs::numa_node(Die die) const {
@@ -195,7 +195,8 @@ Result<void> Verbs::unmap(Address address, std::uint64_t size_bytes) const {
   return done(api_->cuMemUnmap(value_of(address), size_bytes));
 }
 
-Result<void> Verbs::grant(Address address, std::uint64_t size_bytes, std::span<const Die> dies) const {
+Result<void> Verbs::grant(Address address, std::uint64_t size_bytes,
+                          std::span<const Die> dies) const {
   std::array<CUmemAccessDesc, kDiesMax> list{};
   std::size_t count = 0;
   for (const Die die : dies) {

@@ -1,6 +1,7 @@
-// What the rooms left of here may ask of a driver, in our own words and handles: no CUDA type appears.
-// Verbs owns nothing and locks nothing; it is a thin, typed reading of one Api. Every refusal of the
-// driver comes back as an Error that carries its code. Calls are safe from any thread.
+// What the rooms left of here may ask of a driver, in our own words and handles: no CUDA type
+// appears. Verbs owns nothing and locks nothing; it is a thin, typed reading of one Api. Every
+// refusal of the driver comes back as an Error that carries its code. Calls are safe from any
+// thread.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -84,7 +85,8 @@ class Verbs {
   Result<bool> ready(Event event) const;
   Result<void> trim_default_pool(Die die) const;
 
-  // Our calls must not be judged by a capture that lives on another thread. Returns the mode to restore.
+  // Our calls must not be judged by a capture that lives on another thread. Returns the mode to
+  // restore.
   int relax_capture() const;
   void restore_capture(int mode) const;
 

@@ -6,8 +6,8 @@ namespace {
 
 std::uintptr_t word_of_stream(CUstream stream) { return reinterpret_cast<std::uintptr_t>(stream); }
 
-// Begin and end pass the gate, and the begin is counted before the driver sees it: a drain's proof would
-// invalidate the capture.
+// Begin and end pass the gate, and the begin is counted before the driver sees it: a drain's proof
+// would invalidate the capture.
 template <auto Slot, class... Arguments>
 CUresult begin(CUstream stream, Arguments... arguments) {
   const Call call;
@@ -43,8 +43,8 @@ CUresult destroy(CUstream stream) {
   return result;
 }
 
-// From the first callback on, pages move only while every context is idle: a callback may hold a lock
-// that a thread waiting at the gate wants.
+// From the first callback on, pages move only while every context is idle: a callback may hold a
+// lock that a thread waiting at the gate wants.
 template <auto Slot, class... Arguments>
 CUresult with_callback(Arguments... arguments) {
   const Call call;
@@ -75,9 +75,9 @@ CUresult cuStreamBeginCapture_v2(CUstream stream, CUstreamCaptureMode mode) {
 CUresult cuStreamBeginCapture_v2_ptsz(CUstream stream, CUstreamCaptureMode mode) {
   return begin<&driver::Api::cuStreamBeginCapture_v2_ptsz>(stream, mode);
 }
-CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph, const CUgraphNode* dependencies,
-                                     const CUgraphEdgeData* edges, std::size_t count,
-                                     CUstreamCaptureMode mode) {
+CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph,
+                                     const CUgraphNode* dependencies, const CUgraphEdgeData* edges,
+                                     std::size_t count, CUstreamCaptureMode mode) {
   return begin<&driver::Api::cuStreamBeginCaptureToGraph>(stream, graph, dependencies, edges, count,
                                                            mode);
 }
@@ -105,7 +105,8 @@ CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void* data) {
 CUresult cuLaunchHostFunc_ptsz(CUstream stream, CUhostFn function, void* data) {
   return with_callback<&driver::Api::cuLaunchHostFunc_ptsz>(stream, function, data);
 }
-CUresult cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void* data, unsigned flags) {
+CUresult cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void* data,
+                             unsigned flags) {
   return with_callback<&driver::Api::cuStreamAddCallback>(stream, callback, data, flags);
 }
 CUresult cuStreamAddCallback_ptsz(CUstream stream, CUstreamCallback callback, void* data,

@@ -50,8 +50,8 @@ CUresult cuCtxCreate_v2(CUcontext* context, unsigned flags, CUdevice device) {
               context, device);
 }
 
-CUresult cuCtxCreate_v3(CUcontext* context, CUexecAffinityParam* affinity, int count, unsigned flags,
-                        CUdevice device) {
+CUresult cuCtxCreate_v3(CUcontext* context, CUexecAffinityParam* affinity, int count,
+                        unsigned flags, CUdevice device) {
   const Call call;
   return made(call,
               forward_with_room<&driver::Api::cuCtxCreate_v3>(call, context, affinity, count, flags,
@@ -99,7 +99,8 @@ CUresult cuDevicePrimaryCtxReset_v2(CUdevice device) {
 CUresult cuGreenCtxCreate(CUgreenCtx* context, CUdevResourceDesc description, CUdevice device,
                           unsigned flags) {
   const Call call;
-  return forward_with_room<&driver::Api::cuGreenCtxCreate>(call, context, description, device, flags);
+  return forward_with_room<&driver::Api::cuGreenCtxCreate>(call, context, description, device,
+                                                           flags);
 }
 
 CUresult cuGreenCtxDestroy(CUgreenCtx context) {

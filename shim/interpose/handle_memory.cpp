@@ -7,9 +7,9 @@ namespace {
 
 constexpr std::uint64_t kPitchBytes = 512;
 
-// While a capture lives, the driver judges allocation and release by the calling thread's mode, and an
-// illegal one invalidates the capture. Only the driver knows that mode, so it is asked with a real
-// allocation of the smallest size: its answer is the bare program's answer.
+// While a capture lives, the driver judges allocation and release by the calling thread's mode, and
+// an illegal one invalidates the capture. Only the driver knows that mode, so it is asked with a
+// real allocation of the smallest size: its answer is the bare program's answer.
 CUresult judged_by_capture(const Call& call) {
   if (!call->capturing()) return CUDA_SUCCESS;
   CUdeviceptr probe = 0;

@@ -110,7 +110,8 @@ CUresult cuMemFreeAsync_ptsz(CUdeviceptr pointer, CUstream stream) {
 
 CUresult cuArrayCreate_v2(CUarray* array, const CUDA_ARRAY_DESCRIPTOR* description) {
   const Call call;
-  const CUresult result = forward_with_room<&driver::Api::cuArrayCreate_v2>(call, array, description);
+  const CUresult result =
+      forward_with_room<&driver::Api::cuArrayCreate_v2>(call, array, description);
   if (call && result == CUDA_SUCCESS)
     grew(call, OutsideKind::array, key_of(*array),
          array_bytes(description->Width, description->Height, 1, description->Format,
@@ -124,15 +125,16 @@ CUresult cuArray3DCreate_v2(CUarray* array, const CUDA_ARRAY3D_DESCRIPTOR* descr
       forward_with_room<&driver::Api::cuArray3DCreate_v2>(call, array, description);
   if (call && result == CUDA_SUCCESS)
     grew(call, OutsideKind::array, key_of(*array),
-         array_bytes(description->Width, description->Height, description->Depth, description->Format,
-                     description->NumChannels));
+         array_bytes(description->Width, description->Height, description->Depth,
+                     description->Format, description->NumChannels));
   return result;
 }
 
 CUresult cuArrayDestroy(CUarray array) {
   const Call call;
   const CUresult result = forward<&driver::Api::cuArrayDestroy>(array);
-  if (call && result == CUDA_SUCCESS) (void)call->outside().shrank(OutsideKind::array, key_of(array));
+  if (call && result == CUDA_SUCCESS)
+    (void)call->outside().shrank(OutsideKind::array, key_of(array));
   return result;
 }
 
@@ -144,8 +146,8 @@ CUresult cuMipmappedArrayCreate(CUmipmappedArray* array, const CUDA_ARRAY3D_DESC
   // All further levels together are at most a seventh to a third of the first; count the larger.
   if (call && result == CUDA_SUCCESS)
     grew(call, OutsideKind::mipmap, key_of(*array),
-         array_bytes(description->Width, description->Height, description->Depth, description->Format,
-                     description->NumChannels) /
+         array_bytes(description->Width, description->Height, description->Depth,
+                     description->Format, description->NumChannels) /
              3 * 4);
   return result;
 }
@@ -153,7 +155,8 @@ CUresult cuMipmappedArrayCreate(CUmipmappedArray* array, const CUDA_ARRAY3D_DESC
 CUresult cuMipmappedArrayDestroy(CUmipmappedArray array) {
   const Call call;
   const CUresult result = forward<&driver::Api::cuMipmappedArrayDestroy>(array);
-  if (call && result == CUDA_SUCCESS) (void)call->outside().shrank(OutsideKind::mipmap, key_of(array));
+  if (call && result == CUDA_SUCCESS)
+    (void)call->outside().shrank(OutsideKind::mipmap, key_of(array));
   return result;
 }
 

@@ -23,7 +23,8 @@ const DieAnswers& answers_of(const Call& call, const memory::Range& range) {
   const driver::RelaxedCapture relaxed(call->verbs());
   const driver::Entered entered(call->verbs(), range.context);
   CUdeviceptr plain = 0;
-  if (!entered.ok() || forward<&driver::Api::cuMemAlloc_v2>(&plain, std::size_t{512}) != CUDA_SUCCESS)
+  if (!entered.ok() ||
+      forward<&driver::Api::cuMemAlloc_v2>(&plain, std::size_t{512}) != CUDA_SUCCESS)
     return answers;
   const auto ask = [&](CUpointer_attribute attribute, std::atomic<unsigned>& answer) {
     std::uint64_t value = 0;
@@ -69,7 +70,8 @@ CUresult attribute_of(const Call& call, const memory::Range& range, CUdeviceptr 
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
       return put<unsigned>(data, answers_of(call, range).access_flags.load());
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: return put<std::uintptr_t>(data, 0);
-    case CU_POINTER_ATTRIBUTE_MAPPING_SIZE: return put(data, round_up(range.mapping_bytes, kBlockBytes));
+    case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
+      return put(data, round_up(range.mapping_bytes, kBlockBytes));
     case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: return put(data, block);
     case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: return put(data, block / kBlockBytes);
     case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
@@ -152,15 +154,18 @@ CUresult cuPointerGetAttributes(unsigned count, CUpointer_attribute* attributes,
   return CUDA_SUCCESS;
 }
 
-CUresult cuPointerSetAttribute(const void* value, CUpointer_attribute attribute, CUdeviceptr pointer) {
+CUresult cuPointerSetAttribute(const void* value, CUpointer_attribute attribute,
+                               CUdeviceptr pointer) {
   const Call call;
   if (!call.owns(pointer) || !value)
     return forward<&driver::Api::cuPointerSetAttribute>(value, attribute, pointer);
   if (attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS) return CUDA_ERROR_INVALID_VALUE;
   unsigned on = 0;
   std::memcpy(&on, value, sizeof on);
-  // Who asks for this is about to let another device reach the memory: it stays where it is from now on.
-  if (on != 0 && !call->memory().pin(static_cast<Address>(pointer))) return CUDA_ERROR_NOT_SUPPORTED;
+  // Who asks for this is about to let another device reach the memory: it stays where it is from
+  // now on.
+  if (on != 0 && !call->memory().pin(static_cast<Address>(pointer)))
+    return CUDA_ERROR_NOT_SUPPORTED;
   return call->memory().set_sync_memops(static_cast<Address>(pointer), on != 0)
              ? CUDA_SUCCESS
              : CUDA_ERROR_INVALID_VALUE;
@@ -172,13 +177,15 @@ CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle* handle, void*
   return forward<&driver::Api::cuMemRetainAllocationHandle>(handle, address);
 }
 
-CUresult cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location, CUdeviceptr pointer) {
+CUresult cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location,
+                        CUdeviceptr pointer) {
   const Call call;
   if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
   return forward<&driver::Api::cuMemGetAccess>(flags, location, pointer);
 }
 
-// Advice, prefetch and their queries are for managed memory: on plain device memory an invalid value.
+// Advice, prefetch and their queries are for managed memory: on plain device memory an invalid
+// value.
 CUresult cuMemAdvise(CUdeviceptr pointer, std::size_t bytes, CUmem_advise advice, CUdevice device) {
   const Call call;
   if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
@@ -192,7 +199,8 @@ CUresult cuMemAdvise_v2(CUdeviceptr pointer, std::size_t bytes, CUmem_advise adv
   return forward<&driver::Api::cuMemAdvise_v2>(pointer, bytes, advice, location);
 }
 
-CUresult cuMemPrefetchAsync(CUdeviceptr pointer, std::size_t bytes, CUdevice device, CUstream stream) {
+CUresult cuMemPrefetchAsync(CUdeviceptr pointer, std::size_t bytes, CUdevice device,
+                            CUstream stream) {
   const Call call;
   if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
   return forward_gated<&driver::Api::cuMemPrefetchAsync>(call, pointer, bytes, device, stream);
@@ -217,8 +225,8 @@ CUresult cuMemPrefetchAsync_v2_ptsz(CUdeviceptr pointer, std::size_t bytes, CUme
                                     unsigned flags, CUstream stream) {
   const Call call;
   if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
-  return forward_gated<&driver::Api::cuMemPrefetchAsync_v2_ptsz>(call, pointer, bytes, location, flags,
-                                                                  stream);
+  return forward_gated<&driver::Api::cuMemPrefetchAsync_v2_ptsz>(call, pointer, bytes, location,
+                                                                 flags, stream);
 }
 
 CUresult cuMemRangeGetAttribute(void* data, std::size_t data_bytes, CUmem_range_attribute attribute,
@@ -233,8 +241,8 @@ CUresult cuMemRangeGetAttributes(void** data, std::size_t* data_bytes,
                                  CUdeviceptr pointer, std::size_t bytes) {
   const Call call;
   if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
-  return forward<&driver::Api::cuMemRangeGetAttributes>(data, data_bytes, attributes, count, pointer,
-                                                         bytes);
+  return forward<&driver::Api::cuMemRangeGetAttributes>(data, data_bytes, attributes, count,
+                                                        pointer, bytes);
 }
 
 }  // namespace barswap::interpose::handlers

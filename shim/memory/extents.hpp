@@ -1,5 +1,5 @@
-// Extents: free stretches of an address space, best fit, neighbours joined. Used for the arena and for
-// the slots of packed pages. No lock of its own, no driver, no meaning beyond addresses.
+// Extents: free stretches of an address space, best fit, neighbours joined. Used for the arena and
+// for the slots of packed pages. No lock of its own, no driver, no meaning beyond addresses.
 #pragma once
 #include <cstdint>
 #include <map>

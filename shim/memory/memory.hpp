@@ -1,10 +1,11 @@
-// Memory: the address ranges as the program sees them. It owns the arena (address reservations), the
-// table of ranges, packed pages and what was freed and waits for its idle proof, all guarded by
-// Rank::ranges. It never knows where a page is (pager does) and makes no driver call under its lock.
+// Memory: the address ranges as the program sees them. It owns the arena (address reservations),
+// the table of ranges, packed pages and what was freed and waits for its idle proof, all guarded by
+// Rank::ranges. It never knows where a page is (pager does) and makes no driver call under its
+// lock.
 //
-// Requests under 1 MiB are packed, 512-byte aligned, into shared pages. Larger ones are runs of pages of
-// their own. Freed addresses, pages and slots are used again only after every context that could reach
-// them was seen idle.
+// Requests under 1 MiB are packed, 512-byte aligned, into shared pages. Larger ones are runs of
+// pages of their own. Freed addresses, pages and slots are used again only after every context that
+// could reach them was seen idle.
 #pragma once
 #include <array>
 #include <atomic>

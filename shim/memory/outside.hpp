@@ -1,5 +1,5 @@
-// Outside: device memory that the driver keeps for the program (handles the program made itself, arrays,
-// pools). It is counted, so that the budget leaves room for it, and never moved. Guarded by
+// Outside: device memory that the driver keeps for the program (handles the program made itself,
+// arrays, pools). It is counted, so that the budget leaves room for it, and never moved. Guarded by
 // Rank::outside; calls no driver.
 #pragma once
 #include <cstdint>

@@ -1,9 +1,10 @@
-// Contexts: which contexts live, with the shim's own objects in each (a stream for copies, events), how
-// many captures live, and the proof that all submitted work has ended. Guards its list with
-// Rank::proofs; a context dies only under Rank::mover, so that a drain may keep pointers to entries.
+// Contexts: which contexts live, with the shim's own objects in each (a stream for copies, events),
+// how many captures live, and the proof that all submitted work has ended. Guards its list with
+// Rank::proofs; a context dies only under Rank::mover, so that a drain may keep pointers to
+// entries.
 //
-// The proof is cuCtxRecordEvent on every context, then a query: exact, and it never blocks. It is never
-// made while a capture lives, because it would invalidate the program's capture.
+// The proof is cuCtxRecordEvent on every context, then a query: exact, and it never blocks. It is
+// never made while a capture lives, because it would invalidate the program's capture.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -32,9 +33,9 @@ class Contexts {
   bool knows_primary(Die die) const;
   // Makes our objects; `context` must be current on this thread.
   Result<void> adopt(driver::Context context, Die die, bool primary);
-  // While the program's call may end the context: nobody uses our objects in it, no drain begins and no
-  // proof completes, until it is forgotten or resumed. The caller holds Rank::mover. The objects die with
-  // the context.
+  // While the program's call may end the context: nobody uses our objects in it, no drain begins
+  // and no proof completes, until it is forgotten or resumed. The caller holds Rank::mover. The
+  // objects die with the context.
   void suspend(driver::Context context);
   void resume(driver::Context context);
   void forget(driver::Context context);

@@ -1,9 +1,10 @@
-// Frames: the memory behind pages. Owns the budget of each die, the limit of the host tier, the frames
-// that are made and unused ("warm" in HBM, "prepared" on the host), guarded by Rank::frames. It knows
-// neither addresses nor pages. No lock is held while the driver makes or releases a frame.
+// Frames: the memory behind pages. Owns the budget of each die, the limit of the host tier, the
+// frames that are made and unused ("warm" in HBM, "prepared" on the host), guarded by Rank::frames.
+// It knows neither addresses nor pages. No lock is held while the driver makes or releases a frame.
 //
-// Accounting comes first: bytes are claimed, then the frame is made, and a refusal gives the claim back.
-// A refusal of HBM by the driver lowers the die's budget: it is a ceiling, never the program's error.
+// Accounting comes first: bytes are claimed, then the frame is made, and a refusal gives the claim
+// back. A refusal of HBM by the driver lowers the die's budget: it is a ceiling, never the
+// program's error.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -62,7 +63,8 @@ class Frames {
   std::uint64_t release_warm(Die die);
   // The driver refused a frame: what we hold now is all there is.
   void cap_budget_at_held(Die die);
-  // The driver needs room for itself: the budget shrinks by `bytes`, at most to half of its first value.
+  // The driver needs room for itself: the budget shrinks by `bytes`, at most to half of its first
+  // value.
   void lower_budget(Die die, std::uint64_t bytes);
 
   // Everything unused goes back; for the end of a test.

@@ -33,7 +33,8 @@ constinit std::atomic<GateSlot*> slots{nullptr};
 constinit pthread_key_t slot_key = 0;
 constinit std::atomic<bool> slot_key_made{false};
 
-// A thread that ends, or is cancelled inside a driver call, gives its slot back, not inside any more.
+// A thread that ends, or is cancelled inside a driver call, gives its slot back, not inside any
+// more.
 void give_back(void* slot) {
   auto* mine = static_cast<GateSlot*>(slot);
   mine->inside.store(0, std::memory_order_release);
@@ -65,8 +66,8 @@ long membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0); }
 
 long futex(std::atomic<std::uint32_t>* word, int operation, std::uint32_t value,
            const timespec* timeout) {
-  return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(word), operation, value, timeout, nullptr,
-                 0);
+  return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(word), operation, value, timeout,
+                 nullptr, 0);
 }
 
 }  // namespace

@@ -1,10 +1,11 @@
-// The gate: submissions of device work pass it shared, the mover takes it alone. It is this room's face
-// for session and owns the gate word and one slot for each thread that ever submitted.
+// The gate: submissions of device work pass it shared, the mover takes it alone. It is this room's
+// face for session and owns the gate word and one slot for each thread that ever submitted.
 //
-// Passing costs a few nanoseconds and no lock: the entrant marks its slot and reads the word; the mover
-// writes the word, makes every processor see it (membarrier), and reads the slots. One of the two always
-// sees the other. The word lies on a page that the kernel wipes in a forked child; zero means that calls
-// go straight to the driver. Entering is re-entrant per thread: a nested entry never waits.
+// Passing costs a few nanoseconds and no lock: the entrant marks its slot and reads the word; the
+// mover writes the word, makes every processor see it (membarrier), and reads the slots. One of the
+// two always sees the other. The word lies on a page that the kernel wipes in a forked child; zero
+// means that calls go straight to the driver. Entering is re-entrant per thread: a nested entry
+// never waits.
 //
 // It never calls the driver and never allocates from any heap.
 #pragma once
@@ -15,7 +16,8 @@ namespace barswap::pager {
 
 enum class GateWord : std::uint32_t { pass_through = 0, open = 1, closed = 2 };
 
-// One thread's mark, on a cache line of its own. It outlives the thread: the mover may be reading it.
+// One thread's mark, on a cache line of its own. It outlives the thread: the mover may be reading
+// it.
 struct alignas(64) GateSlot {
   std::atomic<std::uint32_t> inside{0};
   std::atomic<std::uint32_t> may_block{0};
@@ -38,8 +40,9 @@ class Gate {
   static void enter(bool may_block);
   static void leave();
 
-  // Alone side; the caller holds the mover's mutex. close() returns false, and leaves the gate open, when
-  // somebody inside may sleep there, or when somebody is still inside after `patience_ns`.
+  // Alone side; the caller holds the mover's mutex. close() returns false, and leaves the gate
+  // open, when somebody inside may sleep there, or when somebody is still inside after
+  // `patience_ns`.
   static bool close(std::uint64_t patience_ns);
   static void open();
 

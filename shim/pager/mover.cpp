@@ -1,9 +1,11 @@
 // The mover: one bounded batch of moves inside one drain. The order of every batch is
-//   frames taken -> fresh frames mapped at aliases -> gate closed -> all contexts idle -> copies done
+//   frames taken -> fresh frames mapped at aliases -> gate closed -> all contexts idle -> copies
+//   done
 //   -> for each page: alias unmapped, page unmapped, fresh frame mapped and granted -> gate opened
 //   -> old frames back.
-// Up to the first unmap it can give up without a trace. After it, a page is never left without a frame:
-// the fresh frame, the old one, the same again with the ballast freed; else the process stops.
+// Up to the first unmap it can give up without a trace. After it, a page is never left without a
+// frame: the fresh frame, the old one, the same again with the ballast freed; else the process
+// stops.
 #include <sched.h>
 
 #include <algorithm>
@@ -22,16 +24,17 @@ std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
 constexpr std::uint64_t kBatchNs = 2'000'000;          // a drain's aim
 constexpr std::uint64_t kPatienceMaxNs = 2'000'000'000;  // a drain's end, whatever progress it sees
-constexpr std::uint64_t kAtOnceNs = 100'000;           // "idle at this instant", with room for the query
+constexpr std::uint64_t kAtOnceNs = 100'000;  // "idle at this instant", with room for the query
 constexpr std::uint64_t kInsideNs = 50'000;            // for entrants that are just leaving
-constexpr std::uint64_t kCopyNs = 20'000'000'000;      // our own copies are finite; this is a lost link
+constexpr std::uint64_t kCopyNs = 20'000'000'000;  // our own copies are finite; this is a lost link
 constexpr std::uint64_t kBackoffMinNs = 1'000'000, kBackoffMaxNs = 1'000'000'000;
 constexpr std::uint64_t kBallastBytes = 128_MiB;
 
 }  // namespace
 
 std::uint64_t Pager::batch_bytes() const {
-  return std::max(settings_.page_bytes, kBatchNs / std::max<std::uint64_t>(cost_ns_per_mib_, 1) * 1_MiB);
+  return std::max(settings_.page_bytes,
+                  kBatchNs / std::max<std::uint64_t>(cost_ns_per_mib_, 1) * 1_MiB);
 }
 
 bool Pager::move_once(Die die, std::uint64_t evict_bytes, Patience patience) {
@@ -138,17 +141,19 @@ bool Pager::drain_failed(bool timed_out) {
 // True: the gate is closed and everything submitted has ended.
 bool Pager::drain(Patience patience) {
   const auto all = contexts_.all();
-  const bool several_dies = std::any_of(
-      all.begin(), all.end(), [&](const ContextEntry& entry) { return entry.die != all.front().die; });
-  // A die may spin for a launch on another that our closed gate holds, and a host callback may want a
-  // lock whose holder waits at the gate: then only an instant at which all is idle will do.
+  const bool several_dies = std::any_of(all.begin(), all.end(), [&](const ContextEntry& entry) {
+    return entry.die != all.front().die;
+  });
+  // A die may spin for a launch on another that our closed gate holds, and a host callback may want
+  // a lock whose holder waits at the gate: then only an instant at which all is idle will do.
   const bool at_once = patience == Patience::none || several_dies ||
                        callbacks_.load(std::memory_order_relaxed);
   if (!at_once && timed_out_) {
     // If the proof that was given up has turned ready since, the device makes progress and a longer
     // wait is worth it; if not, a kernel that never ends is running.
     auto late = contexts_.drained();
-    patience_ns_ = late && *late ? std::min(4 * patience_ns_, kPatienceMaxNs) : settings_.deadline_ns;
+    patience_ns_ =
+        late && *late ? std::min(4 * patience_ns_, kPatienceMaxNs) : settings_.deadline_ns;
   }
   // Work of a context that we never saw would not be in the proof.
   for (const Die die : dies_) {
@@ -229,7 +234,8 @@ void Pager::remap(Job& job) {
     if (put(job, job.old)) return;
     give_up_ballast(job.run->home);
   }
-  BARSWAP_LOG(error, "pager", "the driver maps neither the new nor the old frame of a page; stopping "
+  BARSWAP_LOG(error, "pager",
+              "the driver maps neither the new nor the old frame of a page; stopping "
               "before bytes are wrong. Cure: a larger vram.reserve");
   std::abort();
 }
@@ -380,8 +386,8 @@ Result<void> Pager::change_access(Die owner, Die accessor, bool add) {
 
 Result<void> Pager::grant(Die owner, Die accessor) { return change_access(owner, accessor, true); }
 
-// The mapping stays readable from there: taking access away from a live page would be a remap, and a
-// program that goes on using what it closed is not owed a fault.
+// The mapping stays readable from there: taking access away from a live page would be a remap, and
+// a program that goes on using what it closed is not owed a fault.
 Result<void> Pager::revoke(Die owner, Die accessor) {
   Lock pages(pages_);
   granted_[slot(owner)][slot(accessor)] = false;

@@ -1,10 +1,10 @@
 // The pager: the only room that knows where a page is. It owns runs (the pages of one range), their
-// frames, the contexts whose work may touch them, and the mover. Its lock is Rank::pages for residency;
-// Rank::mover for one drain at a time. No driver call is made under Rank::pages.
+// frames, the contexts whose work may touch them, and the mover. Its lock is Rank::pages for
+// residency; Rank::mover for one drain at a time. No driver call is made under Rank::pages.
 //
-// It promises: every page of a run is mapped to exactly one frame from birth() to bury(), except inside
-// a drain, while the gate is closed and every context idle. It never decides who leaves or comes: policy
-// does. It never knows what the program asked for: memory does.
+// It promises: every page of a run is mapped to exactly one frame from birth() to bury(), except
+// inside a drain, while the gate is closed and every context idle. It never decides who leaves or
+// comes: policy does. It never knows what the program asked for: memory does.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -90,7 +90,8 @@ class Pager {
   void free_moment();
   // Room for the driver itself, outside the gate; true if anything was released.
   bool make_room(Die die, bool may_wait);
-  // Room in HBM for pages that must not spill; moves large pages out if all is idle at this instant.
+  // Room in HBM for pages that must not spill; moves large pages out if all is idle at this
+  // instant.
   void room_for_small(Die die, std::uint64_t bytes);
 
   // Something of this die has spilled, so HBM is worth having.

@@ -42,7 +42,8 @@ constexpr std::size_t kJobsMax = 64;
 
 }  // namespace
 
-std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes) {
+std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
+                                      std::uint64_t evict_bytes) {
   std::vector<Job> jobs;
   Lock lock(pages_);
   const Candidates all = candidates_of(runs_, die);
@@ -50,7 +51,8 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes, std::u
   const std::uint64_t keep_bytes = headroom(die);
   std::uint64_t small_host = 0;
   for (const policy::PageFacts& page : all.facts)
-    if (!page.resident && !page.large && !page.pinned && !page.wants_stream) small_host += page.bytes;
+    if (!page.resident && !page.large && !page.pinned && !page.wants_stream)
+      small_host += page.bytes;
 
   const auto add = [&](std::size_t index, Cause cause, Tier target) {
     if (jobs.size() == kJobsMax) return;
@@ -126,7 +128,8 @@ std::vector<Pager::Job> Pager::choose_pin(Run* run, std::uint64_t batch_bytes) {
   auto capable = verbs_.rdma_capable(run->home);
   const bool wants_fresh = capable && *capable;
   Lock lock(pages_);
-  for (std::size_t i = 0; i < run->pages.size() && bytes < batch_bytes && jobs.size() < kJobsMax; ++i) {
+  for (std::size_t i = 0; i < run->pages.size() && bytes < batch_bytes && jobs.size() < kJobsMax;
+       ++i) {
     const Frame& frame = run->pages[i].frame;
     if (frame.tier == Tier::hbm && (frame.rdma_capable || !wants_fresh)) continue;
     Job job;

@@ -110,9 +110,11 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
   run.pages.reserve(count_pages);
   for (std::uint64_t i = 0; i < count_pages && outcome; ++i) {
     const std::uint64_t bytes = std::min(page_bytes, request.bytes - i * page_bytes);
-    // The host's share is spread evenly over the range, so that every kernel reads the same small part.
+    // The host's share is spread evenly over the range, so that every kernel reads the same small
+    // part.
     const bool on_host = (i + 1) * host_pages / count_pages != i * host_pages / count_pages;
-    auto frame = on_host ? frames_.take_host(run.home, bytes) : frames_.take_hbm(run.home, bytes, 0);
+    auto frame =
+        on_host ? frames_.take_host(run.home, bytes) : frames_.take_hbm(run.home, bytes, 0);
     if (!frame && !request.never_host)
       frame = on_host ? frames_.take_hbm(run.home, bytes, 0) : frames_.take_host(run.home, bytes);
     if (!frame) {
@@ -138,7 +140,8 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
   }
   for (const Page& page : run.pages)
     if (page.frame.tier == Tier::host)
-      for (const Die die : dies) frames_.host_mapped(die, static_cast<std::int64_t>(page.frame.bytes));
+      for (const Die die : dies)
+        frames_.host_mapped(die, static_cast<std::int64_t>(page.frame.bytes));
   if (spilled) pressed_[slot(run.home)].store(true, std::memory_order_relaxed);
   return {};
 }
@@ -184,7 +187,8 @@ bool Pager::try_bury(Run* run) {
   const std::vector<Die> dies = reach(dead->home);
   for (const Page& page : dead->pages)
     if (page.frame.tier == Tier::host)
-      for (const Die die : dies) frames_.host_mapped(die, -static_cast<std::int64_t>(page.frame.bytes));
+      for (const Die die : dies)
+        frames_.host_mapped(die, -static_cast<std::int64_t>(page.frame.bytes));
   unmap_all(*dead);
   update_wish();
   return true;
@@ -229,7 +233,8 @@ bool Pager::wishes(Die die) const {
   if (!pressed_[slot(die)].load(std::memory_order_relaxed)) return false;
   const Census& census = census_[slot(die)];
   const auto held = [&](RunKind kind, Tier tier) { return census.bytes[slot(kind)][slot(tier)]; };
-  const std::uint64_t small_host = held(RunKind::packed, Tier::host) + held(RunKind::small, Tier::host);
+  const std::uint64_t small_host =
+      held(RunKind::packed, Tier::host) + held(RunKind::small, Tier::host);
   const std::uint64_t large_hbm = held(RunKind::large, Tier::hbm);
   const std::uint64_t large_host = held(RunKind::large, Tier::host);
   const std::uint64_t free_bytes = frames_.free_hbm(die);
@@ -259,7 +264,9 @@ void Pager::publish() const {
     const Census& census = census_[slot(die)];
     barswap_die_stats& out = live.die[slot(die)];
     const auto held = [&](RunKind kind, Tier tier) { return census.bytes[slot(kind)][slot(tier)]; };
-    const auto small = [&](Tier tier) { return held(RunKind::packed, tier) + held(RunKind::small, tier); };
+    const auto small = [&](Tier tier) {
+      return held(RunKind::packed, tier) + held(RunKind::small, tier);
+    };
     stats::set(out.small_hbm, small(Tier::hbm));
     stats::set(out.small_host, small(Tier::host));
     stats::set(out.large_hbm, held(RunKind::large, Tier::hbm));

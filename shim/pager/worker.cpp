@@ -1,6 +1,6 @@
-// The one thread of ours: it makes host frames ahead of need and tries the moves that no free moment of
-// the program served. It exists only once use nears a die's budget, blocks every signal, is outside every
-// capture's rules, and is joined at the end of the process.
+// The one thread of ours: it makes host frames ahead of need and tries the moves that no free
+// moment of the program served. It exists only once use nears a die's budget, blocks every signal,
+// is outside every capture's rules, and is joined at the end of the process.
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
@@ -25,8 +25,8 @@ constexpr std::uint64_t kForcedCreditNs = 200'000'000;
 
 void Pager::ring() {
   bell_.fetch_add(1, std::memory_order_release);
-  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&bell_), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr,
-          0);
+  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&bell_), FUTEX_WAKE_PRIVATE, 1, nullptr,
+          nullptr, 0);
 }
 
 void Pager::start_worker() {
@@ -77,7 +77,8 @@ bool Pager::work() {
   const bool may_force = rested && forced_ns_ < allowance_ns + kForcedCreditNs;
   for (const Die die : dies_) {
     if (closing_.load(std::memory_order_relaxed)) return false;
-    if (!move_once(die, 0, Patience::none) && may_force) (void)move_once(die, 0, Patience::deadline);
+    if (!move_once(die, 0, Patience::none) && may_force)
+      (void)move_once(die, 0, Patience::deadline);
   }
   if (may_force) forced_ns_ += now_ns() - start_ns;
   return true;

@@ -56,8 +56,8 @@ Result<void> Crossing::make_bounces() {
   return {};
 }
 
-// Pieces pass through two buffers: one is filled while the other is emptied. Every order is by events on
-// the devices; nobody waits here.
+// Pieces pass through two buffers: one is filled while the other is emptied. Every order is by
+// events on the devices; nobody waits here.
 Result<void> Crossing::copy(Address to, Die to_die, Address from, Die from_die, std::uint64_t bytes,
                             driver::Stream stream) {
   const auto source = pager_.contexts().on(from_die);

@@ -1,7 +1,7 @@
-// Crossing: copies between dies, and work on one die that a stream of another ordered. Virtual memory
-// is reachable only from dies that were granted access, while plain device memory is copied by the
-// driver wherever it lies; this restores that. It owns two bounce buffers in host memory and guards
-// them with Rank::peers while a copy is submitted. It never waits for the device.
+// Crossing: copies between dies, and work on one die that a stream of another ordered. Virtual
+// memory is reachable only from dies that were granted access, while plain device memory is copied
+// by the driver wherever it lies; this restores that. It owns two bounce buffers in host memory and
+// guards them with Rank::peers while a copy is submitted. It never waits for the device.
 #pragma once
 #include <functional>
 #include <optional>
@@ -24,7 +24,8 @@ class Crossing {
   // Whether work on `die` reaches the memory of `home`.
   bool reaches(Die die, Die home) const { return die == home || pager_.granted(home, die); }
 
-  // Submits work to a stream of `die` after all that `stream` holds, and makes `stream` wait for it.
+  // Submits work to a stream of `die` after all that `stream` holds, and makes `stream` wait for
+  // it.
   template <class Work>
   Result<void> on(Die die, driver::Stream stream, Work work) {
     const auto entry = pager_.contexts().on(die);

@@ -1,8 +1,8 @@
-// Session's face towards the exports that need no handler of their own: who may enter, when to wait,
-// whom to tell. No CUDA type appears.
+// Session's face towards the exports that need no handler of their own: who may enter, when to
+// wait, whom to tell. No CUDA type appears.
 //
-// Door and Submission are values that a call holds while it is inside. Nothing here throws, and no lock
-// is held while the driver is called.
+// Door and Submission are values that a call holds while it is inside. Nothing here throws, and no
+// lock is held while the driver is called.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace barswap::session {
 // Calls of this thread that are inside us, one in another: a tool or the driver called back.
 extern thread_local constinit std::uint32_t door_depth;
 
-// Open for a thread's outermost call. Closed means that the call must go straight to the driver: it is
-// nested, or we stepped aside, or this is a forked child, or cuInit has not been called.
+// Open for a thread's outermost call. Closed means that the call must go straight to the driver: it
+// is nested, or we stepped aside, or this is a forked child, or cuInit has not been called.
 class Door {
  public:
   Door() noexcept

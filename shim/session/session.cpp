@@ -35,7 +35,9 @@ Session::Session(const driver::Api& api, const Setup& setup) : verbs_(api), setu
 
 Session::~Session() = default;
 
-void Session::adopt_for_test(Session* session) { current_.store(session, std::memory_order_release); }
+void Session::adopt_for_test(Session* session) {
+  current_.store(session, std::memory_order_release);
+}
 
 bool Session::prepare(const char** why) {
   auto version = verbs_.version();
@@ -58,7 +60,8 @@ bool Session::prepare(const char** why) {
     auto vmm = verbs_.has_vmm(state->die);
     auto capable = verbs_.compute_major(state->die);
     const policy::DieFacts facts = facts_of(*state, state->total_bytes);
-    state->managed = vmm && *vmm && capable && *capable >= 7 && policy::uses_die(setup_.options, facts);
+    state->managed =
+        vmm && *vmm && capable && *capable >= 7 && policy::uses_die(setup_.options, facts);
     if (state->managed) {
       auto unit = verbs_.granularity(state->die);
       if (!unit) return false;
@@ -92,7 +95,8 @@ bool Session::prepare(const char** why) {
   memory_ = std::make_unique<memory::Memory>(verbs_, *pager_, granule, arena_bytes);
   outside_ = std::make_unique<memory::Outside>(*pager_);
   crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
-  if (!settings.may_move) stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
+  if (!settings.may_move)
+    stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
   else if (!verbs_.has_idle_proof())
     pager_->stop_moving("the driver is older than 12.5, which cannot prove that a context is idle");
   describe();
@@ -149,7 +153,8 @@ void Session::adopt(driver::Context context, Die die) {
   const bool primary = !made_by_program(context);
   auto adopted = pager_->contexts().adopt(context, die, primary);
   if (!adopted) {
-    if (!driver::sticky(adopted.error())) pager_->stop_moving("a context has no room for our events");
+    if (!driver::sticky(adopted.error()))
+      pager_->stop_moving("a context has no room for our events");
     return;
   }
   const auto all = pager_->contexts().all();

@@ -1,10 +1,10 @@
-// Session: the process as we know it. It owns the start, the policy that was read, the dies, the pager
-// and the memory, and knows which context and die a caller means. One lives in a process from the first
-// successful cuInit to its end and is never destroyed; without one (bypass) every call goes straight to
-// the driver. Rank::start guards the start alone.
+// Session: the process as we know it. It owns the start, the policy that was read, the dies, the
+// pager and the memory, and knows which context and die a caller means. One lives in a process from
+// the first successful cuInit to its end and is never destroyed; without one (bypass) every call
+// goes straight to the driver. Rank::start guards the start alone.
 //
-// It contains no ABI types: handlers translate. It never decides who is resident and never touches a
-// frame.
+// It contains no ABI types: handlers translate. It never decides who is resident and never touches
+// a frame.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -86,8 +86,8 @@ class Session {
   // A view of a green context: known, so that it is never taken for a primary one.
   void context_seen(driver::Context context, Die die);
   void primary_retained(driver::Context context, Die die);
-  // Before and after the program ends a context. `context_ends` excludes the mover until the matching
-  // context_ended, which says whether the context is really gone.
+  // Before and after the program ends a context. `context_ends` excludes the mover until the
+  // matching context_ended, which says whether the context is really gone.
   void context_ends(driver::Context context) BARSWAP_NO_ANALYSIS;
   void context_ended(driver::Context context, bool gone) BARSWAP_NO_ANALYSIS;
   std::optional<driver::Context> primary_of(Die die) const;

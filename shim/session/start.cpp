@@ -1,6 +1,6 @@
-// How a process starts and ends with us: the policy is read, the gate opened, the hooks for fork and exit
-// registered; or, with one clear line, we step aside. Stepping aside is possible only here, before the
-// first allocation is ours.
+// How a process starts and ends with us: the policy is read, the gate opened, the hooks for fork
+// and exit registered; or, with one clear line, we step aside. Stepping aside is possible only
+// here, before the first allocation is ours.
 #include <pthread.h>
 #include <unistd.h>
 
@@ -48,8 +48,10 @@ policy::Request request_from(const Environment& environment) {
   if (*environment.set) request.sets.push_back(environment.set);
   request.shipped_apps_folder = kShippedAppsFolder;
   request.system_folder = "/etc/barswap";
-  if (*environment.config_home) request.user_folder = std::string(environment.config_home) + "/barswap";
-  else if (*environment.home) request.user_folder = std::string(environment.home) + "/.config/barswap";
+  if (*environment.config_home)
+    request.user_folder = std::string(environment.config_home) + "/barswap";
+  else if (*environment.home)
+    request.user_folder = std::string(environment.home) + "/.config/barswap";
   return request;
 }
 

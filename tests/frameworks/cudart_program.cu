@@ -1,6 +1,6 @@
-// An ordinary program on the CUDA runtime, built with the static and with the shared library. It fills
-// its footprint, rewrites all of it by a tiled matrix product, a stencil, a gather and a walk through a
-// table of pointers, frees and allocates again, uses a graph and pitched memory, and
+// An ordinary program on the CUDA runtime, built with the static and with the shared library. It
+// fills its footprint, rewrites all of it by a tiled matrix product, a stencil, a gather and a walk
+// through a table of pointers, frees and allocates again, uses a graph and pitched memory, and
 // hashes every byte. It prints the lines that tests/frameworks/results.py describes.
 #include <algorithm>
 #include <cstdint>

@@ -1,6 +1,6 @@
-// The driver's functions for the programs of this folder, found as an ordinary program may find them: by
-// dlopen and dlsym, so that nothing here needs libcuda to be linked. Owns no state but the library's
-// handle, which is never closed.
+// The driver's functions for the programs of this folder, found as an ordinary program may find
+// them: by dlopen and dlsym, so that nothing here needs libcuda to be linked. Owns no state but the
+// library's handle, which is never closed.
 #pragma once
 #include <cuda.h>
 #include <dlfcn.h>

@@ -1,7 +1,7 @@
-// Measures how long the calls that submit work keep the caller, with a kernel that does nothing. Run it
-// bare and preloaded in turn: the difference of the medians is what Barswap adds to a launch. Lines are
-// `NAME p50 NS p99 NS mean NS`. The queue is emptied every few hundred calls, outside the timed calls,
-// so that none of them waits for room.
+// Measures how long the calls that submit work keep the caller, with a kernel that does nothing.
+// Run it bare and preloaded in turn: the difference of the medians is what Barswap adds to a
+// launch. Lines are `NAME p50 NS p99 NS mean NS`. The queue is emptied every few hundred calls,
+// outside the timed calls, so that none of them waits for room.
 //   gate_probe [--launches N]
 #include <cuda_runtime.h>
 

@@ -1,7 +1,7 @@
-// Measures the links that all figures of a visit are divided by, in pieces of 32 MiB between device pages
-// and HOST_NUMA pages of the VMM: h copy in, d copy out, both at once, z a kernel that reads in place, w a
-// kernel that writes in place. Lines are `NAME BYTES_PER_SECOND`. Each figure is the best of five passes,
-// because a bound must not be slower than what the link can do.
+// Measures the links that all figures of a visit are divided by, in pieces of 32 MiB between device
+// pages and HOST_NUMA pages of the VMM: h copy in, d copy out, both at once, z a kernel that reads
+// in place, w a kernel that writes in place. Lines are `NAME BYTES_PER_SECOND`. Each figure is the
+// best of five passes, because a bound must not be slower than what the link can do.
 //   links [--pieces N]
 #include <cuda_runtime.h>
 
@@ -98,10 +98,12 @@ int main(int argc, char** argv) {
   if (cudaMalloc(&flag, 4) != cudaSuccess) return 3;
   const auto copy = GPU_DRIVER(cuMemcpyDtoDAsync);
   const auto copy_in = [&](int first, int last) {
-    for (int i = first; i < last; ++i) copy(near + i * kPieceBytes, far + i * kPieceBytes, kPieceBytes, in);
+    for (int i = first; i < last; ++i)
+      copy(near + i * kPieceBytes, far + i * kPieceBytes, kPieceBytes, in);
   };
   const auto copy_out = [&](int first, int last) {
-    for (int i = first; i < last; ++i) copy(far + i * kPieceBytes, near + i * kPieceBytes, kPieceBytes, out);
+    for (int i = first; i < last; ++i)
+      copy(far + i * kPieceBytes, near + i * kPieceBytes, kPieceBytes, out);
   };
   const int blocks = 132 * 4;
   write_all<<<blocks, 512>>>(reinterpret_cast<uint4*>(near), count, 7);

@@ -1,7 +1,7 @@
-// Asks the driver everything that can be asked about plain cuMemAlloc memory, and prints the answers so
-// that two runs can be compared line by line: addresses appear as relations to the allocation, ids as
-// relations to each other. The answers must be the same bare and under Barswap, whichever tier the memory
-// is in. Lines that begin with # are for the reader and are not compared.
+// Asks the driver everything that can be asked about plain cuMemAlloc memory, and prints the
+// answers so that two runs can be compared line by line: addresses appear as relations to the
+// allocation, ids as relations to each other. The answers must be the same bare and under Barswap,
+// whichever tier the memory is in. Lines that begin with # are for the reader and are not compared.
 //   queries [--filler-mib N]   after N MiB more were allocated, everything is asked again
 #include <algorithm>
 #include <cstdint>
@@ -95,7 +95,10 @@ void print_point(const Subject& subject, const char* when, CUdeviceptr at, CUcon
       GPU_DRIVER(cuPointerGetAttribute)(&mapping, CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR, at);
   GPU_DRIVER(cuPointerGetAttribute)(&mapping_bytes, CU_POINTER_ATTRIBUTE_MAPPING_SIZE, at);
   const bool holds = mapping <= at && at - mapping < mapping_bytes;
-  std::printf(" mapping_base=%s%s", mapped != CUDA_SUCCESS ? name_of(mapped) : holds ? "holds" : "misses",
+  std::printf(" mapping_base=%s%s",
+              mapped != CUDA_SUCCESS ? name_of(mapped)
+              : holds                ? "holds"
+                                     : "misses",
               mapping % (2 * kMiB) == 0 ? ",aligned" : ",odd");
   CUdeviceptr base = 0;
   size_t bytes = 0;
@@ -129,9 +132,9 @@ void print_calls(const Subject& subject, const char* when) {
   std::printf(" host_flags=%s", name_of(GPU_DRIVER(cuMemHostGetFlags)(
                                     &host_flags, reinterpret_cast<void*>(base))));
   int preferred = 0;
-  std::printf(" range_attribute=%s",
-              name_of(GPU_DRIVER(cuMemRangeGetAttribute)(
-                  &preferred, sizeof preferred, CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION, base, 4096)));
+  std::printf(" range_attribute=%s", name_of(GPU_DRIVER(cuMemRangeGetAttribute)(
+                                         &preferred, sizeof preferred,
+                                         CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION, base, 4096)));
   // Several at once: what is not known comes back as zero, without an error.
   CUpointer_attribute ids[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_HOST_POINTER,
                                CU_POINTER_ATTRIBUTE_RANGE_SIZE, CU_POINTER_ATTRIBUTE_IS_MANAGED};

@@ -1,6 +1,7 @@
-// Runs every kernel of tests/e2e/kernels.cu on inputs that are the same on every machine, and prints a
-// hash of each one's bytes. Started once with the real driver and once with the simulated one, it shows
-// whether a kernel and its simulated twin give the same bytes: compare the outputs, or the dumps.
+// Runs every kernel of tests/e2e/kernels.cu on inputs that are the same on every machine, and
+// prints a hash of each one's bytes. Started once with the real driver and once with the simulated
+// one, it shows whether a kernel and its simulated twin give the same bytes: compare the outputs,
+// or the dumps.
 //   twins [--dump FILE]
 #include "program.hpp"
 

@@ -29,7 +29,8 @@ void Machine::write_audit() {
   lock();
   const Audit report = audit();
   unlock();
-  std::fprintf(file, "frames %zu handles %zu mappings %zu reservations %zu allocations %zu pending %zu "
+  std::fprintf(file,
+               "frames %zu handles %zu mappings %zu reservations %zu allocations %zu pending %zu "
                "violations %zu\n",
                report.frames, report.handles, report.mappings, report.reservations,
                report.allocations, report.pending, report.violations.size());

@@ -138,7 +138,8 @@ CUresult cuMemFreeHost(void* pointer) {
   Context* context = nullptr;
   BARSWAP_SIM_TRY(machine().need(context));
   const Allocation* allocation = memory().allocation_at(address_of(pointer));
-  if (allocation == nullptr || allocation->kind != Kind::PinnedHost) return CUDA_ERROR_INVALID_VALUE;
+  if (allocation == nullptr || allocation->kind != Kind::PinnedHost)
+    return CUDA_ERROR_INVALID_VALUE;
   BARSWAP_SIM_TRY(refuse_beside_capture());
   BARSWAP_SIM_TRY(wait_for_users(*context));
   return machine().free_host(address_of(pointer));

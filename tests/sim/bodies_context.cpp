@@ -45,7 +45,8 @@ CUresult cuCtxCreate_v2(CUcontext* context, unsigned flags, CUdevice die) {
   return create(context, flags, die);
 }
 
-CUresult cuCtxCreate_v3(CUcontext* context, CUexecAffinityParam*, int, unsigned flags, CUdevice die) {
+CUresult cuCtxCreate_v3(CUcontext* context, CUexecAffinityParam*, int, unsigned flags,
+                        CUdevice die) {
   return create(context, flags, die);
 }
 
@@ -85,7 +86,8 @@ CUresult cuDevicePrimaryCtxRelease_v2(CUdevice die) {
 
 CUresult cuDevicePrimaryCtxRelease(CUdevice die) { return body::cuDevicePrimaryCtxRelease_v2(die); }
 
-// The references stay: a later use through the same handle finds the context gone until it is retained.
+// The references stay: a later use through the same handle finds the context gone until it is
+// retained.
 CUresult cuDevicePrimaryCtxReset_v2(CUdevice die) {
   BARSWAP_SIM_TRY(check_die(die));
   Primary& primary = machine().primary(die);
@@ -268,7 +270,8 @@ CUresult cuCtxDisablePeerAccess(CUcontext handle) {
   return CUDA_SUCCESS;
 }
 
-// An event that covers all that the context has been given. It captures nothing; it breaks captures.
+// An event that covers all that the context has been given. It captures nothing; it breaks
+// captures.
 CUresult cuCtxRecordEvent(CUcontext handle, CUevent handle_of_event) {
   Context* context = nullptr;
   BARSWAP_SIM_TRY(find_context(handle, context));

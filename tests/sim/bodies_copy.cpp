@@ -1,5 +1,6 @@
-// Linear copies. Blocking and asynchrony are those of the real driver: a pageable source is taken at the
-// call, a pageable target is complete on return, and a copy between device addresses never blocks.
+// Linear copies. Blocking and asynchrony are those of the real driver: a pageable source is taken
+// at the call, a pageable target is complete on return, and a copy between device addresses never
+// blocks.
 #include <algorithm>
 
 #include "sim/submit.hpp"
@@ -122,7 +123,8 @@ CUresult cuMemcpyDtoD_v2(CUdeviceptr to, CUdeviceptr from, std::size_t bytes) {
   return copy_now({to, from, bytes});
 }
 
-CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, std::size_t bytes, CUstream stream) {
+CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, std::size_t bytes,
+                              CUstream stream) {
   return copy_async({to, address_of(from), bytes}, stream);
 }
 
@@ -130,12 +132,13 @@ CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, std::size_t bytes, CUs
   return copy_async({address_of(to), from, bytes}, stream);
 }
 
-CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, std::size_t bytes, CUstream stream) {
+CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
+                              CUstream stream) {
   return copy_async({to, from, bytes}, stream);
 }
 
-CUresult cuMemcpyPeer(CUdeviceptr to, CUcontext to_context, CUdeviceptr from, CUcontext from_context,
-                      std::size_t bytes) {
+CUresult cuMemcpyPeer(CUdeviceptr to, CUcontext to_context, CUdeviceptr from,
+                      CUcontext from_context, std::size_t bytes) {
   Linear linear;
   BARSWAP_SIM_TRY(peer_linear(to, to_context, from, from_context, bytes, linear));
   return copy_now(linear);

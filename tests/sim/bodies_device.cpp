@@ -108,12 +108,12 @@ const ErrorText* error_text(CUresult error) {
                         "operation failed due to a previous error during capture"),
       BARSWAP_SIM_ERROR(CUDA_ERROR_STREAM_CAPTURE_UNMATCHED,
                         "capture was not initiated in this stream"),
-      BARSWAP_SIM_ERROR(CUDA_ERROR_STREAM_CAPTURE_UNJOINED,
-                        "capturing stream has unjoined work"),
+      BARSWAP_SIM_ERROR(CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "capturing stream has unjoined work"),
       BARSWAP_SIM_ERROR(CUDA_ERROR_STREAM_CAPTURE_ISOLATION,
                         "dependency created on uncaptured work in another stream"),
-      BARSWAP_SIM_ERROR(CUDA_ERROR_STREAM_CAPTURE_IMPLICIT,
-                        "operation would make the legacy stream depend on a capturing blocking stream"),
+      BARSWAP_SIM_ERROR(
+          CUDA_ERROR_STREAM_CAPTURE_IMPLICIT,
+          "operation would make the legacy stream depend on a capturing blocking stream"),
       BARSWAP_SIM_ERROR(CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE,
                         "the graph update was not performed because it included changes which "
                         "violated constraints specific to instantiated graph update"),

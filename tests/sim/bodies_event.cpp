@@ -43,7 +43,8 @@ CUresult elapsed(float* milliseconds, CUevent start, CUevent end) {
   if (milliseconds == nullptr) return CUDA_ERROR_INVALID_VALUE;
   BARSWAP_SIM_TRY(find_event(start, first));
   BARSWAP_SIM_TRY(find_event(end, last));
-  if (!first->recorded || !last->recorded || ((first->flags | last->flags) & CU_EVENT_DISABLE_TIMING))
+  if (!first->recorded || !last->recorded ||
+      ((first->flags | last->flags) & CU_EVENT_DISABLE_TIMING))
     return CUDA_ERROR_INVALID_HANDLE;
   if (!first->ready() || !last->ready()) return CUDA_ERROR_NOT_READY;
   *milliseconds = static_cast<float>(

@@ -23,14 +23,16 @@ CUgraphNode handle_of(const Node& node) {
 }
 
 template <class Fill>
-CUresult add(CUgraphNode* result, CUgraph graph, const CUgraphNode* after, std::size_t count, Fill fill) {
+CUresult add(CUgraphNode* result, CUgraph graph, const CUgraphNode* after, std::size_t count,
+             Fill fill) {
   Node node;
   BARSWAP_SIM_TRY(fill(node));
   return add_node(result, graph, after, count, std::move(node));
 }
 
 // The driver's way to answer a list: the count alone, or as many as there is room for.
-CUresult answer_list(const std::vector<CUgraphNode>& found, CUgraphNode* nodes, std::size_t* count) {
+CUresult answer_list(const std::vector<CUgraphNode>& found, CUgraphNode* nodes,
+                     std::size_t* count) {
   if (count == nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (nodes != nullptr) {
     for (std::size_t i = 0; i < *count; ++i) nodes[i] = i < found.size() ? found[i] : nullptr;
@@ -132,7 +134,8 @@ CUresult cuGraphDestroy(CUgraph graph) {
 
 CUresult cuGraphAddKernelNode_v2(CUgraphNode* result, CUgraph graph, const CUgraphNode* after,
                                  std::size_t count, const CUDA_KERNEL_NODE_PARAMS* parameters) {
-  return add(result, graph, after, count, [&](Node& n) { return fill_kernel_node(n, *parameters); });
+  return add(result, graph, after, count,
+             [&](Node& n) { return fill_kernel_node(n, *parameters); });
 }
 
 CUresult cuGraphAddMemcpyNode(CUgraphNode* result, CUgraph graph, const CUgraphNode* after,
@@ -141,8 +144,10 @@ CUresult cuGraphAddMemcpyNode(CUgraphNode* result, CUgraph graph, const CUgraphN
 }
 
 CUresult cuGraphAddMemsetNode(CUgraphNode* result, CUgraph graph, const CUgraphNode* after,
-                              std::size_t count, const CUDA_MEMSET_NODE_PARAMS* parameters, CUcontext) {
-  return add(result, graph, after, count, [&](Node& n) { return fill_memset_node(n, *parameters); });
+                              std::size_t count, const CUDA_MEMSET_NODE_PARAMS* parameters,
+                              CUcontext) {
+  return add(result, graph, after, count,
+             [&](Node& n) { return fill_memset_node(n, *parameters); });
 }
 
 CUresult cuGraphAddHostNode(CUgraphNode* result, CUgraph graph, const CUgraphNode* after,
@@ -161,12 +166,13 @@ CUresult cuGraphAddEmptyNode(CUgraphNode* result, CUgraph graph, const CUgraphNo
 }
 
 CUresult cuGraphAddNode_v2(CUgraphNode* result, CUgraph graph, const CUgraphNode* after,
-                           const CUgraphEdgeData*, std::size_t count, CUgraphNodeParams* parameters) {
+                           const CUgraphEdgeData*, std::size_t count,
+                           CUgraphNodeParams* parameters) {
   return add(result, graph, after, count, [&](Node& n) { return fill_node(n, *parameters); });
 }
 
-CUresult cuGraphAddNode(CUgraphNode* result, CUgraph graph, const CUgraphNode* after, std::size_t count,
-                        CUgraphNodeParams* parameters) {
+CUresult cuGraphAddNode(CUgraphNode* result, CUgraph graph, const CUgraphNode* after,
+                        std::size_t count, CUgraphNodeParams* parameters) {
   return body::cuGraphAddNode_v2(result, graph, after, nullptr, count, parameters);
 }
 
@@ -240,7 +246,8 @@ CUresult cuGraphChildGraphNodeGetGraph(CUgraphNode node, CUgraph* graph) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode node, const CUDA_KERNEL_NODE_PARAMS* parameters) {
+CUresult cuGraphKernelNodeSetParams_v2(CUgraphNode node,
+                                       const CUDA_KERNEL_NODE_PARAMS* parameters) {
   return fill_kernel_node(*node_of(node), *parameters);
 }
 
@@ -248,7 +255,8 @@ CUresult cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsigned 
   return instantiate(exec, graph);
 }
 
-CUresult cuGraphInstantiate(CUgraphExec* exec, CUgraph graph, CUgraphNode* error, char*, std::size_t) {
+CUresult cuGraphInstantiate(CUgraphExec* exec, CUgraph graph, CUgraphNode* error, char*,
+                            std::size_t) {
   if (error != nullptr) *error = nullptr;
   return instantiate(exec, graph);
 }
@@ -271,7 +279,8 @@ CUresult cuGraphExecDestroy(CUgraphExec exec) {
   return objects().execs.erase(exec) == 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
-CUresult cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph, CUgraphExecUpdateResultInfo* information) {
+CUresult cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph,
+                              CUgraphExecUpdateResultInfo* information) {
   *information = {};
   return update(exec, graph, information->result);
 }
@@ -287,8 +296,8 @@ CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
   return set_in_exec(exec, node, [&](Node& n) { return fill_kernel_node(n, *parameters); });
 }
 
-CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node, const CUDA_MEMCPY3D* copy,
-                                        CUcontext) {
+CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                        const CUDA_MEMCPY3D* copy, CUcontext) {
   return set_in_exec(exec, node, [&](Node& n) { return fill_copy_node(n, *copy); });
 }
 

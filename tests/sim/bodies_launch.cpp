@@ -21,7 +21,8 @@ CUresult check(const Shape& shape) {
 }
 
 // The parameters as the device will see them, from whichever form the program chose.
-CUresult collect(const Function& function, void** parameters, void** extra, std::vector<std::byte>& bytes) {
+CUresult collect(const Function& function, void** parameters, void** extra,
+                 std::vector<std::byte>& bytes) {
   bytes.resize(function.parameter_bytes);
   if (parameters != nullptr && extra != nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (parameters != nullptr) {
@@ -50,8 +51,8 @@ CUresult collect(const Function& function, void** parameters, void** extra, std:
 }  // namespace
 
 CUresult make_kernel(CUfunction handle, const unsigned (&grid)[3], const unsigned (&block)[3],
-                     unsigned shared_bytes, void** parameters, void** extra, std::unique_ptr<Op>& result,
-                     Node& node) {
+                     unsigned shared_bytes, void** parameters, void** extra,
+                     std::unique_ptr<Op>& result, Node& node) {
   const Function* function = look_up(objects().functions, handle);
   if (function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   const Shape shape = {{grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, shared_bytes};
@@ -84,20 +85,22 @@ CUresult make_kernel(CUfunction handle, const unsigned (&grid)[3], const unsigne
 
 namespace body {
 
-CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-                        unsigned bz, unsigned shared_bytes, CUstream handle, void** parameters,
-                        void** extra) {
+CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
+                        unsigned by, unsigned bz, unsigned shared_bytes, CUstream handle,
+                        void** parameters, void** extra) {
   std::shared_ptr<Stream> stream;
   BARSWAP_SIM_TRY(machine().stream_of(handle, stream));
   std::unique_ptr<Op> op;
   Node node;
-  BARSWAP_SIM_TRY(make_kernel(f, {gx, gy, gz}, {bx, by, bz}, shared_bytes, parameters, extra, op, node));
+  BARSWAP_SIM_TRY(
+      make_kernel(f, {gx, gy, gz}, {bx, by, bz}, shared_bytes, parameters, extra, op, node));
   const Context* own = look_up(objects().functions, f)->context;
   if (own != nullptr && own != stream->context) return CUDA_ERROR_INVALID_HANDLE;
   return submit(stream, std::move(op), &node);
 }
 
-CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction f, void** parameters, void** extra) {
+CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction f, void** parameters,
+                          void** extra) {
   if (config == nullptr) return CUDA_ERROR_INVALID_VALUE;
   return body::cuLaunchKernel(f, config->gridDimX, config->gridDimY, config->gridDimZ,
                               config->blockDimX, config->blockDimY, config->blockDimZ,

@@ -1,4 +1,5 @@
-// Memsets. The plain forms return at once on device memory, and block where a page lies in host memory.
+// Memsets. The plain forms return at once on device memory, and block where a page lies in host
+// memory.
 #include <algorithm>
 
 #include "sim/submit.hpp"
@@ -45,8 +46,9 @@ CUresult set_async(const Fill& fill, CUstream stream) {
   BARSWAP_SIM_TRY(check(fill));
   Node node;
   node.type = CU_GRAPH_NODE_TYPE_MEMSET;
-  node.memset = {fill.address, fill.pitch_bytes, fill.value, static_cast<unsigned>(fill.element_bytes),
-                 fill.width, fill.height};
+  node.memset = {fill.address, fill.pitch_bytes,
+                 fill.value,   static_cast<unsigned>(fill.element_bytes),
+                 fill.width,   fill.height};
   return submit(target, make_op(fill), &node);
 }
 
@@ -57,7 +59,8 @@ CUresult set_now(const Fill& fill) {
   if (fill.width == 0 || fill.height == 0) return CUDA_SUCCESS;
   BARSWAP_SIM_TRY(check(fill));
   const auto pages = memory().covering(fill.address, reach_bytes(fill));
-  const bool on_host = std::any_of(pages.begin(), pages.end(), [](auto* page) { return page->on_host; });
+  const bool on_host =
+      std::any_of(pages.begin(), pages.end(), [](auto* page) { return page->on_host; });
   if (on_host) return submit_and_wait(nullptr, make_op(fill));
   return submit(nullptr, make_op(fill));
 }
@@ -79,8 +82,8 @@ CUresult cuMemsetD2D8_v2(CUdeviceptr at, std::size_t pitch, unsigned char value,
                          std::size_t height) {
   return set_now({at, pitch, value, 1, width, height});
 }
-CUresult cuMemsetD2D16_v2(CUdeviceptr at, std::size_t pitch, unsigned short value, std::size_t width,
-                          std::size_t height) {
+CUresult cuMemsetD2D16_v2(CUdeviceptr at, std::size_t pitch, unsigned short value,
+                          std::size_t width, std::size_t height) {
   return set_now({at, pitch, value, 2, width, height});
 }
 CUresult cuMemsetD2D32_v2(CUdeviceptr at, std::size_t pitch, unsigned value, std::size_t width,
@@ -96,8 +99,8 @@ CUresult cuMemsetD16Async(CUdeviceptr at, unsigned short value, std::size_t n, C
 CUresult cuMemsetD32Async(CUdeviceptr at, unsigned value, std::size_t n, CUstream stream) {
   return set_async({at, 0, value, 4, n, 1}, stream);
 }
-CUresult cuMemsetD2D8Async(CUdeviceptr at, std::size_t pitch, unsigned char value, std::size_t width,
-                           std::size_t height, CUstream stream) {
+CUresult cuMemsetD2D8Async(CUdeviceptr at, std::size_t pitch, unsigned char value,
+                           std::size_t width, std::size_t height, CUstream stream) {
   return set_async({at, pitch, value, 1, width, height}, stream);
 }
 CUresult cuMemsetD2D16Async(CUdeviceptr at, std::size_t pitch, unsigned short value,

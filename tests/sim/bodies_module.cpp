@@ -71,10 +71,12 @@ void drop_functions(Image& image) {
   for (Function* function : image.functions) objects().functions.erase(function);
   for (auto& [key, function] : image.per_context) objects().functions.erase(function);
   for (const Global& global : image.globals)
-    if (Allocation* room = memory().allocation_at(global.address)) machine().release_allocation(*room);
+    if (Allocation* room = memory().allocation_at(global.address))
+      machine().release_allocation(*room);
 }
 
-CUresult parameter_info(const void* handle, std::size_t index, std::size_t* offset, std::size_t* size) {
+CUresult parameter_info(const void* handle, std::size_t index, std::size_t* offset,
+                        std::size_t* size) {
   const Function* function = look_up(objects().functions, handle);
   if (function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (offset == nullptr || index >= function->parameters.size()) return CUDA_ERROR_INVALID_VALUE;
@@ -175,7 +177,8 @@ CUresult cuLibraryLoadData(CUlibrary* result, const void* data, CUjit_option*, v
   if (text.empty()) return CUDA_ERROR_INVALID_IMAGE;
   Image* image = adopt(objects().libraries, std::make_unique<Image>());
   image->text = text;
-  for (const Function& declared : parse_image(text).functions) add_function(*image, declared, nullptr);
+  for (const Function& declared : parse_image(text).functions)
+    add_function(*image, declared, nullptr);
   *result = reinterpret_cast<CUlibrary>(image);
   return CUDA_SUCCESS;
 }
@@ -295,10 +298,12 @@ CUresult cuFuncIsLoaded(CUfunctionLoadingState* state, CUfunction handle) {
   return body::cuFuncLoad(handle);
 }
 
-CUresult cuFuncGetParamInfo(CUfunction f, std::size_t index, std::size_t* offset, std::size_t* size) {
+CUresult cuFuncGetParamInfo(CUfunction f, std::size_t index, std::size_t* offset,
+                            std::size_t* size) {
   return parameter_info(f, index, offset, size);
 }
-CUresult cuKernelGetParamInfo(CUkernel k, std::size_t index, std::size_t* offset, std::size_t* size) {
+CUresult cuKernelGetParamInfo(CUkernel k, std::size_t index, std::size_t* offset,
+                              std::size_t* size) {
   return parameter_info(k, index, offset, size);
 }
 CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction f) {

@@ -1,4 +1,5 @@
-// What the driver says about an address. The answers are those measured on a real die (docs/physics.md).
+// What the driver says about an address. The answers are those measured on a real die
+// (docs/physics.md).
 #include <cstring>
 
 #include "sim/submit.hpp"
@@ -71,7 +72,9 @@ CUresult ask_identity(CUpointer_attribute attribute, const Place& place, void* d
     case CU_POINTER_ATTRIBUTE_IS_MANAGED:
       return answer(data, managed);
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL:
-      return answer(data, owner != nullptr ? owner->die : place.mapping->on_host ? -1 : place.mapping->die);
+      return answer(data, owner != nullptr         ? owner->die
+                          : place.mapping->on_host ? -1
+                                                   : place.mapping->die);
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
       return answer(data, place.allocation == nullptr ? std::uint64_t{0} : place.allocation->pool);
     default:
@@ -94,7 +97,8 @@ CUresult ask_extent(CUpointer_attribute attribute, const Place& place, void* dat
     case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
       return answer(data, place.vmm() ? unsigned{frame->properties.requestedHandleTypes} : 0u);
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-      return answer(data, plain || (place.vmm() && frame->properties.allocFlags.gpuDirectRDMACapable != 0));
+      return answer(
+          data, plain || (place.vmm() && frame->properties.allocFlags.gpuDirectRDMACapable != 0));
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
       return answer(data, access_flags(place));
     case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
@@ -175,7 +179,8 @@ CUresult cuPointerGetAttributes(unsigned count, CUpointer_attribute* attributes,
   return CUDA_SUCCESS;
 }
 
-CUresult cuPointerSetAttribute(const void* value, CUpointer_attribute attribute, CUdeviceptr address) {
+CUresult cuPointerSetAttribute(const void* value, CUpointer_attribute attribute,
+                               CUdeviceptr address) {
   Place place;
   if (value == nullptr || attribute != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS || !locate(address, place))
     return CUDA_ERROR_INVALID_VALUE;
@@ -191,7 +196,8 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, std::size_t* bytes, CUdevice
   CUdeviceptr start = place.vmm() ? place.mapping->base : place.allocation->base;
   if (place.vmm() && place.mapping->on_host) start = 0;
   if (base != nullptr) *base = start;
-  if (bytes != nullptr) *bytes = place.vmm() ? place.mapping->size_bytes : place.allocation->asked_bytes;
+  if (bytes != nullptr)
+    *bytes = place.vmm() ? place.mapping->size_bytes : place.allocation->asked_bytes;
   return CUDA_SUCCESS;
 }
 

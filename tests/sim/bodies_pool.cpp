@@ -1,5 +1,5 @@
-// The stream-ordered allocator. Memory is given at once and taken back where the stream reaches the free.
-// Inside a capture it would make graph memory nodes, which this machine does not have.
+// The stream-ordered allocator. Memory is given at once and taken back where the stream reaches the
+// free. Inside a capture it would make graph memory nodes, which this machine does not have.
 #include "sim/submit.hpp"
 
 namespace barswap::sim {
@@ -27,7 +27,8 @@ CUresult find_pool(CUmemoryPool handle, Pool*& pool) {
   return pool == nullptr ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;
 }
 
-CUresult allocate(CUdeviceptr* result, std::size_t bytes, CUmemoryPool handle, CUstream stream_handle) {
+CUresult allocate(CUdeviceptr* result, std::size_t bytes, CUmemoryPool handle,
+                  CUstream stream_handle) {
   if (result == nullptr || bytes == 0) return CUDA_ERROR_INVALID_VALUE;
   std::shared_ptr<Stream> stream;
   Pool* pool = nullptr;
@@ -128,10 +129,12 @@ CUresult cuMemPoolSetAccess(CUmemoryPool handle, const CUmemAccessDesc* grants, 
   return CUDA_SUCCESS;
 }
 
-CUresult cuMemPoolGetAccess(CUmemAccess_flags* flags, CUmemoryPool handle, CUmemLocation* location) {
+CUresult cuMemPoolGetAccess(CUmemAccess_flags* flags, CUmemoryPool handle,
+                            CUmemLocation* location) {
   Pool* pool = nullptr;
   BARSWAP_SIM_TRY(find_pool(handle, pool));
-  *flags = location->id == pool->die ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  *flags = location->id == pool->die ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+                                     : CU_MEM_ACCESS_FLAGS_PROT_NONE;
   return CUDA_SUCCESS;
 }
 

@@ -34,14 +34,16 @@ void to_array(CUDA_MEMCPY3D& copy, CUarray array, std::size_t offset) {
   copy.dstXInBytes = offset;
 }
 
-CUDA_MEMCPY3D memory_to_array(CUarray array, std::size_t offset, std::uintptr_t from, std::size_t bytes) {
+CUDA_MEMCPY3D memory_to_array(CUarray array, std::size_t offset, std::uintptr_t from,
+                              std::size_t bytes) {
   CUDA_MEMCPY3D copy = line(bytes);
   from_memory(copy, from);
   to_array(copy, array, offset);
   return copy;
 }
 
-CUDA_MEMCPY3D array_to_memory(std::uintptr_t to, CUarray array, std::size_t offset, std::size_t bytes) {
+CUDA_MEMCPY3D array_to_memory(std::uintptr_t to, CUarray array, std::size_t offset,
+                              std::size_t bytes) {
   CUDA_MEMCPY3D copy = line(bytes);
   from_array(copy, array, offset);
   to_memory(copy, to);
@@ -84,8 +86,8 @@ CUresult cuMemcpyAtoH_v2(void* to, CUarray array, std::size_t offset, std::size_
 CUresult cuMemcpyAtoD_v2(CUdeviceptr to, CUarray array, std::size_t offset, std::size_t bytes) {
   return shaped_copy_now(shaped(array_to_memory(to, array, offset, bytes)));
 }
-CUresult cuMemcpyHtoAAsync_v2(CUarray array, std::size_t offset, const void* from, std::size_t bytes,
-                              CUstream stream) {
+CUresult cuMemcpyHtoAAsync_v2(CUarray array, std::size_t offset, const void* from,
+                              std::size_t bytes, CUstream stream) {
   return shaped_copy_async(shaped(memory_to_array(array, offset, address_of(from), bytes)), stream);
 }
 CUresult cuMemcpyAtoHAsync_v2(void* to, CUarray array, std::size_t offset, std::size_t bytes,
@@ -100,9 +102,9 @@ CUresult cuMemcpyAtoA_v2(CUarray to, std::size_t to_offset, CUarray from, std::s
   return shaped_copy_now(shaped(copy));
 }
 
-CUresult cuMemcpyBatchAsync_v2(CUdeviceptr* to, CUdeviceptr* from, std::size_t* bytes, std::size_t count,
-                               CUmemcpyAttributes* attributes, std::size_t* starts,
-                               std::size_t attribute_count, CUstream stream) {
+CUresult cuMemcpyBatchAsync_v2(CUdeviceptr* to, CUdeviceptr* from, std::size_t* bytes,
+                               std::size_t count, CUmemcpyAttributes* attributes,
+                               std::size_t* starts, std::size_t attribute_count, CUstream stream) {
   if (to == nullptr || from == nullptr || bytes == nullptr || count == 0 || attributes == nullptr ||
       starts == nullptr || attribute_count == 0)
     return CUDA_ERROR_INVALID_VALUE;
@@ -116,11 +118,12 @@ CUresult cuMemcpyBatchAsync_v2(CUdeviceptr* to, CUdeviceptr* from, std::size_t* 
   return CUDA_SUCCESS;
 }
 
-CUresult cuMemcpyBatchAsync(CUdeviceptr* to, CUdeviceptr* from, std::size_t* bytes, std::size_t count,
-                            CUmemcpyAttributes* attributes, std::size_t* starts,
+CUresult cuMemcpyBatchAsync(CUdeviceptr* to, CUdeviceptr* from, std::size_t* bytes,
+                            std::size_t count, CUmemcpyAttributes* attributes, std::size_t* starts,
                             std::size_t attribute_count, std::size_t* failed, CUstream stream) {
   if (failed != nullptr) *failed = count;
-  return body::cuMemcpyBatchAsync_v2(to, from, bytes, count, attributes, starts, attribute_count, stream);
+  return body::cuMemcpyBatchAsync_v2(to, from, bytes, count, attributes, starts, attribute_count,
+                                     stream);
 }
 
 }  // namespace body

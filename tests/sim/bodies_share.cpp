@@ -1,5 +1,5 @@
-// What leaves the process: IPC handles, handles as descriptors, dma-buf. A simulated descriptor names a
-// frame of its own process; another process cannot import it.
+// What leaves the process: IPC handles, handles as descriptors, dma-buf. A simulated descriptor
+// names a frame of its own process; another process cannot import it.
 #include <sys/mman.h>
 #include <unistd.h>
 

@@ -23,7 +23,8 @@ CUresult place_of(const CUmemAllocationProp& properties, bool& on_host, int& die
       die = properties.location.id;
       return die >= 0 && die < config.dies ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
     case CU_MEM_LOCATION_TYPE_HOST:
-      if (properties.requestedHandleTypes != CU_MEM_HANDLE_TYPE_NONE) return CUDA_ERROR_INVALID_VALUE;
+      if (properties.requestedHandleTypes != CU_MEM_HANDLE_TYPE_NONE)
+        return CUDA_ERROR_INVALID_VALUE;
       return config.host && config.host_bytes > 0 ? CUDA_SUCCESS : CUDA_ERROR_NOT_SUPPORTED;
     case CU_MEM_LOCATION_TYPE_HOST_NUMA:
       if (properties.location.id != 0) return CUDA_ERROR_INVALID_VALUE;
@@ -36,7 +37,8 @@ CUresult place_of(const CUmemAllocationProp& properties, bool& on_host, int& die
 // The mappings a range consists of, none of them cut.
 std::vector<Mapping*> whole_mappings(std::uintptr_t base, std::size_t bytes) {
   auto result = memory().covering(base, bytes);
-  if (result.empty() || result.front()->base != base || result.back()->end() != base + bytes) return {};
+  if (result.empty() || result.front()->base != base || result.back()->end() != base + bytes)
+    return {};
   for (const Mapping* mapping : result)
     if (mapping->kind != Kind::Vmm) return {};
   return result;
@@ -74,7 +76,8 @@ CUresult check_grant(const CUmemAccessDesc& grant, const std::vector<Mapping*>& 
 
 namespace body {
 
-CUresult cuMemGetAllocationGranularity(std::size_t* granularity, const CUmemAllocationProp* properties,
+CUresult cuMemGetAllocationGranularity(std::size_t* granularity,
+                                       const CUmemAllocationProp* properties,
                                        CUmemAllocationGranularity_flags) {
   BARSWAP_SIM_TRY(check_supported());
   if (granularity == nullptr || properties == nullptr) return CUDA_ERROR_INVALID_VALUE;
@@ -99,7 +102,8 @@ CUresult cuMemAddressReserve(CUdeviceptr* result, std::size_t bytes, std::size_t
 
 CUresult cuMemAddressFree(CUdeviceptr base, std::size_t bytes) {
   BARSWAP_SIM_TRY(check_supported());
-  if (const Mapping* mapping = memory().find(base); mapping != nullptr && mapping->kind != Kind::Vmm)
+  if (const Mapping* mapping = memory().find(base);
+      mapping != nullptr && mapping->kind != Kind::Vmm)
     return CUDA_ERROR_INVALID_VALUE;
   return memory().release_reservation(base, bytes);
 }
@@ -107,7 +111,8 @@ CUresult cuMemAddressFree(CUdeviceptr base, std::size_t bytes) {
 CUresult cuMemCreate(CUmemGenericAllocationHandle* handle, std::size_t bytes,
                      const CUmemAllocationProp* properties, unsigned long long flags) {
   BARSWAP_SIM_TRY(check_supported());
-  if (handle == nullptr || properties == nullptr || flags != 0 || bytes == 0 || !whole_granules(bytes))
+  if (handle == nullptr || properties == nullptr || flags != 0 || bytes == 0 ||
+      !whole_granules(bytes))
     return CUDA_ERROR_INVALID_VALUE;
   bool on_host = false;
   int die = 0;
@@ -135,7 +140,8 @@ CUresult cuMemMap(CUdeviceptr base, std::size_t bytes, std::size_t offset,
   if (frame == nullptr || flags != 0 || offset != 0 || bytes != frame->size_bytes ||
       !whole_granules(base))
     return CUDA_ERROR_INVALID_VALUE;
-  if (!memory().reserved(base, bytes) || memory().overlaps(base, bytes)) return CUDA_ERROR_INVALID_VALUE;
+  if (!memory().reserved(base, bytes) || memory().overlaps(base, bytes))
+    return CUDA_ERROR_INVALID_VALUE;
   Mapping mapping;
   mapping.base = base;
   mapping.size_bytes = bytes;
@@ -181,7 +187,8 @@ CUresult cuMemSetAccess(CUdeviceptr base, std::size_t bytes, const CUmemAccessDe
   return CUDA_SUCCESS;
 }
 
-CUresult cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location, CUdeviceptr address) {
+CUresult cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location,
+                        CUdeviceptr address) {
   const Mapping* mapping = memory().find(address);
   if (flags == nullptr || location == nullptr || mapping == nullptr || mapping->kind != Kind::Vmm)
     return CUDA_ERROR_INVALID_VALUE;

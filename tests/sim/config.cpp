@@ -28,7 +28,8 @@ std::vector<std::string> split(const std::string& text, char separator) {
 
 template <class Set>
 void read(const char* name, Set set) {
-  if (const char* text = std::getenv(name); text != nullptr && *text != '\0') set(std::string(text));
+  if (const char* text = std::getenv(name); text != nullptr && *text != '\0')
+    set(std::string(text));
 }
 
 void read_bool(const char* name, bool& value) {

@@ -1,5 +1,5 @@
-// What a simulated machine is made of. Plain values: a test fills them in, libcuda.so.1 reads them from
-// the environment. Read once, when the machine is built.
+// What a simulated machine is made of. Plain values: a test fills them in, libcuda.so.1 reads them
+// from the environment. Read once, when the machine is built.
 #pragma once
 
 #include <cstddef>
@@ -63,15 +63,17 @@ struct Config {
   std::vector<Loss> losses;
   std::string audit_path;
 
-  // SIM_DIES, SIM_VRAM, SIM_HOST, SIM_CONTEXT, SIM_SEED, SIM_DRIVER_VERSION, SIM_NO_DEVICE, SIM_VMM,
-  // SIM_HOST_LOCATION, SIM_HOST_NUMA, SIM_PEER, SIM_STRICT, SIM_STEPS, SIM_LATE, SIM_FAULT, SIM_LOSE,
-  // SIM_AUDIT. A value that cannot be read stops the process: a test must not run on a wrong machine.
+  // SIM_DIES, SIM_VRAM, SIM_HOST, SIM_CONTEXT, SIM_SEED, SIM_DRIVER_VERSION, SIM_NO_DEVICE,
+  // SIM_VMM, SIM_HOST_LOCATION, SIM_HOST_NUMA, SIM_PEER, SIM_STRICT, SIM_STEPS, SIM_LATE,
+  // SIM_FAULT, SIM_LOSE, SIM_AUDIT. A value that cannot be read stops the process: a test must not
+  // run on a wrong machine.
   static Config from_environment();
 };
 
 // "4096", "64KiB", "256MiB", "2GiB".
 std::size_t parse_size(const std::string& text);
-// "cuMemCreate:3:2:once;cuMemMap:*:2:always": function, nth call (* is the first), CUresult, how long.
+// "cuMemCreate:3:2:once;cuMemMap:*:2:always": function, nth call (* is the first), CUresult, how
+// long.
 std::vector<Fault> parse_faults(const std::string& text);
 // "die:bytes:after_calls;..."
 std::vector<Loss> parse_losses(const std::string& text);

@@ -43,11 +43,13 @@ void Machine::empty_context(Context& context) {
   std::erase_if(objects_->events, [&](auto& entry) { return entry.second->context == &context; });
   std::erase_if(objects_->captures,
                 [&](auto& capture) { return capture->origin->context == &context; });
-  std::erase_if(objects_->functions, [&](auto& entry) { return entry.second->context == &context; });
+  std::erase_if(objects_->functions,
+                [&](auto& entry) { return entry.second->context == &context; });
   std::erase_if(objects_->modules, [&](auto& entry) { return entry.second->context == &context; });
   for (auto& [handle, library] : objects_->libraries) {
     library->modules.erase(&context);
-    std::erase_if(library->per_context, [&](auto& entry) { return entry.first.second == &context; });
+    std::erase_if(library->per_context,
+                  [&](auto& entry) { return entry.first.second == &context; });
   }
   std::erase_if(objects_->arrays, [&](auto& entry) {
     if (entry.second->context != &context) return false;
@@ -123,7 +125,8 @@ Access plain_access(const Context* owner, int die) {
   for (auto& [handle, context] : own.contexts())
     if (admits(*context)) return Access::ReadWrite;
   for (int i = 0; i < own.config().dies; ++i)
-    if (own.primary(i).context != nullptr && admits(*own.primary(i).context)) return Access::ReadWrite;
+    if (own.primary(i).context != nullptr && admits(*own.primary(i).context))
+      return Access::ReadWrite;
   return Access::None;
 }
 
@@ -133,7 +136,8 @@ void Machine::refresh_peer_access() {
     if (mapping.kind != Kind::Plain && mapping.kind != Kind::Global) continue;
     const Context* owner = mapping.owner;
     for (int die = 0; die < config_.dies; ++die)
-      if (die != mapping.die) mapping.access[static_cast<std::size_t>(die)] = plain_access(owner, die);
+      if (die != mapping.die)
+        mapping.access[static_cast<std::size_t>(die)] = plain_access(owner, die);
   }
 }
 

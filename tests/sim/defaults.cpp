@@ -1,4 +1,5 @@
-// The body of every function that nobody wrote: weak, so that a written one replaces it when linked.
+// The body of every function that nobody wrote: weak, so that a written one replaces it when
+// linked.
 #include "sim/machine.hpp"
 #include "sim/signature.hpp"
 
@@ -13,7 +14,8 @@ const Row* plain_form(const Row& twin) {
   return nullptr;
 }
 
-// A twin of a stream mode is its plain form, under the mode in which handle 0 is the thread's stream.
+// A twin of a stream mode is its plain form, under the mode in which handle 0 is the thread's
+// stream.
 template <class... Arguments>
 CUresult default_body(RowId id, CUresult (*)(Arguments...), Arguments... arguments) {
   const Row& called = row(id);

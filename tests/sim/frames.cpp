@@ -29,15 +29,17 @@ bool Memory::charge(int die, std::size_t bytes) {
   return true;
 }
 
-void Memory::discharge(int die, std::size_t bytes) { used_[static_cast<std::size_t>(die)] -= bytes; }
+void Memory::discharge(int die, std::size_t bytes) {
+  used_[static_cast<std::size_t>(die)] -= bytes;
+}
 
 void Memory::lose(int die, std::size_t bytes) {
   std::size_t& capacity = capacity_[static_cast<std::size_t>(die)];
   capacity = capacity > bytes ? capacity - bytes : 0;
 }
 
-// Anonymous shared pages: zero at birth, given to the system only when touched, and a second address
-// for the CPU can be had of them.
+// Anonymous shared pages: zero at birth, given to the system only when touched, and a second
+// address for the CPU can be had of them.
 Frame* Memory::create_frame(std::size_t bytes, bool on_host, int die) {
   if (on_host ? bytes > config_.host_bytes - std::min(host_used_, config_.host_bytes)
               : bytes > free_bytes(die))

@@ -12,7 +12,8 @@ CUresult fill_kernel_node(Node& node, const CUDA_KERNEL_NODE_PARAMS& given) {
       parameters.func != nullptr ? parameters.func : reinterpret_cast<CUfunction>(parameters.kern);
   return make_kernel(function, {parameters.gridDimX, parameters.gridDimY, parameters.gridDimZ},
                      {parameters.blockDimX, parameters.blockDimY, parameters.blockDimZ},
-                     parameters.sharedMemBytes, parameters.kernelParams, parameters.extra, node.op, node);
+                     parameters.sharedMemBytes, parameters.kernelParams, parameters.extra, node.op,
+                     node);
 }
 
 CUresult fill_copy_node(Node& node, const CUDA_MEMCPY3D& copy) {

@@ -52,7 +52,8 @@ std::unique_ptr<Op> GraphRun::clone() const {
   copy->context = context;
   copy->die = die;
   for (const Part& part : parts)
-    copy->parts.push_back({part.op == nullptr ? nullptr : part.op->clone(), part.after, part.enabled, false});
+    copy->parts.push_back(
+        {part.op == nullptr ? nullptr : part.op->clone(), part.after, part.enabled, false});
   return copy;
 }
 

@@ -1,4 +1,5 @@
-// A graph as one piece of work in a stream: its nodes run in seeded order, each after those it follows.
+// A graph as one piece of work in a stream: its nodes run in seeded order, each after those it
+// follows.
 #pragma once
 
 #include "sim/objects.hpp"

@@ -55,7 +55,8 @@ Declared measure(std::string_view declaration) {
 
 void read_parameters(std::string_view list, Function& function) {
   std::size_t end = 0;
-  for (std::size_t at = list.find(".param"); at != std::string_view::npos; at = list.find(".param", end)) {
+  for (std::size_t at = list.find(".param"); at != std::string_view::npos;
+       at = list.find(".param", end)) {
     end = std::min(list.find(',', at), list.size());
     const Declared declared = measure(list.substr(at, end - at));
     const std::size_t offset = round_up(function.parameter_bytes, declared.alignment);
@@ -111,7 +112,8 @@ std::string image_text(const void* image) {
 
 ImageContent parse_image(std::string_view text) {
   ImageContent content;
-  for (std::size_t at = text.find(".entry"); at != std::string_view::npos; at = text.find(".entry", at)) {
+  for (std::size_t at = text.find(".entry"); at != std::string_view::npos;
+       at = text.find(".entry", at)) {
     at += 6;
     Function function;
     function.name = std::string(read_name(text, at));

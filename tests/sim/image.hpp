@@ -14,8 +14,8 @@ struct ImageContent {
   std::vector<Global> globals;
 };
 
-// The text of an image: PTX itself, or the PTX inside a fat binary that is not compressed. Empty if the
-// image is neither.
+// The text of an image: PTX itself, or the PTX inside a fat binary that is not compressed. Empty if
+// the image is neither.
 std::string image_text(const void* image);
 ImageContent parse_image(std::string_view text);
 

@@ -130,7 +130,9 @@ bool chase(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) {
   return true;
 }
 
-std::uint64_t table_items(const Launch& launch) { return items_at<8>(launch) * items_at<16>(launch); }
+std::uint64_t table_items(const Launch& launch) {
+  return items_at<8>(launch) * items_at<16>(launch);
+}
 
 bool table(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) {
   Address pointers{};

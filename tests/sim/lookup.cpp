@@ -30,7 +30,8 @@ struct Answer {
   CUdriverProcAddressQueryResult status = CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND;
 };
 
-// The newest variant that the asked version knows. A function without a twin answers for both modes.
+// The newest variant that the asked version knows. A function without a twin answers for both
+// modes.
 Answer look_up(const char* name, int version, cuuint64_t flags, int driver_version) {
   const auto found = by_api().find(name);
   if (found == by_api().end()) return {};
@@ -52,7 +53,8 @@ Answer look_up(const char* name, int version, cuuint64_t flags, int driver_versi
   return answer;
 }
 
-// What a private table holds is private: some slots that do nothing, after the size that comes first.
+// What a private table holds is private: some slots that do nothing, after the size that comes
+// first.
 struct ExportTable {
   void* slots[32];
 };
@@ -120,7 +122,8 @@ CUresult cuGetExportTable(const void** table, const CUuuid* id) {
   for (std::size_t i = 0; i < std::size(known_tables); ++i) {
     if (std::memcmp(id->bytes, known_tables[i], 4) != 0) continue;
     ExportTable& known = tables[i];
-    std::fill(std::begin(known.slots), std::end(known.slots), reinterpret_cast<void*>(&private_slot));
+    std::fill(std::begin(known.slots), std::end(known.slots),
+              reinterpret_cast<void*>(&private_slot));
     known.slots[0] = reinterpret_cast<void*>(sizeof known.slots);
     *table = known.slots;
     return CUDA_SUCCESS;

@@ -72,7 +72,8 @@ CUresult Machine::begin_call(RowId id) {
   const Row& called = row(id);
   ++calls_[static_cast<std::size_t>(id)];
   ++calls_total_;
-  if (deinitialized_ && (id == RowId::cuInit || !needs_nothing(id))) return CUDA_ERROR_DEINITIALIZED;
+  if (deinitialized_ && (id == RowId::cuInit || !needs_nothing(id)))
+    return CUDA_ERROR_DEINITIALIZED;
   if (!initialized_ && !needs_nothing(id)) return CUDA_ERROR_NOT_INITIALIZED;
   if (forked_ && (id == RowId::cuInit || !needs_nothing(id))) return CUDA_ERROR_NOT_INITIALIZED;
   if (thread().in_host_function && !needs_nothing(id)) return CUDA_ERROR_NOT_PERMITTED;

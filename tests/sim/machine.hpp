@@ -4,15 +4,18 @@
 //   - any driver call refused, once or from then on, with any result (Config::faults);
 //   - frames and host memory running out, a die that loses memory to others while it runs
 //     (Config::losses), a driver without VMM, without host-located pages, without peers or dies;
-//   - work that proceeds in any order the streams allow, stands half done for any time, or never ends
+//   - work that proceeds in any order the streams allow, stands half done for any time, or never
+//   ends
 //     (a kernel that spins, a stream that waits for a value);
 //   - events that say not ready for a while after they are (Config::late_queries);
 //   - host functions that run late, on another thread, while the host waits;
 //   - fresh memory that holds garbage, and frames that read as zero when they are made again.
-// What it must never do, and what this machine reports as a violation when asked to be strict: unmap a
-// live page, or change its access, while work is queued or running on a die that can reach the page.
+// What it must never do, and what this machine reports as a violation when asked to be strict:
+// unmap a live page, or change its access, while work is queued or running on a die that can reach
+// the page.
 //
-// The lock is taken at each driver call and given back while a call waits. One machine exists at a time.
+// The lock is taken at each driver call and given back while a call waits. One machine exists at a
+// time.
 #pragma once
 
 #include <atomic>
@@ -92,7 +95,8 @@ class Machine {
   void lock() { mutex_.lock(); }
   void unlock() { mutex_.unlock(); }
 
-  // Called at each driver call with the lock held; a result other than success is the call's answer.
+  // Called at each driver call with the lock held; a result other than success is the call's
+  // answer.
   CUresult begin_call(RowId id);
 
   // Contexts.
@@ -111,7 +115,9 @@ class Machine {
   // Streams. The handle 0 means what the calling thread's mode says.
   CUresult stream_of(CUstream handle, std::shared_ptr<Stream>& result);
   std::shared_ptr<Stream> make_stream(Context& context, unsigned flags, int priority);
-  std::unordered_map<CUstream, std::shared_ptr<Stream>>& stream_handles() { return stream_handles_; }
+  std::unordered_map<CUstream, std::shared_ptr<Stream>>& stream_handles() {
+    return stream_handles_;
+  }
   Scheduler& scheduler() { return scheduler_; }
   // Waits, working meanwhile, until the condition holds or the context is poisoned.
   CUresult wait(Context& context, const std::function<bool()>& condition);

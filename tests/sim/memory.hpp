@@ -1,8 +1,8 @@
 // Frames and the address space: what memory there is, where it is mapped, and who may touch it.
 //
-// Owns every byte that a die or a host-located handle holds. Program addresses are real ones, reserved
-// without access, so the CPU cannot read device memory; the bytes lie elsewhere and only `resolve`
-// leads there. The machine's lock guards all of it. It never looks at streams.
+// Owns every byte that a die or a host-located handle holds. Program addresses are real ones,
+// reserved without access, so the CPU cannot read device memory; the bytes lie elsewhere and only
+// `resolve` leads there. The machine's lock guards all of it. It never looks at streams.
 #pragma once
 
 #include <array>
@@ -97,7 +97,8 @@ class Memory {
   void remove_mapping(std::uintptr_t base);
   Mapping* find(std::uintptr_t address);
   bool overlaps(std::uintptr_t base, std::size_t bytes);
-  // Every mapping that touches the range, in order; empty unless together they cover it without a gap.
+  // Every mapping that touches the range, in order; empty unless together they cover it without a
+  // gap.
   std::vector<Mapping*> covering(std::uintptr_t base, std::size_t bytes);
   void give_cpu(Mapping& mapping, Access access);
   std::map<std::uintptr_t, Mapping>& mappings() { return mappings_; }

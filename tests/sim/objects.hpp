@@ -1,7 +1,7 @@
 // The driver's other objects: events, modules, functions, graphs, pools and arrays, by handle.
 //
-// A handle is the address of its object. A handle that is not in its table is refused, so a program's
-// mistake is an error and not a crash. The machine's lock guards all of it.
+// A handle is the address of its object. A handle that is not in its table is refused, so a
+// program's mistake is an error and not a crash. The machine's lock guards all of it.
 #pragma once
 
 #include <map>

@@ -10,7 +10,8 @@ namespace {
 
 // A step moves at most so much, and a small operation takes at least two steps.
 std::size_t step_bytes(std::size_t total) {
-  return std::clamp<std::size_t>(round_up(total / 4, 4096), std::size_t{64} << 10, std::size_t{1} << 20);
+  return std::clamp<std::size_t>(round_up(total / 4, 4096), std::size_t{64} << 10,
+                                 std::size_t{1} << 20);
 }
 
 std::uint64_t nanoseconds(std::uint64_t bytes, double bytes_per_us) {
@@ -28,7 +29,8 @@ double copy_rate(const Rates& rates, const Piece& to, const Piece& from) {
   return to.die == from.die ? rates.hbm / 2 : rates.peer;
 }
 
-BARSWAP_SIM_DEVICE_ACCESS std::uint64_t read_word(Machine& machine, const Op& op, std::uintptr_t address, bool wide) {
+BARSWAP_SIM_DEVICE_ACCESS std::uint64_t read_word(Machine& machine, const Op& op,
+                                                  std::uintptr_t address, bool wide) {
   const Piece piece = resolve(machine.memory(), op.die, address, wide ? 8 : 4, false);
   if (wide) return __atomic_load_n(reinterpret_cast<std::uint64_t*>(piece.bytes), __ATOMIC_ACQUIRE);
   return __atomic_load_n(reinterpret_cast<std::uint32_t*>(piece.bytes), __ATOMIC_ACQUIRE);
@@ -133,7 +135,9 @@ Progress WaitValueOp::step(Machine& machine, bool) {
     case CU_STREAM_WAIT_VALUE_GEQ: met = difference >= 0; break;
     case CU_STREAM_WAIT_VALUE_EQ: met = difference == 0; break;
     case CU_STREAM_WAIT_VALUE_AND: met = (now & value) != 0; break;
-    default: met = wide ? ~(now | value) != 0 : static_cast<std::uint32_t>(~(now | value)) != 0; break;
+    default:
+      met = wide ? ~(now | value) != 0 : static_cast<std::uint32_t>(~(now | value)) != 0;
+      break;
   }
   return met ? Progress::Done : Progress::Stalled;
 }
@@ -143,8 +147,8 @@ Progress WriteValueOp::step(Machine& machine, bool) {
   if (wide)
     __atomic_store_n(reinterpret_cast<std::uint64_t*>(piece.bytes), value, __ATOMIC_RELEASE);
   else
-    __atomic_store_n(reinterpret_cast<std::uint32_t*>(piece.bytes), static_cast<std::uint32_t>(value),
-                     __ATOMIC_RELEASE);
+    __atomic_store_n(reinterpret_cast<std::uint32_t*>(piece.bytes),
+                     static_cast<std::uint32_t>(value), __ATOMIC_RELEASE);
   return Progress::Done;
 }
 

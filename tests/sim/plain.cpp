@@ -67,8 +67,8 @@ Allocation* Memory::allocate_plain(Context* context, int die, std::size_t bytes,
     if (result == nullptr) {
       Mapping* block = map_block(context, die, granule_bytes, kind);
       if (block == nullptr) return nullptr;
-      Slab& slab =
-          slabs_.emplace(block->base, Slab{die, context, kind, {{0, granule_bytes}}, 0}).first->second;
+      Slab& slab = slabs_.emplace(block->base, Slab{die, context, kind, {{0, granule_bytes}}, 0})
+                       .first->second;
       result = carve(block->base, slab, held);
     }
   } else {

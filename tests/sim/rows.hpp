@@ -1,8 +1,8 @@
 // The driver's functions as the simulator sees them: all derived from shim/driver/driver_api.def.
 //
-// Each function is declared twice: `sim::cuX` is what a program calls (counted, faulted, locked), and
-// `sim::body::cuX` is what it does. A body that nobody wrote is a weak default: a twin for a stream mode
-// calls its plain form, anything else answers CUDA_ERROR_NOT_SUPPORTED.
+// Each function is declared twice: `sim::cuX` is what a program calls (counted, faulted, locked),
+// and `sim::body::cuX` is what it does. A body that nobody wrote is a weak default: a twin for a
+// stream mode calls its plain form, anything else answers CUDA_ERROR_NOT_SUPPORTED.
 #pragma once
 
 #include <string_view>

@@ -35,7 +35,8 @@ bool Scheduler::step(bool host_allowed) {
 bool Scheduler::step_host_function() {
   for (std::size_t i = 0; i < streams_.size(); ++i) {
     const std::shared_ptr<Stream> stream = streams_[i];
-    if (!stream->queue.empty() && stream->queue.front()->wants_host() && run(*stream, true)) return true;
+    if (!stream->queue.empty() && stream->queue.front()->wants_host() && run(*stream, true))
+      return true;
   }
   return false;
 }
@@ -91,7 +92,8 @@ void Scheduler::finish(Stream& stream) {
 }
 
 void Scheduler::forget_drained() {
-  std::erase_if(streams_, [](const auto& stream) { return stream->destroyed && stream->queue.empty(); });
+  std::erase_if(streams_,
+                [](const auto& stream) { return stream->destroyed && stream->queue.empty(); });
 }
 
 void Scheduler::cancel(const Context* context) {

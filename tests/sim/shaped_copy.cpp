@@ -40,7 +40,8 @@ CUresult describe_side(const Description& from, const CUDA_MEMCPY3D& copy, Side&
 }
 
 std::size_t reach_bytes(const Side& side, const CUDA_MEMCPY3D& copy) {
-  return (copy.Depth - 1) * side.slice_bytes + (copy.Height - 1) * side.pitch_bytes + copy.WidthInBytes;
+  return (copy.Depth - 1) * side.slice_bytes + (copy.Height - 1) * side.pitch_bytes +
+         copy.WidthInBytes;
 }
 
 bool pageable(std::uintptr_t address) {
@@ -138,14 +139,14 @@ Shaped shaped(const CUDA_MEMCPY3D_PEER& peer) {
 CUresult make_shaped_copy(const Shaped& shape, std::unique_ptr<CopyOp>& result) {
   const CUDA_MEMCPY3D& copy = shape.copy;
   auto op = std::make_unique<CopyOp>();
-  BARSWAP_SIM_TRY(describe_side({copy.srcMemoryType, address_of(copy.srcHost), copy.srcDevice,
-                                 copy.srcArray, copy.srcXInBytes, copy.srcY, copy.srcZ, copy.srcPitch,
-                                 copy.srcHeight},
-                                copy, op->from));
-  BARSWAP_SIM_TRY(describe_side({copy.dstMemoryType, address_of(copy.dstHost), copy.dstDevice,
-                                 copy.dstArray, copy.dstXInBytes, copy.dstY, copy.dstZ, copy.dstPitch,
-                                 copy.dstHeight},
-                                copy, op->to));
+  BARSWAP_SIM_TRY(
+      describe_side({copy.srcMemoryType, address_of(copy.srcHost), copy.srcDevice, copy.srcArray,
+                     copy.srcXInBytes, copy.srcY, copy.srcZ, copy.srcPitch, copy.srcHeight},
+                    copy, op->from));
+  BARSWAP_SIM_TRY(
+      describe_side({copy.dstMemoryType, address_of(copy.dstHost), copy.dstDevice, copy.dstArray,
+                     copy.dstXInBytes, copy.dstY, copy.dstZ, copy.dstPitch, copy.dstHeight},
+                    copy, op->to));
   op->width_bytes = copy.WidthInBytes;
   op->height = copy.Height;
   op->depth = copy.Depth;

@@ -1,4 +1,5 @@
-// Parameter lists by arity, with types taken from a function's type: no prototype is written by hand.
+// Parameter lists by arity, with types taken from a function's type: no prototype is written by
+// hand.
 #pragma once
 
 #include <cstddef>

@@ -1,8 +1,8 @@
 // Streams and the work in them, and the scheduler that decides which piece of work goes next.
 //
-// A stream is a queue; its front is the work that may proceed, once the streams it waits for have come
-// far enough. Work proceeds in steps, so it can be half done when the host does something. The machine's
-// lock guards all of it, and is released only while a host function runs.
+// A stream is a queue; its front is the work that may proceed, once the streams it waits for have
+// come far enough. Work proceeds in steps, so it can be half done when the host does something. The
+// machine's lock guards all of it, and is released only while a host function runs.
 #pragma once
 
 #include <cstdint>
@@ -39,8 +39,8 @@ struct Op {
   Context* context = nullptr;
   int die = 0;
   bool touches_memory = true;
-  // On the virtual clock: when the next step starts, what the last one cost, and which copy engine it
-  // held, if any.
+  // On the virtual clock: when the next step starts, what the last one cost, and which copy engine
+  // it held, if any.
   std::uint64_t submit_ns = 0;
   std::uint64_t start_ns = 0;
   std::uint64_t cost_ns = 0;
@@ -91,7 +91,8 @@ class Scheduler {
 
   void add(std::shared_ptr<Stream> stream) { streams_.push_back(std::move(stream)); }
   void submit(Stream& stream, std::unique_ptr<Op> op);
-  // One step of some ready work; false if nothing moved. Host functions are left alone unless allowed.
+  // One step of some ready work; false if nothing moved. Host functions are left alone unless
+  // allowed.
   bool step(bool host_allowed);
   // The same, for host functions only.
   bool step_host_function();

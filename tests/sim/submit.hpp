@@ -1,4 +1,5 @@
-// What every family of bodies needs: the context at hand, the stream meant, and the way into a stream.
+// What every family of bodies needs: the context at hand, the stream meant, and the way into a
+// stream.
 #pragma once
 
 #include "sim/machine.hpp"

@@ -23,8 +23,8 @@ Piece resolve(Memory& memory, int die, std::uintptr_t address, std::size_t bytes
       throw IllegalAddress(address, write, "not mapped");
     return {reinterpret_cast<std::byte*>(address), bytes, true, -1};
   }
-  // The driver copies plain memory of any die; a VMM page only where the page's own die or the copying
-  // one was given access.
+  // The driver copies plain memory of any die; a VMM page only where the page's own die or the
+  // copying one was given access.
   Access access = mapping->access[static_cast<std::size_t>(die)];
   if (access == Access::None && !mapping->on_host)
     access = mapping->access[static_cast<std::size_t>(mapping->die)];

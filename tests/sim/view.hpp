@@ -1,7 +1,7 @@
 // How a kernel reaches memory: every address is looked up, and a wrong one throws.
 //
-// A view lives for one step, under the machine's lock, so its lookups stay true while it lives. It counts
-// bytes by distance for the virtual clock.
+// A view lives for one step, under the machine's lock, so its lookups stay true while it lives. It
+// counts bytes by distance for the virtual clock.
 #pragma once
 
 #include <array>
@@ -93,8 +93,8 @@ struct Piece {
   int die = -1;
 };
 
-// Finds the bytes behind an address that a copy or memset names: device memory if a mapping holds it,
-// otherwise the program's own. Throws if device memory is out of reach.
+// Finds the bytes behind an address that a copy or memset names: device memory if a mapping holds
+// it, otherwise the program's own. Throws if device memory is out of reach.
 Piece resolve(Memory& memory, int die, std::uintptr_t address, std::size_t bytes, bool write);
 
 }  // namespace barswap::sim

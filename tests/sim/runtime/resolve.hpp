@@ -1,7 +1,7 @@
 // How the runtime finds the driver: owns the table of functions that requests.txt lists.
 //
-// The requests are those of the real runtime 13.0 and of a PyTorch program: name, version and flags of
-// each. Filled once, in the order in which the real runtime goes about it; read only afterwards.
+// The requests are those of the real runtime 13.0 and of a PyTorch program: name, version and flags
+// of each. Filled once, in the order in which the real runtime goes about it; read only afterwards.
 #pragma once
 
 #include <cuda.h>

@@ -1,5 +1,5 @@
-// The runtime's face: each function starts the runtime if need be, makes the primary context current, and
-// calls the driver through the address that the driver itself gave.
+// The runtime's face: each function starts the runtime if need be, makes the primary context
+// current, and calls the driver through the address that the driver itself gave.
 #define __CUDA_API_VERSION_INTERNAL
 #include "simrt.h"
 
@@ -149,19 +149,21 @@ int rtMemcpyAsync(void* to, const void* from, size_t bytes, rtCopyKind kind, rtS
   const CUstream stream = static_cast<CUstream>(handle);
   switch (kind) {
     case RT_HOST_TO_DEVICE:
-      return RT_CALL(cuMemcpyHtoDAsync_v2, "cuMemcpyHtoDAsync", 3020, device(to), from, bytes, stream);
-    case RT_DEVICE_TO_HOST:
-      return RT_CALL(cuMemcpyDtoHAsync_v2, "cuMemcpyDtoHAsync", 3020, to, device(from), bytes, stream);
-    case RT_DEVICE_TO_DEVICE:
-      return RT_CALL(cuMemcpyDtoDAsync_v2, "cuMemcpyDtoDAsync", 3020, device(to), device(from), bytes,
+      return RT_CALL(cuMemcpyHtoDAsync_v2, "cuMemcpyHtoDAsync", 3020, device(to), from, bytes,
                      stream);
+    case RT_DEVICE_TO_HOST:
+      return RT_CALL(cuMemcpyDtoHAsync_v2, "cuMemcpyDtoHAsync", 3020, to, device(from), bytes,
+                     stream);
+    case RT_DEVICE_TO_DEVICE:
+      return RT_CALL(cuMemcpyDtoDAsync_v2, "cuMemcpyDtoDAsync", 3020, device(to), device(from),
+                     bytes, stream);
   }
   return CUDA_ERROR_INVALID_VALUE;
 }
 
 int rtMemset(void* pointer, int value, size_t bytes) {
-  return RT_CALL(cuMemsetD8_v2, "cuMemsetD8", 3020, device(pointer), static_cast<unsigned char>(value),
-                 bytes);
+  return RT_CALL(cuMemsetD8_v2, "cuMemsetD8", 3020, device(pointer),
+                 static_cast<unsigned char>(value), bytes);
 }
 
 int rtMemsetAsync(void* pointer, int value, size_t bytes, rtStream_t stream) {
@@ -204,7 +206,8 @@ int rtRegisterImage(const void* image) {
   return RT_SUCCESS;
 }
 
-int rtLaunch(const char* name, unsigned blocks, unsigned threads, void** parameters, rtStream_t stream) {
+int rtLaunch(const char* name, unsigned blocks, unsigned threads, void** parameters,
+             rtStream_t stream) {
   if (const int result = ready(); result != RT_SUCCESS) return result;
   CUfunction function = nullptr;
   if (const int result = find_function(name, function); result != RT_SUCCESS) return result;

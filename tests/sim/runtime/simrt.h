@@ -1,5 +1,5 @@
-/* A minimal runtime with names of its own. It finds the driver exactly as the real runtimes 12 and 13 do:
- * dlopen, dlsym of one function, and cuGetProcAddress_v2 for everything else. Plain C. */
+/* A minimal runtime with names of its own. It finds the driver exactly as the real runtimes 12 and
+ * 13 do: dlopen, dlsym of one function, and cuGetProcAddress_v2 for everything else. Plain C. */
 #ifndef BARSWAP_SIMRT_H
 #define BARSWAP_SIMRT_H
 
@@ -39,7 +39,8 @@ int rtEventSynchronize(rtEvent_t event);
 int rtEventDestroy(rtEvent_t event);
 /* Kernels come from images that the program registers, as the compiler's start-up code does. */
 int rtRegisterImage(const void *image);
-int rtLaunch(const char *name, unsigned blocks, unsigned threads, void **parameters, rtStream_t stream);
+int rtLaunch(const char* name, unsigned blocks, unsigned threads, void** parameters,
+             rtStream_t stream);
 /* How many requests the driver answered with a function, and how many there were. */
 int rtResolved(int *found, int *asked);
 

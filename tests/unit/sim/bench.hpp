@@ -54,7 +54,8 @@ struct Bench {
     return api.cuLaunchKernel(kernel(name), 4, 1, 1, 128, 1, 1, 0, stream, pointers, nullptr);
   }
 
-  CUresult fill_words(CUdeviceptr at, std::uint64_t words, std::uint32_t seed, CUstream stream = nullptr) {
+  CUresult fill_words(CUdeviceptr at, std::uint64_t words, std::uint32_t seed,
+                      CUstream stream = nullptr) {
     return launch("barswap_fill", stream, at, words, seed);
   }
 
@@ -87,7 +88,8 @@ struct Bench {
   static CUmemAllocationProp properties_of(bool on_host, int die = 0) {
     CUmemAllocationProp properties{};
     properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
-    properties.location.type = on_host ? CU_MEM_LOCATION_TYPE_HOST_NUMA : CU_MEM_LOCATION_TYPE_DEVICE;
+    properties.location.type =
+        on_host ? CU_MEM_LOCATION_TYPE_HOST_NUMA : CU_MEM_LOCATION_TYPE_DEVICE;
     properties.location.id = on_host ? 0 : die;
     return properties;
   }

@@ -125,7 +125,8 @@ TEST_CASE("a graph made by hand follows its edges") {
   Bench b;
   const CUdeviceptr at = b.alloc(4096);
   const auto create = reinterpret_cast<decltype(&::cuGraphCreate)>(find("cuGraphCreate"));
-  const auto add_memset = reinterpret_cast<decltype(&::cuGraphAddMemsetNode)>(find("cuGraphAddMemsetNode"));
+  const auto add_memset =
+      reinterpret_cast<decltype(&::cuGraphAddMemsetNode)>(find("cuGraphAddMemsetNode"));
   CUgraph graph = nullptr;
   CUgraphNode first = nullptr;
   CUgraphNode second = nullptr;

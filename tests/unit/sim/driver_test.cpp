@@ -30,7 +30,8 @@ TEST_CASE("every row answers under its version and mode, with its entry's addres
     const Row& each = rows()[i];
     CAPTURE(each.symbol);
     CHECK(find(each.symbol) == each.entry);
-    const cuuint64_t flags = each.suffix.empty() ? 0 : CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
+    const cuuint64_t flags =
+        each.suffix.empty() ? 0 : CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
     const Found found = ask(b, each.api, each.version, flags);
     CHECK(found.result == CUDA_SUCCESS);
     CHECK(found.status == CU_GET_PROC_ADDRESS_SUCCESS);
@@ -55,7 +56,8 @@ TEST_CASE("versions choose variants, and the forms differ on what is missing") {
   CHECK(b.api.cuGetProcAddress("cuNoSuchThing", &address, 13000, 0) == CUDA_ERROR_NOT_FOUND);
   CHECK(address == &b);
   OK(b.api.cuGetProcAddress_v2("", &address, 0, 0, nullptr));
-  CHECK(b.api.cuGetProcAddress_v2("cuInit", &address, 13000, 8, nullptr) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(b.api.cuGetProcAddress_v2("cuInit", &address, 13000, 8, nullptr) ==
+        CUDA_ERROR_INVALID_VALUE);
 }
 
 TEST_CASE("an older driver lacks what came later") {
@@ -153,7 +155,8 @@ TEST_CASE("small requests share blocks, and all comes back") {
   for (int i = 0; i < 1000; ++i) held.push_back(b.alloc(static_cast<std::size_t>(1 + i * 7)));
   for (const CUdeviceptr at : held) CHECK(at % 512 == 0);
   CHECK(b.machine.audit().frames <= 3);
-  for (std::size_t i = 0; i < held.size(); ++i) OK(b.api.cuMemFree_v2(held[(i * 389) % held.size()]));
+  for (std::size_t i = 0; i < held.size(); ++i)
+    OK(b.api.cuMemFree_v2(held[(i * 389) % held.size()]));
   CHECK(b.machine.audit().frames == 0);
   CHECK(b.api.cuMemFree_v2(held[0]) == CUDA_ERROR_INVALID_VALUE);
   CHECK(b.api.cuMemFree_v2(b.alloc(4096) + 512) == CUDA_ERROR_INVALID_VALUE);

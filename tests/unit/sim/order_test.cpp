@@ -95,7 +95,8 @@ TEST_CASE("host functions run in order, and may not call the driver") {
     CUdeviceptr at = 0;
     s->answer = s->bench->api.cuMemAlloc_v2(&at, 16);
   }, &seen));
-  OK(b.api.cuLaunchHostFunc(stream, [](void* data) { static_cast<Seen*>(data)->order.push_back(2); }, &seen));
+  OK(b.api.cuLaunchHostFunc(
+      stream, [](void* data) { static_cast<Seen*>(data)->order.push_back(2); }, &seen));
   OK(b.api.cuStreamSynchronize(stream));
   CHECK(seen.order == std::vector<int>{1, 2});
   CHECK(seen.answer == CUDA_ERROR_NOT_PERMITTED);
@@ -173,7 +174,8 @@ TEST_CASE("the virtual clock times copies at the link's rate") {
   OK(b.api.cuEventRecord(end, stream));
   OK(b.api.cuStreamSynchronize(stream));
   float milliseconds = 0;
-  const auto elapsed = reinterpret_cast<CUresult (*)(float*, CUevent, CUevent)>(find("cuEventElapsedTime"));
+  const auto elapsed =
+      reinterpret_cast<CUresult (*)(float*, CUevent, CUevent)>(find("cuEventElapsedTime"));
   OK(elapsed(&milliseconds, start, end));
   CHECK(milliseconds == doctest::Approx(32.0 * 1.048576 / 55.2).epsilon(0.02));
 }

@@ -118,11 +118,11 @@ TEST_CASE("locations that the machine lacks are refused") {
   CUmemGenericAllocationHandle handle = 0;
   auto properties = Bench::properties_of(true);
   CHECK(b.api.cuMemCreate(&handle, page, &properties, 0) == CUDA_ERROR_NOT_SUPPORTED);
-  properties.location = {CU_MEM_LOCATION_TYPE_HOST, {0}};
+  properties.location = {CU_MEM_LOCATION_TYPE_HOST, 0};
   OK(b.api.cuMemCreate(&handle, page, &properties, 0));
   properties.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
   CHECK(b.api.cuMemCreate(&handle, page, &properties, 0) == CUDA_ERROR_INVALID_VALUE);
-  properties.location = {CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT, {0}};
+  properties.location = {CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT, 0};
   CHECK(b.api.cuMemCreate(&handle, page, &properties, 0) == CUDA_ERROR_INVALID_VALUE);
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("the CPU reaches host pages where it was let in") {
   OK(b.fill_words(at, 64, 3));
   OK(b.api.cuCtxSynchronize());
   CUmemAccessDesc cpu{};
-  cpu.location = {CU_MEM_LOCATION_TYPE_HOST_NUMA, {0}};
+  cpu.location = {CU_MEM_LOCATION_TYPE_HOST_NUMA, 0};
   cpu.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
   OK(b.api.cuMemSetAccess(at, page, &cpu, 1));
   CHECK(reinterpret_cast<std::uint32_t*>(at)[7] == b.word(at + 28));
@@ -150,7 +150,8 @@ TEST_CASE("a copy runs across pages of both tiers") {
   OK(b.api.cuMemMap(at + page, page, 0, b.create(), 0));
   OK(b.grant(at, 2 * page));
   std::vector<std::uint32_t> words(2 * page / 4);
-  for (std::size_t i = 0; i < words.size(); ++i) words[i] = static_cast<std::uint32_t>(i * 2654435761u);
+  for (std::size_t i = 0; i < words.size(); ++i)
+    words[i] = static_cast<std::uint32_t>(i * 2654435761u);
   OK(b.api.cuMemcpyHtoD_v2(at, words.data(), 2 * page));
   std::vector<std::uint32_t> back(words.size());
   OK(b.api.cuMemcpyDtoH_v2(back.data(), at, 2 * page));

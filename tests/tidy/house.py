@@ -56,8 +56,9 @@ def includes_of(text):
             yield number, match.group(1) == '"', match.group(2)
 
 
-def too_wide(text):
-    return [number for number, line in enumerate(text.splitlines(), 1) if len(line) > law.COLUMNS]
+def too_wide(text, suffix):
+    columns = law.COLUMNS_OF_PYTHON if suffix == '.py' else law.COLUMNS
+    return [number for number, line in enumerate(text.splitlines(), 1) if len(line) > columns]
 
 
 def banned_in(name, text):

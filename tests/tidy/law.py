@@ -25,6 +25,8 @@ CUDA_HEADERS = ('cuda.h', 'cudaTypedefs.h', 'cuda_runtime.h', 'cuda_runtime_api.
 MAY_INCLUDE_CUDA = ('shim/driver/api.hpp',)
 
 COLUMNS = 100
+# No formatter of ours reflows Python.
+COLUMNS_OF_PYTHON = 110
 WIDTH_OF = ('.cpp', '.hpp', '.h', '.c', '.cu', '.S', '.py', '.def')
 # One function to a line, however long its name.
 WIDE_LINES = ('shim/driver/driver_api.def',)

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def narrow(path):
-    lines = house.too_wide(house.text_of(path))
+    lines = house.too_wide(house.text_of(path), path.suffix)
     if lines and path.suffix in house.CODE:
         subprocess.run(['clang-format', '-i', '--style=file',
                         *(f'--lines={number}:{number}' for number in lines), str(path)], check=True)
@@ -28,7 +28,7 @@ def main():
         if wanted and path.resolve() not in wanted:
             continue
         narrow(path)
-        for number in house.too_wide(house.text_of(path)):
+        for number in house.too_wide(house.text_of(path), path.suffix):
             print(f'{name}:{number}')
 
 

@@ -23,14 +23,14 @@ void Extents::add(std::uint64_t start, std::uint64_t bytes) {
   if (next != by_start_.begin()) {
     auto before = std::prev(next);
     BARSWAP_CHECK(before->first + before->second <= start && "freed once");
-    if (before->first + before->second == start) {
+    if (before->first + before->second == start && may_join_at(start)) {
       start = before->first;
       bytes += before->second;
       erase(before);
     }
   }
   next = by_start_.lower_bound(start);
-  if (next != by_start_.end() && start + bytes == next->first) {
+  if (next != by_start_.end() && start + bytes == next->first && may_join_at(next->first)) {
     bytes += next->second;
     erase(next);
   }

@@ -11,6 +11,8 @@ namespace barswap::memory {
 
 class Extents {
  public:
+  // Stretches are not joined across multiples of `boundary_bytes`, if one is given.
+  explicit Extents(std::uint64_t boundary_bytes = 0) : boundary_bytes_(boundary_bytes) {}
   void add(std::uint64_t start, std::uint64_t bytes);
   // The smallest stretch that holds `bytes`, lowest address first.
   std::optional<std::uint64_t> take(std::uint64_t bytes);
@@ -20,12 +22,16 @@ class Extents {
   std::uint64_t largest_bytes() const { return by_size_.empty() ? 0 : by_size_.rbegin()->first; }
 
  private:
+  bool may_join_at(std::uint64_t address) const {
+    return boundary_bytes_ == 0 || address % boundary_bytes_ != 0;
+  }
   void insert(std::uint64_t start, std::uint64_t bytes);
   void erase(std::map<std::uint64_t, std::uint64_t>::iterator stretch);
 
   std::map<std::uint64_t, std::uint64_t> by_start_;
   std::set<std::pair<std::uint64_t, std::uint64_t>> by_size_;  // (bytes, start)
   std::uint64_t free_bytes_ = 0;
+  std::uint64_t boundary_bytes_;
 };
 
 }  // namespace barswap::memory

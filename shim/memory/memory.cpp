@@ -13,7 +13,6 @@ namespace {
 
 std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
-constexpr std::uint64_t kSlabBytes = 2_MiB;
 // How long an allocation waits for memory that was freed and whose last work still runs, before it
 // says out-of-memory. Bare cuMemFree would have waited for that work without limit.
 constexpr std::uint64_t kLimboWaitNs = 5'000'000'000;

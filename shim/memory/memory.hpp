@@ -80,8 +80,10 @@ class Memory {
     std::uint64_t ticket = 0;
     Range range;
   };
+  static constexpr std::uint64_t kSlabBytes = 2_MiB;
   struct Packed {
-    Extents slots;
+    // An allocation lies in one slab, whichever slabs are neighbours.
+    Extents slots{kSlabBytes};
     std::uint64_t slabs_bytes = 0;
   };
 

@@ -96,6 +96,20 @@ struct Answer<&::cuMemFree_v2> {
   }
 };
 template <>
+struct Answer<&::cuMemcpyHtoD_v2> {
+  static CUresult give(CUdeviceptr to, const void* from, std::size_t bytes) {
+    std::memcpy(reinterpret_cast<void*>(to), from, bytes);
+    return CUDA_SUCCESS;
+  }
+};
+template <>
+struct Answer<&::cuMemcpyDtoH_v2> {
+  static CUresult give(void* to, CUdeviceptr from, std::size_t bytes) {
+    std::memcpy(to, reinterpret_cast<const void*>(from), bytes);
+    return CUDA_SUCCESS;
+  }
+};
+template <>
 struct Answer<&::cuGetProcAddress> {
   static CUresult give(const char* api, void** function, int version, cuuint64_t flags) {
     void* found = resolve(api, version, flags);

@@ -10,13 +10,25 @@
 
 namespace {
 
+bool start() {
+  CUdevice die = 0;
+  CUcontext context = nullptr;
+  return cuInit(0) == CUDA_SUCCESS && cuDeviceGet(&die, 0) == CUDA_SUCCESS &&
+         cuDevicePrimaryCtxRetain(&context, die) == CUDA_SUCCESS &&
+         cuCtxSetCurrent(context) == CUDA_SUCCESS;
+}
+
 int use_driver() {
   CUdeviceptr address = 0;
   CUstream stream = nullptr;
-  const bool good = cuInit(0) == CUDA_SUCCESS && cuMemAlloc(&address, 4096) == CUDA_SUCCESS &&
+  char there[64] = "bytes that go there and come back", back[64] = "";
+  const bool good = start() && cuMemAlloc(&address, 4096) == CUDA_SUCCESS &&
                     cuStreamCreate(&stream, 0) == CUDA_SUCCESS &&
+                    cuMemcpyHtoD(address, there, sizeof(there)) == CUDA_SUCCESS &&
+                    cuMemcpyDtoH(back, address, sizeof(back)) == CUDA_SUCCESS &&
+                    cuStreamSynchronize(stream) == CUDA_SUCCESS &&
                     cuMemFree(address) == CUDA_SUCCESS;
-  return good ? 0 : 1;
+  return good && std::memcmp(there, back, sizeof(back)) == 0 ? 0 : 1;
 }
 
 // Frees what it holds after main has returned.
@@ -66,7 +78,7 @@ int main(int argc, char** argv) {
     std::printf("before=%d\n", use_driver());
     std::thread([] { std::exit(7); }).join();
   } else if (!std::strcmp(way, "static-destructor")) {
-    require(cuInit(0) == CUDA_SUCCESS && cuMemAlloc(&holder.address, 4096) == CUDA_SUCCESS,
+    require(start() && cuMemAlloc(&holder.address, 4096) == CUDA_SUCCESS,
             "alloc");
   } else if (!std::strcmp(way, "threads")) {
     std::thread threads[8];

@@ -126,6 +126,7 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, std::size_t* bytes, CUdevice
     return forward<&driver::Api::cuMemGetAddressRange_v2>(base, bytes, pointer);
   const auto range = call->memory().find(static_cast<Address>(pointer));
   if (!range) return CUDA_ERROR_NOT_FOUND;
+  if (!base && !bytes) return CUDA_ERROR_INVALID_VALUE;
   if (base) *base = value_of(range->base);
   if (bytes) *bytes = range->asked_bytes;
   return CUDA_SUCCESS;
@@ -180,8 +181,22 @@ CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle* handle, void*
 CUresult cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location,
                         CUdeviceptr pointer) {
   const Call call;
-  if (call.owns(pointer)) return CUDA_ERROR_INVALID_VALUE;
-  return forward<&driver::Api::cuMemGetAccess>(flags, location, pointer);
+  if (!call.owns(pointer) || !flags || !location)
+    return forward<&driver::Api::cuMemGetAccess>(flags, location, pointer);
+  const auto range = call->memory().find(static_cast<Address>(pointer));
+  if (!range) return CUDA_ERROR_INVALID_VALUE;
+  const bool reaches = location->type == CU_MEM_LOCATION_TYPE_DEVICE && location->id >= 0 &&
+                       location->id < kDiesMax &&
+                       call->crossing().reaches(Die{location->id}, range->home);
+  *flags = reaches ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE : CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemHostGetFlags(unsigned* flags, void* pointer) {
+  const Call call;
+  // A page of ours may lie on the host; for the program it is device memory.
+  if (call.owns(reinterpret_cast<CUdeviceptr>(pointer))) return CUDA_ERROR_INVALID_VALUE;
+  return forward<&driver::Api::cuMemHostGetFlags>(flags, pointer);
 }
 
 // Advice, prefetch and their queries are for managed memory: on plain device memory an invalid

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# One unmodified program, three times: bare; with little memory and nowhere to spill; under Barswap in
-# the same little memory.
+# One unmodified program, three times: bare; with little memory and nowhere to spill; under Barswap
+# in the same little memory.
 
 # Whether a real die can be used: a device node, a driver that loads, and at least one device.
 has_die() {
@@ -79,9 +79,11 @@ demo_under_barswap() {
 
 judge_demo() {
   step "comparing"
-  [ "$(hash_in "$scratch/bare")" = "$(hash_in "$scratch/swapped")" ] ||
-    fail "the hashes differ: $(hash_in "$scratch/bare") alone, $(hash_in "$scratch/swapped") under Barswap"
-  echo "The hash of every byte is the same: $(hash_in "$scratch/bare")"
+  local alone swapped
+  alone=$(hash_in "$scratch/bare")
+  swapped=$(hash_in "$scratch/swapped")
+  [ "$alone" = "$swapped" ] || fail "the hashes differ: $alone alone, $swapped under Barswap"
+  echo "The hash of every byte is the same: $alone"
   python3 tools/dev/judge_demo.py "$scratch/status.json" || fail "the demonstration shows nothing"
 }
 

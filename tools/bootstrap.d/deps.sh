@@ -50,12 +50,12 @@ install_packages() {
 # pytest is installed for the system's Python, which may be hidden by another one in PATH.
 use_python_with_pytest() {
   python3 -c 'import pytest' 2>/dev/null && return 0
-  /usr/bin/python3 -c 'import pytest' 2>/dev/null || fail "python3-pytest is installed but not found"
+  /usr/bin/python3 -c 'import pytest' 2>/dev/null || fail "python3-pytest is installed, not found"
   export PATH="/usr/bin:$PATH"
 }
 
-# The distribution's own source package, checked by apt against the distribution's keys. Its lists lie
-# apart, so that the machine's set-up is left as it is.
+# The distribution's own source package, checked by apt against the distribution's keys. Its lists
+# lie apart, so that the machine's set-up is left as it is.
 fetch_mimalloc() {
   [ -f .deps/mimalloc/src/static.c ] && return 0
   step "fetching the source package mimalloc"
@@ -63,7 +63,8 @@ fetch_mimalloc() {
   rm -rf "$work" .deps/mimalloc
   mkdir -p "$work/lists/partial" "$work/parts" "$work/download"
   /usr/bin/python3 tools/dev/source_entries.py >"$work/parts/sources.list"
-  local -a apt=(apt-get -q -o "Dir::Etc::sourcelist=$work/none" -o "Dir::Etc::sourceparts=$work/parts"
+  local -a apt=(apt-get -q
+    -o "Dir::Etc::sourcelist=$work/none" -o "Dir::Etc::sourceparts=$work/parts"
     -o "Dir::State::lists=$work/lists" -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache="
     -o "APT::Sandbox::User=root")
   "${apt[@]}" update

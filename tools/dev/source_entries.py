@@ -1,7 +1,7 @@
 """Prints the deb-src lines that belong to the distribution's own entries of this machine.
 
-They are derived from /etc/apt, in both of its formats, so that a mirror or a snapshot in use there is
-used for sources too. Entries of third parties are left out: most of them have no sources.
+They are derived from /etc/apt, in both of its formats, so that a mirror or a snapshot in use there
+is used for sources too. Entries of third parties are left out: most of them have no sources.
 """
 
 import pathlib
@@ -34,7 +34,8 @@ def fields_of(stanza):
 def entries_of_deb822(text):
     for stanza in re.split(r"\n\s*\n", text):
         fields = fields_of(stanza)
-        if fields.get("enabled", "yes").lower() == "no" or "deb" not in fields.get("types", "").split():
+        enabled = fields.get("enabled", "yes").lower() != "no"
+        if not enabled or "deb" not in fields.get("types", "").split():
             continue
         # A key inside the stanza cannot be given in one line; apt then uses the keys it trusts.
         signed_by = fields.get("signed-by", "")
@@ -72,7 +73,7 @@ def main():
     files = {str(path): path.read_text() for path in paths if path.is_file()}
     lines = source_lines(files, codename(pathlib.Path("/etc/os-release").read_text()))
     if not lines:
-        sys.exit("No entry of the distribution in /etc/apt: where its source packages lie is not known.")
+        sys.exit("No entry of the distribution in /etc/apt: it is not known where its sources lie.")
     print("\n".join(lines))
 
 

@@ -1,7 +1,7 @@
 """Sums the logs of `meson test`, and writes the report of a full run.
 
-  test_results.py sum FAILED_BUILDS LOG...     names what failed; the last line counts; status 1 on failure
-  test_results.py report COMMAND LOG...        a page in Markdown on standard output
+  test_results.py sum FAILED_BUILDS LOG...   names what failed; the last line counts; status 1 then
+  test_results.py report COMMAND LOG...      a page in Markdown on standard output
 """
 
 import datetime

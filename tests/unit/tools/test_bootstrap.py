@@ -1,4 +1,4 @@
-"""The parts of tools/bootstrap that can be wrong without a bare machine: apt's formats and the sum."""
+"""What can be wrong in tools/bootstrap without a bare machine: apt's formats and the sum."""
 
 import importlib.util
 import json

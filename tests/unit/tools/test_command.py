@@ -106,7 +106,8 @@ class TestRun:
         folder = tmp_path / "a folder"
         folder.mkdir()
         shutil.copy(PRELOAD, folder / "libbarswap.so")
-        done = barswap(variables, "run", "--library", str(folder / "libbarswap.so"), "echo", "started")
+        done = barswap(variables, "run", "--library", str(folder / "libbarswap.so"), "echo",
+                       "started")
         assert (done.returncode, done.stdout) == (2, "")
         assert "space" in done.stderr
 
@@ -143,9 +144,11 @@ class TestCheck:
 
     def test_explain_for_a_program(self, variables, tmp_path):
         file = tmp_path / "own.toml"
-        file.write_text("schema = 1\n[[program]]\nmatch = { exe = 'train*' }\nvram.limit = '4GiB'\n")
-        named = barswap(variables, "check", "--policy", str(file), "--explain", "--for", "/bin/train.py")
-        other = barswap(variables, "check", "--policy", str(file), "--explain", "--for", "/bin/serve")
+        file.write_text("schema = 1\n[[program]]\nmatch = { exe = 'train*' }\n"
+                        "vram.limit = '4GiB'\n")
+        explain = ("check", "--policy", str(file), "--explain", "--for")
+        named = barswap(variables, *explain, "/bin/train.py")
+        other = barswap(variables, *explain, "/bin/serve")
         assert "4GiB" in named.stdout and "4GiB" not in other.stdout
 
     def test_errors(self, variables, tmp_path):
@@ -170,7 +173,8 @@ def end(process):
 
 
 def stats_files(variables):
-    return sorted(path.name for path in pathlib.Path(variables["XDG_RUNTIME_DIR"]).glob("barswap/*"))
+    runtime = pathlib.Path(variables["XDG_RUNTIME_DIR"])
+    return sorted(path.name for path in runtime.glob("barswap/*"))
 
 
 class TestStatus:

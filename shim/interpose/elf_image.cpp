@@ -1,7 +1,5 @@
 #include "interpose/elf_image.hpp"
 
-#include <cstring>
-
 namespace barswap::interpose {
 namespace {
 
@@ -57,7 +55,7 @@ bool ElfImage::is_binding(std::uint64_t type) {
 
 bool ElfImage::defines(const ElfW(Sym) & symbol, const char* name) const {
   return symbol.st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol.st_info) == STT_FUNC &&
-         std::strcmp(strings_ + symbol.st_name, name) == 0;
+         same_text(strings_ + symbol.st_name, name);
 }
 
 const ElfW(Sym) * ElfImage::in_gnu_hash(const char* name) const {

@@ -9,6 +9,12 @@
 
 namespace barswap::interpose {
 
+// Not strcmp: while the C library or a sanitizer starts, that one may not be there yet.
+inline bool same_text(const char* a, const char* b) {
+  while (*a && *a == *b) ++a, ++b;
+  return *a == *b;
+}
+
 class ElfImage {
  public:
   explicit ElfImage(const link_map& map) : ElfImage(map.l_addr, map.l_ld) {}

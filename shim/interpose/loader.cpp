@@ -95,9 +95,9 @@ extern "C" [[gnu::visibility("hidden")]] void* barswap_lookup_version(void* hand
   barswap_find_loader();
   if ((handle != RTLD_NEXT && handle != RTLD_DEFAULT) || !name || !version) return nullptr;
   void* ours = nullptr;
-  if (std::strcmp(name, "dlsym") == 0) ours = reinterpret_cast<void*>(&dlsym);
-  if (std::strcmp(name, "dlvsym") == 0) ours = reinterpret_cast<void*>(&dlvsym);
-  if (std::strcmp(name, "dlopen") == 0) ours = reinterpret_cast<void*>(&dlopen);
+  if (same_text(name, "dlsym")) ours = reinterpret_cast<void*>(&dlsym);
+  if (same_text(name, "dlvsym")) ours = reinterpret_cast<void*>(&dlvsym);
+  if (same_text(name, "dlopen")) ours = reinterpret_cast<void*>(&dlopen);
   if (!ours || !is_before_us(object_at(caller))) return nullptr;
   return barswap_real_dlvsym(RTLD_DEFAULT, name, version) ? ours : nullptr;
 }

@@ -58,7 +58,7 @@ static_assert(each_name_once(), "a function is in two rows");
 
 Owner owner_of(const char* name) {
   if (name[0] == 'c' && name[1] == 'u' && name[2] >= 'A' && name[2] <= 'Z') return Owner::driver;
-  if (std::strncmp(name, "nvml", 4) == 0) return Owner::nvml;
+  if (name[0] == 'n' && name[1] == 'v' && name[2] == 'm' && name[3] == 'l') return Owner::nvml;
   return Owner::none;
 }
 

@@ -41,6 +41,9 @@ class Machine:
     vram_mib: int = 1024
     dies: int = 1
     seed: int = 1
+    # A kernel or copy that meets a page in motion fails in any case. Strict judges each remap beside
+    # any work at all, also of addresses that no program knows or that it has freed.
+    strict: bool = False
     more: dict = dataclasses.field(default_factory=dict)
 
     def environment(self, audit):
@@ -48,7 +51,7 @@ class Machine:
             "SIM_VRAM": f"{self.vram_mib}MiB",
             "SIM_DIES": str(self.dies),
             "SIM_SEED": str(self.seed),
-            "SIM_STRICT": "1",
+            "SIM_STRICT": str(int(self.strict)),
             "SIM_AUDIT": str(audit),
             **self.more,
         }

@@ -10,6 +10,7 @@
 #include "barswap/log.hpp"
 #include "interpose/elf_image.hpp"
 #include "interpose/loader.hpp"
+#include "interpose/lookup.hpp"
 #include "interpose/rows.hpp"
 #include "interpose/thunk.hpp"
 
@@ -32,30 +33,14 @@ constinit std::atomic<const driver::Api*> adopted_api{nullptr};
 
 namespace {
 
-constexpr const char* kDriverName = "libcuda.so";
 constexpr const char* kDriverFile = "libcuda.so.1";
 
-constinit std::atomic<const void*> adopted_base{nullptr};
-constinit std::atomic<bool> second_copy_seen{false};
 constinit const driver::Api no_driver{};
 
 const AdoptedDriver* adopted_driver() {
   // The Api is the first member, so that the hot path needs one load.
   static_assert(offsetof(AdoptedDriver, api) == 0);
   return reinterpret_cast<const AdoptedDriver*>(adopted_api.load(std::memory_order_acquire));
-}
-
-// Whether this object is, or now becomes, the adopted copy. Called inside dlsym.
-bool adopt_base(const Object& object) {
-  const void* base = adopted_base.load(std::memory_order_acquire);
-  if (base == object.base) return true;
-  // A copy that the program closed before its first call was only a probe.
-  const bool gone = base && !adopted_driver() && object_at(base).base != base;
-  if (base && !gone) {
-    second_copy_seen.store(true, std::memory_order_relaxed);
-    return false;
-  }
-  return adopted_base.compare_exchange_strong(base, object.base) || base == object.base;
 }
 
 // The copy that the program's own symbol binding would have used without us, or one that it opened.
@@ -155,25 +140,3 @@ void* next_nvml(const char* name) noexcept {
 }
 
 }  // namespace barswap::interpose
-
-// Inside dlsym: no allocation, no lock of ours, no log, no start-up. Returns what the program gets
-// instead of the real answer, or null for "ask the real one".
-extern "C" [[gnu::visibility("hidden")]] void* barswap_lookup(void* handle, const char* name,
-                                                               const void* caller) noexcept {
-  using namespace barswap::interpose;
-  barswap_find_loader();
-  // Scope lookups find our exports by themselves, and their meaning depends on the caller.
-  if (handle == RTLD_DEFAULT || handle == RTLD_NEXT || !name) return nullptr;
-  const Owner owner = owner_of(name);
-  if (owner == Owner::none || is_driver_side(object_at(caller))) return nullptr;
-  const Row row = row_named(name);
-  if (row.name && !row.wrapper) return nullptr;
-  if (!row.name && owner == Owner::nvml) return nullptr;
-  void* found = barswap_real_dlsym(handle, name);
-  if (!found) return nullptr;
-  const Object object = object_at(found);
-  if (owner == Owner::nvml) return object.named("libnvidia-ml.so") ? row.wrapper : nullptr;
-  if (!object.named("libcuda.so") || !adopt_base(object)) return nullptr;
-  if (row.name) return row.wrapper;
-  return object.is_function ? thunk_for(name, found) : nullptr;
-}

@@ -80,8 +80,8 @@ def test_capacity_lost_to_small_ranges(house):
 
 def test_churn_does_not_grow(simulated):
     """Four times as many steps leave no more frames, mappings or reservations behind."""
-    short = simulated.swapped("churn", 64, mib=128, count=100).need_healthy()
-    long = simulated.swapped("churn", 64, mib=128, count=400).need_healthy()
+    short = simulated.swapped("churn", 64, mib=128, count=300).need_healthy()
+    long = simulated.swapped("churn", 64, mib=128, count=1200).need_healthy()
     assert long.figures()["asked"] == short.figures()["asked"] == 0
     for what in ("frames", "handles", "mappings", "reservations"):
         assert long.audit[what] <= short.audit[what] * 1.25 + 8, (what, short.audit, long.audit)
@@ -90,4 +90,5 @@ def test_churn_does_not_grow(simulated):
 def test_nothing_held_after_contexts_died(simulated):
     outcome = simulated.swapped("contexts", 64, mib=128, count=6).need_healthy()
     figures = outcome.figures()
-    assert figures["asked"] == 0 and figures["hbm"] == 0 and figures["host"] == 0
+    assert figures["asked"] == 0 and figures["host"] == 0
+    assert figures["hbm"] <= figures["page"], "more than the one slab that waits for small ranges"

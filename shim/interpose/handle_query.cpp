@@ -120,13 +120,21 @@ CUresult cuDeviceTotalMem_v2(std::size_t* bytes, CUdevice device) {
   return result;
 }
 
+CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice device) {
+  const Call call;
+  const CUresult result = forward<&driver::Api::cuDeviceGetAttribute>(value, attribute, device);
+  if (result == CUDA_SUCCESS && attribute == CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED &&
+      call && call->hides_vmm())
+    *value = 0;
+  return result;
+}
+
 CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, std::size_t* bytes, CUdeviceptr pointer) {
   const Call call;
   if (!call.owns(pointer))
     return forward<&driver::Api::cuMemGetAddressRange_v2>(base, bytes, pointer);
   const auto range = call->memory().find(static_cast<Address>(pointer));
   if (!range) return CUDA_ERROR_NOT_FOUND;
-  if (!base && !bytes) return CUDA_ERROR_INVALID_VALUE;
   if (base) *base = value_of(range->base);
   if (bytes) *bytes = range->asked_bytes;
   return CUDA_SUCCESS;

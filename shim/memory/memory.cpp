@@ -269,7 +269,7 @@ void Memory::reclaim() {
     Lock lock(mutex_);
     waiting = !limbo_.empty();
   }
-  if (waiting) contexts.poll_quiet();
+  if (waiting) pager_.poll_quiet();
   while (waiting) {
     std::optional<Range> ready;
     {

@@ -123,23 +123,29 @@ bool Contexts::passed(std::uint64_t ticket) const {
   return ticket <= passed_ || (entries_.empty() && suspended_.empty());
 }
 
-void Contexts::poll_quiet() {
+bool Contexts::poll_quiet() {
   Lock lock(mutex_);
-  if (entries_.empty() || !suspended_.empty()) return;
-  // The caller may have no context of its own, or one that a capture watches.
-  const driver::RelaxedCapture relaxed(verbs_);
-  const driver::Entered entered(verbs_, entries_.front().context);
-  if (!entered.ok()) return;
+  if (entries_.empty() || !suspended_.empty()) return false;
   if (asked_ != 0) {
+    // The caller may have no context of its own, or one that a capture watches.
+    const driver::RelaxedCapture relaxed(verbs_);
+    const driver::Entered entered(verbs_, entries_.front().context);
     for (const ContextEntry& entry : entries_) {
       auto ready = verbs_.ready(entry.quiet);
       if (!ready) asked_ = 0;  // the context is lost; ask anew, or never
-      if (!ready || !*ready) return;
+      if (!ready || !*ready) return false;
     }
     passed_ = asked_;
     asked_ = 0;
   }
-  if (passed_ + 1 > epoch_ || !captures_.empty()) return;
+  return passed_ + 1 <= epoch_ && captures_.empty();
+}
+
+void Contexts::ask_quiet() {
+  Lock lock(mutex_);
+  if (entries_.empty() || !suspended_.empty() || !captures_.empty() || asked_ != 0) return;
+  const driver::RelaxedCapture relaxed(verbs_);
+  const driver::Entered entered(verbs_, entries_.front().context);
   for (const ContextEntry& entry : entries_)
     if (!verbs_.record_context(entry.context, entry.quiet)) return;
   asked_ = epoch_++;

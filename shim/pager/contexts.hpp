@@ -56,8 +56,10 @@ class Contexts {
   // Freed memory. A ticket passes once all work submitted before it was taken has ended.
   std::uint64_t ticket() const;
   bool passed(std::uint64_t ticket) const;
-  // Asks the outstanding proof, and starts the next one if none is.
-  void poll_quiet();
+  // Looks at the outstanding proof. True: none is, and the next one is wanted.
+  bool poll_quiet();
+  // Starts the next proof; the gate is closed.
+  void ask_quiet();
   // Within a drain, everything submitted so far has ended.
   void all_quiet();
 

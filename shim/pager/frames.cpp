@@ -146,10 +146,11 @@ Result<Frame> Frames::take_rdma(Die die, std::uint64_t bytes) {
   return handle.error();
 }
 
-Result<Frame> Frames::make_host(Die near, std::uint64_t bytes) {
+Result<Frame> Frames::make_host(Die near, std::uint64_t bytes, bool past_limit) {
   {
     Lock lock(mutex_);
-    if (host_held_bytes_ + bytes > host_limit_locked()) return Error{Fault::out_of_memory};
+    if (!past_limit && host_held_bytes_ + bytes > host_limit_locked())
+      return Error{Fault::out_of_memory};
     host_held_bytes_ += bytes;
   }
   auto node = verbs_.numa_node(near);
@@ -184,7 +185,7 @@ Result<Frame> Frames::take_host(Die near, std::uint64_t bytes) {
       return frame;
     }
   }
-  auto frame = make_host(near, bytes);
+  auto frame = make_host(near, bytes, false);
   if (frame) return frame;
   // Prepared frames of other sizes make place for this one.
   std::vector<driver::Handle> surplus;
@@ -202,7 +203,7 @@ Result<Frame> Frames::take_host(Die near, std::uint64_t bytes) {
     if (freed < bytes && surplus.empty()) return frame.error();
   }
   for (const driver::Handle handle : surplus) (void)verbs_.release(handle);
-  return make_host(near, bytes);
+  return make_host(near, bytes, false);
 }
 
 void Frames::give_back(const Frame& frame) {
@@ -236,7 +237,7 @@ bool Frames::prepare_host(Die near, std::uint64_t bytes, std::uint64_t target_by
     Lock lock(mutex_);
     if (!host_enabled_ || host_prepared_bytes_ + bytes > target_bytes) return false;
   }
-  auto frame = make_host(near, bytes);
+  auto frame = make_host(near, bytes, false);
   if (!frame) return false;
   give_back(*frame);
   return true;

@@ -37,6 +37,8 @@ class Frames {
   Result<Frame> take_hbm(Die die, std::uint64_t bytes, std::uint64_t keep_free_bytes);
   Result<Frame> take_rdma(Die die, std::uint64_t bytes);
   Result<Frame> take_host(Die near, std::uint64_t bytes);
+  // For a buffer that the driver would have of its own: counted, and made past the tier's limit.
+  Result<Frame> take_buffer(Die near, std::uint64_t bytes) { return make_host(near, bytes, true); }
   // For reuse, as long as the budget holds.
   void give_back(const Frame& frame);
   // To the driver, and off the books.
@@ -86,7 +88,7 @@ class Frames {
   };
   std::uint64_t in_force(const DieBooks& books) const BARSWAP_REQUIRES(mutex_);
   std::uint64_t host_limit_locked() const BARSWAP_REQUIRES(mutex_);
-  Result<Frame> make_host(Die near, std::uint64_t bytes);
+  Result<Frame> make_host(Die near, std::uint64_t bytes, bool past_limit);
 
   const driver::Verbs& verbs_;
   mutable Mutex<Rank::frames> mutex_;

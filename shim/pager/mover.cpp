@@ -54,7 +54,7 @@ bool Pager::idle_now() {
   if (all.empty()) return false;
   const driver::RelaxedCapture relaxed(verbs_);
   const driver::Entered entered(verbs_, all.front().context);
-  if (!entered.ok() || !contexts_.record_drain()) return false;
+  if (!entered.ok() || !record_alone()) return false;
   const std::uint64_t limit_ns = now_ns() + kAtOnceNs;
   do {
     auto idle = contexts_.drained();
@@ -62,6 +62,25 @@ bool Pager::idle_now() {
     if (*idle) return true;
   } while (now_ns() < limit_ns);
   return false;
+}
+
+// Who is inside the gate submits, so the answer would be "busy"; and a proof recorded beside a copy from
+// pageable memory has been seen to wait for that copy inside the driver (580.159).
+bool Pager::record_alone() {
+  if (!Gate::close(0)) return false;
+  const bool recorded = static_cast<bool>(contexts_.record_drain());
+  Gate::open();
+  return recorded;
+}
+
+void Pager::poll_quiet() {
+  if (!contexts_.poll_quiet()) return;
+  if (!mover_.try_lock()) return;
+  if (Gate::close(kInsideNs)) {
+    contexts_.ask_quiet();
+    Gate::open();
+  }
+  mover_.unlock();
 }
 
 bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {

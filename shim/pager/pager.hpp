@@ -88,6 +88,8 @@ class Pager {
   // Moments. free_moment() is called after the program's own synchronise, work() by our own thread.
   bool wants_move() const { return wanted_.load(std::memory_order_relaxed); }
   void free_moment();
+  // Carries the proofs for freed memory forward.
+  void poll_quiet();
   // Room for the driver itself, outside the gate; true if anything was released.
   bool make_room(Die die, bool may_wait);
   // Room in HBM for pages that must not spill; moves large pages out if all is idle at this
@@ -139,6 +141,7 @@ class Pager {
   bool move_once(Die die, std::uint64_t evict_bytes, Patience patience) BARSWAP_REQUIRES(mover_);
   bool move_batch(Die die, std::vector<Job>& jobs, Patience patience) BARSWAP_REQUIRES(mover_);
   bool idle_now() BARSWAP_REQUIRES(mover_);
+  bool record_alone() BARSWAP_REQUIRES(mover_);
   bool drain(Patience patience) BARSWAP_REQUIRES(mover_);
   bool drain_failed(bool timed_out) BARSWAP_REQUIRES(mover_);
   bool stage(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);

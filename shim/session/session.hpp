@@ -79,6 +79,7 @@ class Session {
   MemoryInfo info(Die die) const;
   std::optional<std::uint64_t> advertised_total(Die die) const;
   DieState* die_state(Die die) const;
+  bool hides_vmm() const { return setup_.options.vram_hide_vmm; }
   const std::vector<std::unique_ptr<DieState>>& dies() const { return dies_; }
 
   // Contexts, as their calls come by.

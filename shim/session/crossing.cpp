@@ -3,6 +3,20 @@
 #include <algorithm>
 
 namespace barswap::session {
+namespace {
+
+// Recorded on the target's stream, one for each buffer. The driver keeps what somebody waits for.
+struct Emptied {
+  explicit Emptied(const driver::Verbs& driver) : verbs(driver) {}
+  ~Emptied() {
+    for (const driver::Event event : events)
+      if (event != driver::Event::none) verbs.destroy(event);
+  }
+  const driver::Verbs& verbs;
+  driver::Event events[2] = {driver::Event::none, driver::Event::none};
+};
+
+}  // namespace
 
 Result<void> Crossing::follow(driver::Stream behind, driver::Context other, driver::Stream ahead) {
   const driver::Event event = BARSWAP_TRY(verbs_.make_event());
@@ -33,58 +47,87 @@ Result<void> Crossing::follow_back(driver::Stream behind, driver::Stream ahead,
   return outcome;
 }
 
-Result<void> Crossing::make_bounces() {
-  if (made_) return {};
-  std::vector<Die> dies;
-  for (const pager::ContextEntry& entry : pager_.contexts().all())
-    if (std::find(dies.begin(), dies.end(), entry.die) == dies.end()) dies.push_back(entry.die);
-  for (Bounce& bounce : bounces_) {
-    auto frame = pager_.frames().take_host(dies.front(), kPieceBytes);
-    if (!frame) return frame.error();
-    auto address = verbs_.reserve(kPieceBytes);
-    Result<void> outcome;
-    if (!address) outcome = address.error();
-    if (outcome) outcome = verbs_.map(*address, kPieceBytes, frame->handle);
-    if (outcome) outcome = verbs_.grant(*address, kPieceBytes, dies);
-    if (!outcome) {
-      pager_.frames().destroy(*frame);
-      return outcome.error();
-    }
-    bounce.address = *address;
+Result<void> Crossing::make(Bounce& bounce, Die near) {
+  auto frame = pager_.frames().take_buffer(near, kPieceBytes);
+  if (!frame) return frame.error();
+  auto address = verbs_.reserve(kPieceBytes);
+  Result<void> outcome;
+  if (!address) outcome = address.error();
+  if (address) outcome = verbs_.map(*address, kPieceBytes, frame->handle);
+  if (!outcome) {
+    if (address) (void)verbs_.unreserve(*address, kPieceBytes);
+    pager_.frames().give_back(*frame);
+    return outcome.error();
   }
-  made_ = true;
+  bounce.address = *address;
+  return {};
+}
+
+Result<void> Crossing::make_bounces(Die from, Die to) {
+  for (Bounce& bounce : bounces_) {
+    if (bounce.address == Address{}) BARSWAP_TRY_VOID(make(bounce, from));
+    for (const Die die : {from, to}) {
+      const std::uint32_t bit = 1u << index_of(die);
+      if (bounce.granted & bit) continue;
+      // The first grant to a die that could not reach the buffer disturbs nobody.
+      const Die dies[] = {die};
+      BARSWAP_TRY_VOID(verbs_.grant(bounce.address, kPieceBytes, dies));
+      bounce.granted |= bit;
+    }
+  }
   return {};
 }
 
 // Pieces pass through two buffers: one is filled while the other is emptied. Every order is by
 // events on the devices; nobody waits here.
+Result<void> Crossing::submit_pieces(Address to, const pager::ContextEntry& target, Address from,
+                                     const pager::ContextEntry& source, std::uint64_t bytes) {
+  Emptied emptied(verbs_);
+  for (std::uint64_t offset = 0; offset < bytes; offset += kPieceBytes) {
+    const std::uint64_t piece = std::min(kPieceBytes, bytes - offset);
+    const std::size_t buffer = offset / kPieceBytes % 2;
+    const Address bounce = bounces_[buffer].address;
+    {
+      const driver::Entered entered(verbs_, source.context);
+      if (!entered.ok()) return Error{Fault::not_supported};
+      if (emptied.events[buffer] != driver::Event::none)
+        BARSWAP_TRY_VOID(verbs_.wait(source.copier, emptied.events[buffer]));
+      BARSWAP_TRY_VOID(verbs_.copy(bounce, from + offset, piece, source.copier));
+      BARSWAP_TRY_VOID(follow(target.copier, target.context, source.copier));
+    }
+    const driver::Entered entered(verbs_, target.context);
+    if (!entered.ok()) return Error{Fault::not_supported};
+    BARSWAP_TRY_VOID(verbs_.copy(to + offset, bounce, piece, target.copier));
+    if (emptied.events[buffer] == driver::Event::none)
+      emptied.events[buffer] = BARSWAP_TRY(verbs_.make_event());
+    BARSWAP_TRY_VOID(verbs_.record(emptied.events[buffer], target.copier));
+  }
+  return {};
+}
+
 Result<void> Crossing::copy(Address to, Die to_die, Address from, Die from_die, std::uint64_t bytes,
                             driver::Stream stream) {
   const auto source = pager_.contexts().on(from_die);
   const auto target = pager_.contexts().on(to_die);
   if (!source || !target) return Error{Fault::not_supported};
   Lock lock(mutex_);
-  BARSWAP_TRY_VOID(make_bounces());
+  if (auto made = make_bounces(from_die, to_die); !made) {
+    // The driver copies between the HBM of any two dies; only pages on the host need the buffers.
+    if (pager_.frames().host_bytes() > 0) return made.error();
+    return verbs_.copy(to, from, bytes, stream);
+  }
+  // Earlier copies left the buffers in use on the streams of other dies.
+  for (const pager::ContextEntry& entry : pager_.contexts().all()) {
+    if (entry.copier == source->copier) continue;
+    const driver::Entered entered(verbs_, entry.context);
+    if (!entered.ok()) return Error{Fault::not_supported};
+    auto followed = follow(source->copier, source->context, entry.copier);
+    // A context that is lost uses no buffer any more.
+    if (!followed && !driver::sticky(followed.error())) return followed.error();
+  }
   BARSWAP_TRY_VOID(follow(source->copier, source->context, stream));
   BARSWAP_TRY_VOID(follow(target->copier, target->context, stream));
-  for (std::uint64_t offset = 0; offset < bytes; offset += kPieceBytes) {
-    const std::uint64_t piece = std::min(kPieceBytes, bytes - offset);
-    Bounce& bounce = bounces_[offset / kPieceBytes % 2];
-    {
-      const driver::Entered entered(verbs_, source->context);
-      if (!entered.ok()) return Error{Fault::not_supported};
-      if (bounce.drained != driver::Event::none)
-        BARSWAP_TRY_VOID(verbs_.wait(source->copier, bounce.drained));
-      BARSWAP_TRY_VOID(verbs_.copy(bounce.address, from + offset, piece, source->copier));
-      BARSWAP_TRY_VOID(follow(target->copier, target->context, source->copier));
-    }
-    const driver::Entered entered(verbs_, target->context);
-    if (!entered.ok()) return Error{Fault::not_supported};
-    BARSWAP_TRY_VOID(verbs_.copy(to + offset, bounce.address, piece, target->copier));
-    if (bounce.drained != driver::Event::none) verbs_.destroy(bounce.drained);
-    bounce.drained = BARSWAP_TRY(verbs_.make_event());
-    BARSWAP_TRY_VOID(verbs_.record(bounce.drained, target->copier));
-  }
+  BARSWAP_TRY_VOID(submit_pieces(to, *target, from, *source, bytes));
   return follow_back(stream, target->copier, target->context);
 }
 

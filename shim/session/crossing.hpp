@@ -1,7 +1,7 @@
 // Crossing: copies between dies, and work on one die that a stream of another ordered. Virtual
 // memory is reachable only from dies that were granted access, while plain device memory is copied
 // by the driver wherever it lies; this restores that. It owns two bounce buffers in host memory and
-// guards them with Rank::peers while a copy is submitted. It never waits for the device.
+// guards them with Rank::crossing while a copy is submitted. It never waits for the device.
 #pragma once
 #include <functional>
 #include <optional>
@@ -41,20 +41,24 @@ class Crossing {
 
  private:
   struct Bounce {
-    Address address{};
-    driver::Event drained = driver::Event::none;  // of the copy that last read it
+    Address address{};  // none: not made yet
+    std::uint32_t granted = 0;  // a bit for each die
   };
   static constexpr std::uint64_t kPieceBytes = 4_MiB;
 
-  Result<void> make_bounces() BARSWAP_REQUIRES(mutex_);
+  // Both buffers exist, and both dies reach them.
+  Result<void> make_bounces(Die from, Die to) BARSWAP_REQUIRES(mutex_);
+  Result<void> make(Bounce& bounce, Die near) BARSWAP_REQUIRES(mutex_);
+  Result<void> submit_pieces(Address to, const pager::ContextEntry& target, Address from,
+                             const pager::ContextEntry& source, std::uint64_t bytes)
+      BARSWAP_REQUIRES(mutex_);
   // `behind`, of context `other`, waits for what `ahead`, of the current context, holds now.
   Result<void> follow(driver::Stream behind, driver::Context other, driver::Stream ahead);
   Result<void> follow_back(driver::Stream behind, driver::Stream ahead, driver::Context other);
 
   const driver::Verbs& verbs_;
   pager::Pager& pager_;
-  Mutex<Rank::peers> mutex_;
-  bool made_ BARSWAP_GUARDED_BY(mutex_) = false;
+  Mutex<Rank::crossing> mutex_;
   Bounce bounces_[2] BARSWAP_GUARDED_BY(mutex_);
 };
 

@@ -34,7 +34,6 @@ Outcome live(const Plan& plan, bool telling) {
     outcome.why = failure.what();
   }
   const sim::Audit audit = life.machine().audit();
-  if (outcome.why.empty() && !audit.violations.empty()) outcome.why = audit.violations.front();
   outcome.calls = audit.calls;
   outcome.moved_bytes = moved_bytes() - moved_before;
   outcome.trace = world.trace() ^ audit.trace ^ audit.steps;

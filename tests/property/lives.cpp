@@ -90,7 +90,8 @@ void World::context_come_or_go() {
   for (std::size_t i = 0; i < contexts_.size(); ++i)
     if (contexts_[i].live && !contexts_[i].primary) made.push_back(i);
   if (made.empty() || (made.size() < 3 && chance_.percent(50))) {
-    if (chance_.percent(25)) return end_context(pick_context(), true);
+    const std::size_t index = pick_context();
+    if (contexts_[index].primary && chance_.percent(25)) return end_context(index, true);
     return make_context(static_cast<int>(chance_.below(plan_.setting.machine.dies)), false);
   }
   end_context(made[chance_.below(made.size())], false);
@@ -219,6 +220,9 @@ void World::release() {
 
 void World::release_range(std::size_t index) {
   Range& range = *ranges_[index];
+  // What a capture in hand has named lives until the graph is made.
+  const auto& named = captured_.ranges;
+  if (capturing_ >= 0 && std::find(named.begin(), named.end(), &range) != named.end()) return;
   std::erase_if(graphs_, [&](GraphState& graph) {
     if (std::find(graph.ranges.begin(), graph.ranges.end(), &range) == graph.ranges.end()) return false;
     (void)cuGraphExecDestroy(graph.exec);

@@ -72,6 +72,7 @@ bool run_one(std::uint64_t seed, bool tell, std::uint64_t& moved_bytes) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);
   const Arguments arguments = read_arguments(argc, argv);
   std::vector<std::uint64_t> seeds;
   if (!arguments.only_these) seeds = remembered_seeds();

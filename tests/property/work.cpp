@@ -414,8 +414,10 @@ void World::capture() {
   if (stream < 0 || streams_[static_cast<std::size_t>(stream)].handle == nullptr) return;
   const StreamState& state = streams_[static_cast<std::size_t>(stream)];
   enter(context);
-  if (!fine("before capture", cuStreamSynchronize(state.handle))) life_.let_work_end();
-  drained(stream);
+  // Beside a capture the legacy stream may not be used, and neither may what would wait for it.
+  if (!fine("before capture", cuCtxSynchronize())) life_.let_work_end();
+  for (std::size_t i = 0; i < streams_.size(); ++i)
+    if (streams_[i].live && streams_[i].context == context) drained(static_cast<int>(i));
   const CUstreamCaptureMode modes[] = {CU_STREAM_CAPTURE_MODE_GLOBAL,
                                        CU_STREAM_CAPTURE_MODE_THREAD_LOCAL,
                                        CU_STREAM_CAPTURE_MODE_RELAXED};
@@ -433,14 +435,8 @@ void World::capture() {
       if (other >= 0) kernel_on(other);
     }
     if (mode == CU_STREAM_CAPTURE_MODE_RELAXED && chance_.percent(40)) {
-      if (chance_.percent(60) || ranges_.empty()) {
-        allocate();
-      } else {
-        const std::size_t victim = chance_.below(ranges_.size());
-        const auto& used = captured_.ranges;
-        if (std::find(used.begin(), used.end(), ranges_[victim].get()) == used.end())
-          release_range(victim);
-      }
+      if (chance_.percent(60)) allocate();
+      else release();
     }
     if (chance_.percent(30)) check_machine();
   }

@@ -147,10 +147,24 @@ void World::compare_all(bool directly) {
 
 void World::check_machine() {
   const sim::Audit audit = life_.machine().audit();
-  if (!audit.violations.empty()) throw Failure("violation: " + audit.violations.front());
+  for (; violations_seen_ < audit.violations.size(); ++violations_seen_) {
+    const std::string& text = audit.violations[violations_seen_];
+    unsigned long long bytes = 0, base = 0;
+    if (std::sscanf(text.c_str(), "%*s of %llu bytes at %llx", &bytes, &base) != 2 ||
+        in_use(base, bytes))
+      throw Failure("violation: " + text);
+  }
   if (plan_.faulty) return;  // a frame that the driver does not take back stays with the driver
   const std::string books = life_.check_books();
   if (!books.empty()) throw Failure(books);
+}
+
+bool World::in_use(CUdeviceptr base, std::uint64_t bytes) const {
+  return std::any_of(ranges_.begin(), ranges_.end(), [&](const auto& range) {
+    const std::pair<CUdeviceptr, std::uint64_t> span{range->base, range->bytes};
+    return range->base < base + bytes && base < range->base + range->bytes &&
+           std::find(before_.begin(), before_.end(), span) != before_.end();
+  });
 }
 
 std::size_t World::pick_context() {
@@ -216,6 +230,8 @@ void World::run() {
   for (unsigned i = 0; i < plan_.operations; ++i) {
     std::uint64_t dice = chance_.below(total);
     const Odds* odds = steps;
+    before_.clear();
+    for (const auto& range : ranges_) before_.emplace_back(range->base, range->bytes);
     while (dice >= odds->weight) dice -= (odds++)->weight;
     (this->*odds->step)();
     check_machine();

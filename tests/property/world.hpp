@@ -100,6 +100,7 @@ class World {
   void compare(const Window& window, const std::uint8_t* got, const char* how, CUdeviceptr base);
   void compare_all(bool directly);
   void check_machine();
+  bool in_use(CUdeviceptr base, std::uint64_t bytes) const;
 
   // Choices.
   std::size_t pick_context();
@@ -172,6 +173,10 @@ class World {
   int capturing_ = -1;
   GraphState captured_;
   std::uint64_t trace_ = 0xcbf29ce484222325ull;
+  // Before the step in hand: a page of a range that lives before and after may not be unmapped
+  // beside work; the grave of a freed one may be dug while other work runs.
+  std::vector<std::pair<CUdeviceptr, std::uint64_t>> before_;
+  std::size_t violations_seen_ = 0;
   bool telling_ = false;
 };
 

@@ -57,6 +57,8 @@ std::uint64_t Frames::free_hbm(Die die) const {
 
 std::uint64_t Frames::host_limit_locked() const {
   if (!host_enabled_) return 0;
+  // The driver refuses every kind of host frame: what is held is all there will be.
+  if (host_kind_.load(std::memory_order_relaxed) == driver::HostKind::none) return host_held_bytes_;
   const std::uint64_t available = host_available_bytes();
   const std::uint64_t reserve = machine_reserve_bytes();
   const std::uint64_t machine = host_held_bytes_ + available - std::min(available, reserve);
@@ -257,6 +259,11 @@ void Frames::outside_shrank(Die die, std::uint64_t bytes) {
 void Frames::host_mapped(Die die, std::int64_t bytes) {
   Lock lock(mutex_);
   dies_[slot(die)].host_mapped_bytes += static_cast<std::uint64_t>(bytes);
+}
+
+std::uint64_t Frames::host_mapped(Die die) const {
+  Lock lock(mutex_);
+  return dies_[slot(die)].host_mapped_bytes;
 }
 
 std::uint64_t Frames::release_warm(Die die) {

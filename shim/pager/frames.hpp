@@ -60,6 +60,7 @@ class Frames {
   void outside_shrank(Die die, std::uint64_t bytes);
   // Page tables: 4 KiB entries for host pages cost HBM on every die that maps them.
   void host_mapped(Die die, std::int64_t bytes);
+  std::uint64_t host_mapped(Die die) const;
 
   // Gives warm frames to the driver; the bytes released.
   std::uint64_t release_warm(Die die);

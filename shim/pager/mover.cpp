@@ -259,10 +259,15 @@ void Pager::remap(Job& job) {
   std::abort();
 }
 
+std::vector<Die> Pager::reachers(const Run& run) const {
+  Lock lock(pages_);
+  return run.reachers();
+}
+
 bool Pager::put(const Job& job, const Frame& frame) {
   auto mapped = verbs_.map(job.address, frame.bytes, frame.handle);
   if (mapped) {
-    auto granted = verbs_.grant(job.address, frame.bytes, reach(job.run->home));
+    auto granted = verbs_.grant(job.address, frame.bytes, reachers(*job.run));
     if (granted) return true;
     (void)verbs_.unmap(job.address, frame.bytes);
     mapped = granted.error();
@@ -303,7 +308,7 @@ void Pager::finish(std::vector<Job>& jobs) {
       const auto bytes = static_cast<std::int64_t>(job.old.bytes);
       const std::int64_t host = (job.fresh.tier == Tier::host ? bytes : 0) -
                                 (job.old.tier == Tier::host ? bytes : 0);
-      for (const Die die : reach(job.run->home)) frames_.host_mapped(die, host);
+      for (const Die die : reachers(*job.run)) frames_.host_mapped(die, host);
     }
     if (!job.lost) frames_.give_back(spare);
   }
@@ -367,7 +372,7 @@ Result<void> Pager::pin(Run* run) {
   return Error{Fault::not_supported};
 }
 
-Result<void> Pager::change_access(Die owner, Die accessor, bool add) {
+Result<void> Pager::grant(Die owner, Die accessor) {
   Lock lock(mover_);
   const driver::RelaxedCapture relaxed(verbs_);
   const auto entry = contexts_.on(owner);
@@ -381,29 +386,34 @@ Result<void> Pager::change_access(Die owner, Die accessor, bool add) {
     }
     if (!closed) return Error{Fault::busy};
   }
-  std::vector<std::pair<Address, std::uint64_t>> spans;
+  // Marked as moving, so that nobody buries them meanwhile. Those that the die reached before were
+  // never closed to it.
+  std::vector<Run*> runs;
   {
     Lock pages(pages_);
-    granted_[slot(owner)][slot(accessor)] = add;
-    for (const auto& run : runs_)
-      if (run->home == owner) spans.emplace_back(run->base, run->bytes);
+    granted_[slot(owner)][slot(accessor)] = true;
+    for (const auto& run : runs_) {
+      if (run->home != owner || run->reached_from(accessor)) continue;
+      ++run->moving;
+      run->reach |= 1u << index_of(accessor);
+      runs.push_back(run.get());
+    }
   }
   Result<void> outcome;
   const Die dies[] = {accessor};
-  for (const auto& [base, bytes] : spans) {
-    auto changed = add ? verbs_.grant(base, bytes, dies) : Result<void>();
-    if (!changed) outcome = changed.error();
+  for (const Run* run : runs) {
+    if (outcome) outcome = verbs_.grant(run->base, run->bytes, dies);
   }
   if (closed) Gate::open();
-  if (!outcome) {
-    Lock pages(pages_);
-    granted_[slot(owner)][slot(accessor)] = false;
-    return outcome.error();
+  Lock pages(pages_);
+  if (!outcome) granted_[slot(owner)][slot(accessor)] = false;
+  for (Run* run : runs) {
+    --run->moving;
+    if (!outcome) run->reach &= ~(1u << index_of(accessor));
+    else frames_.host_mapped(accessor, static_cast<std::int64_t>(run->host_bytes()));
   }
-  return {};
+  return outcome;
 }
-
-Result<void> Pager::grant(Die owner, Die accessor) { return change_access(owner, accessor, true); }
 
 // The mapping stays readable from there: taking access away from a live page would be a remap, and
 // a program that goes on using what it closed is not owed a fault.

@@ -123,6 +123,7 @@ class Pager {
 
   // residency.cpp
   Result<void> fill(Run& run, const Birth& request);
+  Result<void> grant_late(Run* run, const std::vector<Die>& dies);
   void unmap_all(Run& run);
   std::uint64_t headroom(Die die) const BARSWAP_REQUIRES(pages_);
   std::vector<Die> reach(Die home) const;
@@ -152,7 +153,7 @@ class Pager {
   void finish(std::vector<Job>& jobs);
   void lose_context();
   std::uint64_t batch_bytes() const BARSWAP_REQUIRES(mover_);
-  Result<void> change_access(Die owner, Die accessor, bool add);
+  std::vector<Die> reachers(const Run& run) const;
 
   // worker.cpp
   void start_worker();

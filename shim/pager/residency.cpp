@@ -70,19 +70,41 @@ Result<Run*> Pager::birth(const Birth& request) {
     BARSWAP_TRY_VOID(fill(*run, request));
   }
   Run* published = run.get();
+  std::vector<Die> late;
   {
     Lock lock(pages_);
+    // Access that was given between our grant and here would not have found the run.
+    for (int i = 0; i < kDiesMax; ++i)
+      if (granted_[slot(request.home)][i] && !run->reached_from(Die{i})) late.push_back(Die{i});
+    for (const Die die : late) run->reach |= 1u << index_of(die);
+    run->moving = late.empty() ? 0 : 1;
     if (request.kind != RunKind::large) recent_bytes_[slot(request.home)] += request.bytes;
     count(*run, true);
     run->index = runs_.size();
     runs_.push_back(std::move(run));
   }
+  if (!late.empty()) BARSWAP_TRY_VOID(grant_late(published, late));
   update_wish();
   const std::uint64_t used_bytes = frames_.used(request.home);
   if (pressed_[slot(request.home)].load(std::memory_order_relaxed) ||
       (frames_.host_enabled() && used_bytes > frames_.budget(request.home) / 2))
     start_worker();
   return published;
+}
+
+// The run is marked as moving, so that the mover leaves it alone meanwhile.
+Result<void> Pager::grant_late(Run* run, const std::vector<Die>& dies) {
+  const driver::RelaxedCapture relaxed(verbs_);
+  for (const Die die : dies)
+    frames_.host_mapped(die, static_cast<std::int64_t>(residency(run).host_bytes));
+  auto outcome = verbs_.grant(run->base, run->bytes, dies);
+  {
+    Lock lock(pages_);
+    --run->moving;
+  }
+  if (outcome) return {};
+  while (!try_bury(run)) sleep_ns(50'000);
+  return outcome;
 }
 
 // Frames first, then mappings, then one grant over the whole run: what can fail comes before what
@@ -138,10 +160,10 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
     unmap_all(run);
     return error;
   }
-  for (const Page& page : run.pages)
-    if (page.frame.tier == Tier::host)
-      for (const Die die : dies)
-        frames_.host_mapped(die, static_cast<std::int64_t>(page.frame.bytes));
+  for (const Die die : dies) {
+    run.reach |= 1u << index_of(die);
+    frames_.host_mapped(die, static_cast<std::int64_t>(run.host_bytes()));
+  }
   if (spilled) pressed_[slot(run.home)].store(true, std::memory_order_relaxed);
   return {};
 }
@@ -184,11 +206,8 @@ bool Pager::try_bury(Run* run) {
     runs_.pop_back();
   }
   const driver::RelaxedCapture relaxed(verbs_);
-  const std::vector<Die> dies = reach(dead->home);
-  for (const Page& page : dead->pages)
-    if (page.frame.tier == Tier::host)
-      for (const Die die : dies)
-        frames_.host_mapped(die, -static_cast<std::int64_t>(page.frame.bytes));
+  for (const Die die : dead->reachers())
+    frames_.host_mapped(die, -static_cast<std::int64_t>(dead->host_bytes()));
   unmap_all(*dead);
   update_wish();
   return true;

@@ -16,6 +16,20 @@ struct Page {
 // Guarded by Pager::pages_, but for what never changes after birth. While `moving` is set, only the
 // mover may change `pages`, and nobody may bury the run.
 struct Run {
+  bool reached_from(Die die) const { return (reach >> index_of(die) & 1u) != 0; }
+  std::vector<Die> reachers() const {
+    std::vector<Die> dies;
+    for (int i = 0; i < kDiesMax; ++i)
+      if (reached_from(Die{i})) dies.push_back(Die{i});
+    return dies;
+  }
+  std::uint64_t host_bytes() const {
+    std::uint64_t sum = 0;
+    for (const Page& page : pages)
+      if (page.frame.tier == Tier::host) sum += page.frame.bytes;
+    return sum;
+  }
+
   Die home{0};
   RunKind kind = RunKind::small;
   policy::Place place = policy::Place::automatic;
@@ -23,6 +37,7 @@ struct Run {
   Address base{};
   std::uint64_t bytes = 0;
   std::vector<Page> pages;
+  std::uint32_t reach = 0;   // a bit for each die that was granted its pages, and pays for tables
   std::size_t index = 0;     // in Pager::runs_
   std::uint32_t moving = 0;  // jobs in hand on its pages
   bool live = true;          // the program holds it

@@ -120,6 +120,8 @@ std::string Life::bury() {
   frames.release_all();
   std::string books = check_books();
   if (!books.empty()) return books;
+  for (const auto& state : session_->dies())
+    if (frames.host_mapped(state->die) != 0) return "page tables are counted for no page";
   const sim::Audit audit = machine_.audit();
   // The two bounce buffers of copies between dies stay, and the addresses of the mover's aliases.
   const std::size_t bounces = machine_.memory().vmm_mapping_count();

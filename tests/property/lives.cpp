@@ -134,10 +134,13 @@ void World::judge_out_of_memory(std::uint64_t bytes, std::size_t context) {
   const std::uint64_t machine_host =
       life_.machine().config().host_bytes - life_.machine().memory().host_used_bytes() +
       frames.host_prepared();
+  // The first refusal teaches the shim that there is no such tier.
+  const bool no_host =
+      !life_.machine().config().host && !life_.machine().config().host_numa;
   const bool atomics = session->pager().shared(die) && bytes < 32_MiB;
   const std::uint64_t room =
       std::min<std::uint64_t>(frames.free_hbm(die), life_.machine().memory().free_bytes(index_of(die))) +
-      (atomics ? 0 : std::min<std::uint64_t>(host, machine_host));
+      (atomics || no_host ? 0 : std::min<std::uint64_t>(host, machine_host));
   constexpr std::uint64_t kSlackBytes = 24_MiB;
   if (room > bytes + kSlackBytes)
     throw Failure("out of memory for " + std::to_string(bytes) + " bytes with room for " +

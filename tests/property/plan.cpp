@@ -53,9 +53,10 @@ void describe(Plan& plan) {
   const policy::Options& options = plan.setting.setup.options;
   char text[240];
   std::snprintf(text, sizeof text,
-                "%s, dies %d, vram %zu MiB, host %zu MiB%s, peer %d, limit %llu MiB, page %llu MiB, "
+                "%s, dies %d, vram %zu MiB, host %zu MiB%s%s, peer %d, limit %llu MiB, page %llu MiB, "
                 "%u operations",
                 name_of(plan.mode), machine.dies, machine.vram_bytes >> 20, machine.host_bytes >> 20,
+                machine.host ? "" : machine.host_numa ? " (NUMA only)" : " (refused)",
                 options.tiers_host_enable ? "" : " (not enabled)", machine.peer ? 1 : 0,
                 static_cast<unsigned long long>(options.vram_limit.bytes >> 20),
                 static_cast<unsigned long long>(options.paging_page_bytes >> 20), plan.operations);

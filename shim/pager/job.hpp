@@ -17,6 +17,7 @@ struct Pager::Job {
   bool reserved = false;   // fresh is ours
   bool staged = false;
   bool moved = false;
+  bool running = false;    // its copy may not have ended: frame and alias stay as they are for good
   bool lost = false;       // the driver would not let go of the fresh frame; it is never used again
 };
 

@@ -228,9 +228,9 @@ bool Pager::copy_all(std::vector<Job>& jobs, const ContextEntry& entry) {
     }
     sched_yield();
   }
-  // A copy that may still run keeps its fresh frame for good; the pages were never touched.
+  // A copy that may still run keeps its fresh frame and alias for good; the pages were never touched.
   if (!recorded) {
-    for (Job& job : jobs) job.lost = true;
+    for (Job& job : jobs) job.running = job.staged;
     stop_moving("a copy of ours failed; the driver reports a lost context or link");
   }
   return false;
@@ -238,10 +238,7 @@ bool Pager::copy_all(std::vector<Job>& jobs, const ContextEntry& entry) {
 
 void Pager::remap(Job& job) {
   if (!job.staged || context_lost_.load(std::memory_order_relaxed)) return;
-  if (auto result = verbs_.unmap(job.alias, job.old.bytes); !result) {
-    job.lost = true;
-    return;
-  }
+  if (!verbs_.unmap(job.alias, job.old.bytes)) return;
   job.staged = false;
   if (auto result = verbs_.unmap(job.address, job.old.bytes); !result) return;
   for (int round = 0; round < 2; ++round) {
@@ -286,7 +283,7 @@ void Pager::give_up_ballast(Die die) {
 void Pager::finish(std::vector<Job>& jobs) {
   barswap_stats& live = stats::live();
   for (Job& job : jobs) {
-    if (job.staged && !verbs_.unmap(job.alias, job.old.bytes)) job.lost = true;
+    if (job.running || (job.staged && !verbs_.unmap(job.alias, job.old.bytes))) job.lost = true;
     const Frame spare = job.moved ? job.old : job.fresh;
     {
       Lock lock(pages_);

@@ -39,6 +39,7 @@ struct Plan {
   // A driver call fails: the program may see its code, and goes on.
   bool faulty = false;
   CUresult fault_code = CUDA_SUCCESS;
+  bool books_hold = true;  // but where a driver does not take a frame back
   std::string text;  // one line for a person
 };
 

@@ -154,7 +154,7 @@ void World::check_machine() {
         in_use(base, bytes))
       throw Failure("violation: " + text);
   }
-  if (plan_.faulty) return;  // a frame that the driver does not take back stays with the driver
+  if (!plan_.books_hold) return;
   const std::string books = life_.check_books();
   if (!books.empty()) throw Failure(books);
 }

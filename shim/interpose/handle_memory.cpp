@@ -14,6 +14,8 @@ CUresult judged_by_capture(const Call& call) {
   if (!call->capturing()) return CUDA_SUCCESS;
   CUdeviceptr probe = 0;
   const CUresult result = forward<&driver::Api::cuMemAlloc_v2>(&probe, std::size_t{512});
+  // A die without room for the probe has judged that the call is legal.
+  if (result == CUDA_ERROR_OUT_OF_MEMORY) return CUDA_SUCCESS;
   if (result != CUDA_SUCCESS) return result;
   return forward<&driver::Api::cuMemFree_v2>(probe);
 }

@@ -130,8 +130,7 @@ CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
   if (granted) return result;
   // Half a peer access would be a fault later; none is an error now.
   (void)forward<&driver::Api::cuCtxDisablePeerAccess>(peer);
-  return granted.error().fault == Fault::busy ? CUDA_ERROR_TOO_MANY_PEERS
-                                              : driver::code_of(granted.error());
+  return driver::code_of(granted.error());
 }
 
 CUresult cuCtxDisablePeerAccess(CUcontext peer) {

@@ -16,6 +16,7 @@ std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 // How long an allocation waits for memory that was freed and whose last work still runs, before it
 // says out-of-memory. Bare cuMemFree would have waited for that work without limit.
 constexpr std::uint64_t kLimboWaitNs = 5'000'000'000;
+constexpr std::uint64_t kSharedWaitNs = 2'000'000'000;
 
 }  // namespace
 
@@ -121,6 +122,13 @@ Result<pager::Run*> Memory::birth(pager::Birth request) {
   }
   if (stays && frames.free_hbm(request.home) < request.bytes)
     pager_.room_for_small(request.home, request.bytes);
+  // Nothing but HBM will do: an instant at which all dies are idle is worth waiting for.
+  const std::uint64_t limit_ns = now_ns() + kSharedWaitNs;
+  while (request.never_host && frames.free_hbm(request.home) < request.bytes && now_ns() < limit_ns &&
+         pager_.can_make_room(request.home)) {
+    sleep_ns(200'000);
+    pager_.room_for_small(request.home, request.bytes);
+  }
   for (;;) {
     const std::uint64_t host_used = frames.host_bytes() - frames.host_prepared();
     const std::uint64_t host_limit = frames.host_limit();

@@ -1,5 +1,6 @@
 #include "memory/outside.hpp"
 
+#include "barswap/log.hpp"
 #include "stats/stats.hpp"
 
 namespace barswap::memory {
@@ -11,6 +12,8 @@ void Outside::grew(OutsideKind kind, std::uint64_t key, Die die, std::uint64_t b
     held_bytes_[index_of(die)] += bytes;
   }
   stats::add(stats::live().die[index_of(die)].outside, bytes);
+  BARSWAP_LOG(debug, "memory", "%llu bytes stay with the driver, kind %d, on die %d",
+              static_cast<unsigned long long>(bytes), static_cast<int>(kind), index_of(die));
   pager_.outside_changed(die, static_cast<std::int64_t>(bytes));
 }
 

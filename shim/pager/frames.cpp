@@ -170,6 +170,11 @@ Result<Frame> Frames::make_host(Die near, std::uint64_t bytes, bool past_limit) 
                      std::memory_order_relaxed);
     BARSWAP_LOG(info, "pager", "host frames: the driver refuses %s (code %d)",
                 numa ? "HOST_NUMA" : "HOST", refusal.driver_code);
+    if (!numa)
+      BARSWAP_LOG(warn, "pager",
+                  "no host memory that a die can read is to be had here (driver code %d): what does "
+                  "not fit in VRAM is out of memory. In a container, allow get_mempolicy and mbind",
+                  refusal.driver_code);
   }
   Lock lock(mutex_);
   host_held_bytes_ -= bytes;

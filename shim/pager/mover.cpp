@@ -369,20 +369,11 @@ Result<void> Pager::pin(Run* run) {
   return Error{Fault::not_supported};
 }
 
+// The first grant to a die that could not reach a page needs no drain: it leaves the entries of the dies
+// that use the page as they are (seen under a kernel that writes it, device and host page, 580.159).
 Result<void> Pager::grant(Die owner, Die accessor) {
   Lock lock(mover_);
   const driver::RelaxedCapture relaxed(verbs_);
-  const auto entry = contexts_.on(owner);
-  bool closed = false;
-  if (entry && contexts_.count() > 0 && verbs_.has_idle_proof()) {
-    const driver::Entered entered(verbs_, entry->context);
-    // Peer access is switched at quiet moments; several tries bridge what another thread submits.
-    for (int attempt = 0; attempt < 200 && !closed; ++attempt) {
-      closed = entered.ok() && drain(Patience::deadline);
-      if (!closed) sleep_ns(1'000'000);
-    }
-    if (!closed) return Error{Fault::busy};
-  }
   // Marked as moving, so that nobody buries them meanwhile. Those that the die reached before were
   // never closed to it.
   std::vector<Run*> runs;
@@ -401,7 +392,6 @@ Result<void> Pager::grant(Die owner, Die accessor) {
   for (const Run* run : runs) {
     if (outcome) outcome = verbs_.grant(run->base, run->bytes, dies);
   }
-  if (closed) Gate::open();
   Lock pages(pages_);
   if (!outcome) granted_[slot(owner)][slot(accessor)] = false;
   for (Run* run : runs) {

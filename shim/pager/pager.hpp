@@ -95,6 +95,8 @@ class Pager {
   // Room in HBM for pages that must not spill; moves large pages out if all is idle at this
   // instant.
   void room_for_small(Die die, std::uint64_t bytes);
+  // Something large is there that could leave, and pages may move.
+  bool can_make_room(Die die) const;
 
   // Something of this die has spilled, so HBM is worth having.
   bool pressed(Die die) const {

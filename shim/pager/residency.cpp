@@ -230,6 +230,12 @@ void Pager::outside_changed(Die die, std::int64_t bytes) {
   update_wish();
 }
 
+bool Pager::can_make_room(Die die) const {
+  Lock lock(pages_);
+  return may_move_.load(std::memory_order_relaxed) && frames_.host_enabled() &&
+         census_[slot(die)].bytes[slot(RunKind::large)][slot(Tier::hbm)] > 0;
+}
+
 bool Pager::pinned(const Run* run) const {
   Lock lock(pages_);
   return run->pinned;

@@ -170,11 +170,6 @@ Result<Frame> Frames::make_host(Die near, std::uint64_t bytes, bool past_limit) 
                      std::memory_order_relaxed);
     BARSWAP_LOG(info, "pager", "host frames: the driver refuses %s (code %d)",
                 numa ? "HOST_NUMA" : "HOST", refusal.driver_code);
-    if (!numa)
-      BARSWAP_LOG(warn, "pager",
-                  "no host memory that a die can read is to be had here (driver code %d): what does "
-                  "not fit in VRAM is out of memory. In a container, allow get_mempolicy and mbind",
-                  refusal.driver_code);
   }
   Lock lock(mutex_);
   host_held_bytes_ -= bytes;
@@ -194,6 +189,10 @@ Result<Frame> Frames::take_host(Die near, std::uint64_t bytes) {
   }
   auto frame = make_host(near, bytes, false);
   if (frame) return frame;
+  if (host_kind_.load(std::memory_order_relaxed) == driver::HostKind::none)
+    BARSWAP_LOG_ONCE(warn, "pager",
+                     "the driver gives no host memory that a die can read, so what does not fit in "
+                     "VRAM is out of memory. In a container, allow get_mempolicy and mbind");
   // Prepared frames of other sizes make place for this one.
   std::vector<driver::Handle> surplus;
   {

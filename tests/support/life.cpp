@@ -112,6 +112,7 @@ std::string Life::check_books() {
 
 std::string Life::bury() {
   if (!session_) return {};
+  session_->maps().clear();
   session_->memory().clear();
   pager::Frames& frames = session_->pager().frames();
   // The ballast is a frame in hand for a bad moment; room for the driver is such a moment.

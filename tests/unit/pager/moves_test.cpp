@@ -1,0 +1,127 @@
+// Births and moves: where pages lie, and what stays true when the driver refuses in the middle.
+#include <algorithm>
+#include <vector>
+
+#include "support/bench.hpp"
+
+namespace {
+
+using namespace barswap;
+using support::Bench;
+
+// Which pages of a range lie on the host, in order.
+std::vector<bool> on_host(Bench& bench, CUdeviceptr base, std::uint64_t bytes) {
+  std::vector<bool> out;
+  for (const sim::Mapping* mapping : bench.life.machine().memory().covering(base, bytes))
+    out.push_back(mapping->on_host);
+  return out;
+}
+
+TEST_CASE("what does not fit is spread evenly over the range") {
+  support::Setting setting = support::small_setting();
+  setting.setup.options.vram_limit = policy::size_of(32_MiB);
+  setting.setup.options.vram_headroom = policy::size_of(0);
+  Bench bench(setting);
+  const CUdeviceptr base = bench.alloc(64_MiB);
+  const std::vector<bool> host = on_host(bench, base, 64_MiB);
+  REQUIRE(host.size() == 32);
+  CHECK(std::count(host.begin(), host.end(), true) == 16);
+  // Any stretch of four pages has its share, give or take one.
+  for (std::size_t i = 0; i + 4 <= host.size(); ++i) {
+    const auto share = std::count(host.begin() + static_cast<std::ptrdiff_t>(i),
+                                  host.begin() + static_cast<std::ptrdiff_t>(i + 4), true);
+    CHECK(share >= 1);
+    CHECK(share <= 3);
+  }
+}
+
+TEST_CASE("a birth that is refused leaves nothing behind") {
+  for (const char* function : {"cuMemMap", "cuMemSetAccess"}) {
+    support::Setting setting = support::small_setting();
+    setting.machine.faults.push_back({function, 1, CUDA_ERROR_OUT_OF_MEMORY, false});
+    Bench bench(setting);
+    CUdeviceptr base = 0;
+    CHECK(cuMemAlloc_v2(&base, 5_MiB) == CUDA_ERROR_OUT_OF_MEMORY);
+    CHECK(bench.life.machine().audit().mappings == 0);
+    CHECK(bench.frames().used(Die{0}) == 0);
+    CHECK(bench.life.check_books().empty());
+    CHECK(cuMemAlloc_v2(&base, 5_MiB) == CUDA_SUCCESS);
+  }
+}
+
+struct Chaos {
+  static support::Setting setting() {
+    support::Setting setting = support::small_setting();
+    setting.setup.chaos = true;
+    setting.setup.chaos_seed = 5;
+    return setting;
+  }
+};
+
+TEST_CASE("moves keep the bytes, whatever call of the batch is refused") {
+  struct Refusal {
+    const char* function;
+    std::uint64_t nth;
+  };
+  // None; then each call that a batch makes, counted from the program's two births.
+  std::vector<Refusal> refusals{{"", 0}};
+  for (std::uint64_t n = 1; n < 14; ++n)
+    for (const char* function : {"cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemCreate"})
+      refusals.push_back({function, n});
+  for (const Refusal& refusal : refusals) {
+    CAPTURE(refusal.function);
+    CAPTURE(refusal.nth);
+    support::Setting setting = Chaos::setting();
+    if (refusal.nth > 2)
+      setting.machine.faults.push_back(
+          {refusal.function, refusal.nth, CUDA_ERROR_OUT_OF_MEMORY, false});
+    Bench bench(setting);
+    std::vector<std::uint8_t> bytes(4_MiB), got(4_MiB);
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i >> 9);
+    CUdeviceptr base = 0;
+    if (cuMemAlloc_v2(&base, bytes.size()) != CUDA_SUCCESS) continue;
+    REQUIRE(cuMemcpyHtoD_v2(base, bytes.data(), bytes.size()) == CUDA_SUCCESS);
+    for (int i = 0; i < 12; ++i) {
+      REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+      REQUIRE(bench.life.peek(base, got.data(), got.size()));
+      REQUIRE(got == bytes);
+    }
+    CHECK(bench.life.check_books().empty());
+  }
+}
+
+TEST_CASE("access given to a die is paid for, and paid back") {
+  support::Setting setting = support::small_setting(2);
+  setting.setup.options.vram_limit = policy::size_of(8_MiB);
+  Bench bench(setting);
+  const CUdeviceptr base = bench.alloc(40_MiB);
+  const std::uint64_t host = bench.pager().residency(bench.run_at(base)).host_bytes;
+  REQUIRE(host > 0);
+  CHECK(bench.frames().host_mapped(Die{0}) == host);
+  CHECK(bench.frames().host_mapped(Die{1}) == 0);
+  REQUIRE(cuCtxSetCurrent(bench.contexts[1]) == CUDA_SUCCESS);
+  REQUIRE(cuCtxEnablePeerAccess(bench.contexts[0], 0) == CUDA_SUCCESS);
+  CHECK(bench.pager().granted(Die{0}, Die{1}));
+  CHECK(bench.frames().host_mapped(Die{1}) == host);
+  REQUIRE(cuCtxDisablePeerAccess(bench.contexts[0]) == CUDA_SUCCESS);
+  REQUIRE(cuMemFree_v2(base) == CUDA_SUCCESS);
+  CHECK(bench.life.bury().empty());
+  CHECK(bench.frames().host_mapped(Die{0}) == 0);
+  CHECK(bench.frames().host_mapped(Die{1}) == 0);
+}
+
+TEST_CASE("a pinned range lies in HBM and stays there") {
+  support::Setting setting = Chaos::setting();
+  setting.setup.options.vram_limit = policy::size_of(16_MiB);
+  setting.setup.options.allocations.push_back({});
+  setting.setup.options.allocations.back().place = policy::Place::stream;
+  Bench bench(setting);
+  const CUdeviceptr base = bench.alloc(6_MiB);
+  CHECK(bench.pager().residency(bench.run_at(base)).host_bytes == 6_MiB);
+  REQUIRE(bench.memory().pin(static_cast<Address>(base)));
+  for (int i = 0; i < 10; ++i) REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(bench.pager().pinned(bench.run_at(base)));
+  CHECK(bench.pager().residency(bench.run_at(base)).host_bytes == 0);
+}
+
+}  // namespace

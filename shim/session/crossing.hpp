@@ -41,7 +41,7 @@ class Crossing {
 
  private:
   struct Bounce {
-    Address address{};  // none: not made yet
+    Address address{};          // none: not made yet
     std::uint32_t granted = 0;  // a bit for each die
   };
   static constexpr std::uint64_t kPieceBytes = 4_MiB;

@@ -1,9 +1,9 @@
-// Each driver call that the shim makes fails in turn, once and for good: the program must see a code
-// that CUDA documents or the right bytes. A first run counts the calls of each function; then for each
-// function and each n a run in a child of its own, in which the n-th call fails.
+// Each driver call that the shim makes fails in turn, once and for good: the program must see a
+// code that CUDA documents or the right bytes. A first run counts the calls of each function; then
+// for each function and each n a run in a child of its own, in which the n-th call fails.
 //
-// A child may stop only as the rules allow: with the one line that says that neither the new nor the old
-// frame of a page could be mapped.
+// A child may stop only as the rules allow: with the one line that says that neither the new nor
+// the old frame of a page could be mapped.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -97,7 +97,8 @@ struct Count {
   std::uint64_t runs = 0, failed = 0, stopped = 0;
 };
 
-void strike(std::uint64_t seed, const Target& target, std::uint64_t nth, bool always, Count& count) {
+void strike(std::uint64_t seed, const Target& target, std::uint64_t nth, bool always,
+            Count& count) {
   Plan plan = draw_small_plan(seed);
   plan.fault_code = target.code;
   plan.books_hold = std::strcmp(target.function, "cuMemRelease") != 0;

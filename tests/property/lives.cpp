@@ -52,10 +52,9 @@ void World::make_context(int die, bool primary) {
 void World::drop_context(std::size_t index) {
   ContextState& state = contexts_[index];
   std::erase_if(graphs_, [&](GraphState& graph) {
-    const bool touched =
-        graph.context == index ||
-        std::any_of(graph.ranges.begin(), graph.ranges.end(),
-                    [&](const Range* range) { return range->context == index; });
+    const bool touched = graph.context == index ||
+                         std::any_of(graph.ranges.begin(), graph.ranges.end(),
+                                     [&](const Range* range) { return range->context == index; });
     if (touched && graph.context != index) (void)cuGraphExecDestroy(graph.exec);
     return touched;
   });
@@ -122,8 +121,8 @@ std::uint64_t World::held_bytes() const {
   return bytes;
 }
 
-// Out-of-memory is true only when the tiers are nearly full; a machine with a budget in pieces of a page
-// and a ballast may refuse a little early.
+// Out-of-memory is true only when the tiers are nearly full; a machine with a budget in pieces of a
+// page and a ballast may refuse a little early.
 void World::judge_out_of_memory(std::uint64_t bytes, std::size_t context) {
   session::Session* session = life_.session();
   if (!session || plan_.faulty) return;
@@ -131,15 +130,15 @@ void World::judge_out_of_memory(std::uint64_t bytes, std::size_t context) {
   pager::Frames& frames = session->pager().frames();
   const std::uint64_t used = frames.host_bytes() - frames.host_prepared();
   const std::uint64_t host = frames.host_limit() - std::min(frames.host_limit(), used);
-  const std::uint64_t machine_host =
-      life_.machine().config().host_bytes - life_.machine().memory().host_used_bytes() +
-      frames.host_prepared();
+  const std::uint64_t machine_host = life_.machine().config().host_bytes -
+                                     life_.machine().memory().host_used_bytes() +
+                                     frames.host_prepared();
   // The first refusal teaches the shim that there is no such tier.
-  const bool no_host =
-      !life_.machine().config().host && !life_.machine().config().host_numa;
+  const bool no_host = !life_.machine().config().host && !life_.machine().config().host_numa;
   const bool atomics = session->pager().shared(die) && bytes < 32_MiB;
   const std::uint64_t room =
-      std::min<std::uint64_t>(frames.free_hbm(die), life_.machine().memory().free_bytes(index_of(die))) +
+      std::min<std::uint64_t>(frames.free_hbm(die),
+                              life_.machine().memory().free_bytes(index_of(die))) +
       (atomics || no_host ? 0 : std::min<std::uint64_t>(host, machine_host));
   constexpr std::uint64_t kSlackBytes = 24_MiB;
   if (room > bytes + kSlackBytes)
@@ -227,12 +226,13 @@ void World::release_range(std::size_t index) {
   const auto& named = captured_.ranges;
   if (capturing_ >= 0 && std::find(named.begin(), named.end(), &range) != named.end()) return;
   std::erase_if(graphs_, [&](GraphState& graph) {
-    if (std::find(graph.ranges.begin(), graph.ranges.end(), &range) == graph.ranges.end()) return false;
+    if (std::find(graph.ranges.begin(), graph.ranges.end(), &range) == graph.ranges.end())
+      return false;
     (void)cuGraphExecDestroy(graph.exec);
     return true;
   });
-  // Free waits for the range's own context; other contexts are the program's care, and so is all work
-  // while a capture lives.
+  // Free waits for the range's own context; other contexts are the program's care, and so is all
+  // work while a capture lives.
   const int last = range.last;
   if (last >= 0 && (capturing_ >= 0 || chance_.percent(40) ||
                     streams_[static_cast<std::size_t>(last)].context != range.context)) {

@@ -29,7 +29,8 @@ Arguments read_arguments(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     if (word == "--tell") arguments.tell = true;
-    else if (word == "--seeds" && i + 1 < argc) arguments.seeds = std::strtoull(argv[++i], nullptr, 10);
+    else if (word == "--seeds" && i + 1 < argc)
+      arguments.seeds = std::strtoull(argv[++i], nullptr, 10);
     else if (word == "--first" && i + 1 < argc) {
       arguments.first = std::strtoull(argv[++i], nullptr, 10);
       arguments.only_these = true;
@@ -55,8 +56,9 @@ std::vector<std::uint64_t> remembered_seeds() {
 
 bool run_one(std::uint64_t seed, bool tell, std::uint64_t& moved_bytes) {
   const Plan plan = draw_plan(seed);
-  if (tell) std::fprintf(stderr, "seed %llu: %s\n", static_cast<unsigned long long>(seed),
-                         plan.text.c_str());
+  if (tell)
+    std::fprintf(stderr, "seed %llu: %s\n", static_cast<unsigned long long>(seed),
+                 plan.text.c_str());
   Outcome outcome = live(plan, tell);
   moved_bytes += outcome.moved_bytes;
   // The same seed is the same run: without that a failure could not be found again.
@@ -78,7 +80,8 @@ int main(int argc, char** argv) {
   if (!arguments.only_these) seeds = remembered_seeds();
   for (std::uint64_t i = 0; i < arguments.seeds; ++i) seeds.push_back(arguments.first + i);
   std::uint64_t failed = 0, moved_bytes = 0;
-  for (const std::uint64_t seed : seeds) failed += run_one(seed, arguments.tell, moved_bytes) ? 0 : 1;
+  for (const std::uint64_t seed : seeds)
+    failed += run_one(seed, arguments.tell, moved_bytes) ? 0 : 1;
   std::printf("%zu seeds, %llu failed, %llu MiB moved\n", seeds.size(),
               static_cast<unsigned long long>(failed),
               static_cast<unsigned long long>(moved_bytes >> 20));

@@ -28,12 +28,10 @@ void draw_policy(Chance& chance, Plan& plan) {
   const std::uint64_t pages[] = {2_MiB, 4_MiB, 8_MiB};
   options.paging_page_bytes = chance.one_of(pages);
   options.vram_reserve_bytes = chance.below(9) << 20;
-  if (plan.mode == Mode::tight)
-    options.vram_limit = policy::size_of(chance.between(8, 28) << 20);
-  else if (chance.percent(40))
-    options.vram_limit = policy::size_of(chance.between(24, 96) << 20);
-  const policy::Amount headrooms[] = {policy::kAutomatic, policy::size_of(0), policy::size_of(4_MiB),
-                                      policy::share_of(0.25)};
+  if (plan.mode == Mode::tight) options.vram_limit = policy::size_of(chance.between(8, 28) << 20);
+  else if (chance.percent(40)) options.vram_limit = policy::size_of(chance.between(24, 96) << 20);
+  const policy::Amount headrooms[] = {policy::kAutomatic, policy::size_of(0),
+                                      policy::size_of(4_MiB), policy::share_of(0.25)};
   options.vram_headroom = chance.one_of(headrooms);
   options.tiers_host_enable = !chance.percent(8);
   options.tiers_host_limit = policy::size_of(chance.between(32, 512) << 20);
@@ -52,14 +50,17 @@ void describe(Plan& plan) {
   const sim::Config& machine = plan.setting.machine;
   const policy::Options& options = plan.setting.setup.options;
   char text[240];
-  std::snprintf(text, sizeof text,
-                "%s, dies %d, vram %zu MiB, host %zu MiB%s%s, peer %d, limit %llu MiB, page %llu MiB, "
-                "%u operations",
-                name_of(plan.mode), machine.dies, machine.vram_bytes >> 20, machine.host_bytes >> 20,
-                machine.host ? "" : machine.host_numa ? " (NUMA only)" : " (refused)",
-                options.tiers_host_enable ? "" : " (not enabled)", machine.peer ? 1 : 0,
-                static_cast<unsigned long long>(options.vram_limit.bytes >> 20),
-                static_cast<unsigned long long>(options.paging_page_bytes >> 20), plan.operations);
+  std::snprintf(
+      text, sizeof text,
+      "%s, dies %d, vram %zu MiB, host %zu MiB%s%s, peer %d, limit %llu MiB, page %llu MiB, "
+      "%u operations",
+      name_of(plan.mode), machine.dies, machine.vram_bytes >> 20, machine.host_bytes >> 20,
+      machine.host        ? ""
+      : machine.host_numa ? " (NUMA only)"
+                          : " (refused)",
+      options.tiers_host_enable ? "" : " (not enabled)", machine.peer ? 1 : 0,
+      static_cast<unsigned long long>(options.vram_limit.bytes >> 20),
+      static_cast<unsigned long long>(options.paging_page_bytes >> 20), plan.operations);
   plan.text = text;
 }
 
@@ -92,8 +93,8 @@ Plan draw_plan(std::uint64_t seed) {
   plan.operations = static_cast<unsigned>(chance.between(40, 160));
   // Two to four times what a tight budget holds; else what fits, and now and then all of it.
   const std::uint64_t limit_bytes = setup.options.vram_limit.bytes;
-  plan.held_bytes_max = plan.mode == Mode::tight ? chance.between(2, 4) * limit_bytes
-                                                 : chance.between(24, 160) << 20;
+  plan.held_bytes_max =
+      plan.mode == Mode::tight ? chance.between(2, 4) * limit_bytes : chance.between(24, 160) << 20;
   describe(plan);
   return plan;
 }

@@ -40,7 +40,7 @@ struct Plan {
   bool faulty = false;
   CUresult fault_code = CUDA_SUCCESS;
   bool books_hold = true;  // but where a driver does not take a frame back
-  std::string text;  // one line for a person
+  std::string text;        // one line for a person
 };
 
 Plan draw_plan(std::uint64_t seed);

@@ -60,8 +60,9 @@ void World::write_slice(const Slice& slice) {
   const CUdeviceptr to = slice.address();
   const std::uint64_t dice = chance_.below(3);
   if (dice == 0 && capturing_ < 0) {
-    submit(contexts_[context].legacy, {slice.range}, "copy in",
-           [&](CUstream) { return cuMemcpyHtoD_v2(to, bytes.data(), bytes.size()); }, effect);
+    submit(
+        contexts_[context].legacy, {slice.range}, "copy in",
+        [&](CUstream) { return cuMemcpyHtoD_v2(to, bytes.data(), bytes.size()); }, effect);
     return;
   }
   const int stream = pick_stream(context, capturing_ >= 0);
@@ -74,8 +75,10 @@ void World::write_slice(const Slice& slice) {
       from = source;
     }
   }
-  submit(stream, {slice.range}, "copy in, async",
-         [&](CUstream handle) { return cuMemcpyHtoDAsync_v2(to, from, bytes.size(), handle); }, effect);
+  submit(
+      stream, {slice.range}, "copy in, async",
+      [&](CUstream handle) { return cuMemcpyHtoDAsync_v2(to, from, bytes.size(), handle); },
+      effect);
 }
 
 void World::write_window() {
@@ -94,9 +97,10 @@ void World::read_window() {
   if (!slice) return;
   std::vector<std::uint8_t> got(slice.bytes);
   const int legacy = contexts_[context].legacy;
-  if (!submit(legacy, {slice.range}, "copy out",
-              [&](CUstream) { return cuMemcpyDtoH_v2(got.data(), slice.address(), got.size()); },
-              [] {}))
+  if (!submit(
+          legacy, {slice.range}, "copy out",
+          [&](CUstream) { return cuMemcpyDtoH_v2(got.data(), slice.address(), got.size()); },
+          [] {}))
     return;
   if (std::memcmp(got.data(), slice.shadow(), got.size()) != 0)
     throw Failure("a copy to the host brought wrong bytes");
@@ -113,9 +117,12 @@ void World::read_async() {
   if (!got) return;
   const bool taken = submit(
       stream, {slice.range}, "copy out, async",
-      [&](CUstream handle) { return cuMemcpyDtoHAsync_v2(got, slice.address(), slice.bytes, handle); },
+      [&](CUstream handle) {
+        return cuMemcpyDtoHAsync_v2(got, slice.address(), slice.bytes, handle);
+      },
       [this, slice, stream, got] {
-        reads_.push_back({stream, got, {slice.shadow(), slice.shadow() + slice.bytes}, slice.address()});
+        reads_.push_back(
+            {stream, got, {slice.shadow(), slice.shadow() + slice.bytes}, slice.address()});
       });
   if (!taken) sources_.emplace_back(stream, got);
 }
@@ -214,7 +221,8 @@ void World::copy_rows() {
   const std::size_t context = pick_context();
   const Slice to = pick_slice(context, kSliceBytes, true);
   if (!to || to.bytes < 256) return;
-  const Slice from = chance_.percent(50) ? pick_slice(context, kSliceBytes, true, {to.window}) : Slice{};
+  const Slice from =
+      chance_.percent(50) ? pick_slice(context, kSliceBytes, true, {to.window}) : Slice{};
   int stream = pick_stream(context);
   if (stream < 0) return;
   const std::uint64_t pitch = chance_.between(4, to.bytes / 64) * 16;
@@ -268,12 +276,14 @@ void World::kernel_on(int stream) {
   std::uint64_t n = a.words();
   const std::uint64_t dice = chance_.below(7);
   if (dice == 0) {
-    launch(stream, {a.range}, "barswap_fill", [=] { fill(a.shadow_words(), n, seed); }, pa, n, seed);
+    launch(
+        stream, {a.range}, "barswap_fill", [=] { fill(a.shadow_words(), n, seed); }, pa, n, seed);
     return;
   }
   if (dice == 1) {
-    launch(stream, {a.range}, "barswap_xorshift_update",
-           [=] { xorshift_update(a.shadow_words(), n, seed); }, pa, n, seed);
+    launch(
+        stream, {a.range}, "barswap_xorshift_update",
+        [=] { xorshift_update(a.shadow_words(), n, seed); }, pa, n, seed);
     return;
   }
   const Slice b = pick_slice(context, kSliceBytes, true, {a.window});
@@ -282,40 +292,47 @@ void World::kernel_on(int stream) {
   n = std::min(n, b.words());
   const std::vector<Range*> both{a.range, b.range};
   if (dice == 2) {
-    launch(stream, both, "barswap_stencil", [=] { stencil(a.shadow_words(), b.shadow_words(), n); },
-           pa, pb, n);
+    launch(
+        stream, both, "barswap_stencil", [=] { stencil(a.shadow_words(), b.shadow_words(), n); },
+        pa, pb, n);
   } else if (dice == 3) {
     // Floats without NaN: both are written first.
     const float factor = static_cast<float>(seed & 1023) / 512.0f;
-    launch(stream, {a.range}, "barswap_fill_float", [=] { fill_float(a.shadow_words(), n, seed); }, pa,
-           n, seed);
+    launch(
+        stream, {a.range}, "barswap_fill_float", [=] { fill_float(a.shadow_words(), n, seed); }, pa,
+        n, seed);
     const std::uint32_t other = seed + 1;
-    launch(stream, {b.range}, "barswap_fill_float", [=] { fill_float(b.shadow_words(), n, other); }, pb,
-           n, other);
-    launch(stream, both, "barswap_saxpy",
-           [=] { saxpy(factor, a.shadow_words(), b.shadow_words(), n); }, factor, pa, pb, n);
+    launch(
+        stream, {b.range}, "barswap_fill_float", [=] { fill_float(b.shadow_words(), n, other); },
+        pb, n, other);
+    launch(
+        stream, both, "barswap_saxpy",
+        [=] { saxpy(factor, a.shadow_words(), b.shadow_words(), n); }, factor, pa, pb, n);
   } else if (dice == 4) {
-    launch(stream, both, "barswap_checksum", [=] { checksum(a.shadow_words(), a.words(), b.shadow()); },
-           pa, a.words(), pb);
+    launch(
+        stream, both, "barswap_checksum",
+        [=] { checksum(a.shadow_words(), a.words(), b.shadow()); }, pa, a.words(), pb);
   } else if (dice == 5) {
     const Slice c = pick_slice(context, kSliceBytes, true, {a.window, b.window});
     if (!c) return;
     n = std::min(n, c.words());
-    launch(stream, {a.range, b.range, c.range}, "barswap_gather",
-           [=] { gather(a.shadow_words(), b.shadow_words(), c.shadow_words(), n, a.words()); }, pa, pb,
-           c.address(), n, a.words());
+    launch(
+        stream, {a.range, b.range, c.range}, "barswap_gather",
+        [=] { gather(a.shadow_words(), b.shadow_words(), c.shadow_words(), n, a.words()); }, pa, pb,
+        c.address(), n, a.words());
   } else {
     BarswapWriterJob job{};
     job.first = reinterpret_cast<std::uint32_t*>(pa);
     job.second = reinterpret_cast<std::uint32_t*>(pb);
     job.words = n;
     job.seed = seed;
-    launch(stream, both, "barswap_writer",
-           [=] {
-             fill(a.shadow_words(), n, seed);
-             fill(b.shadow_words(), n, ~seed);
-           },
-           job);
+    launch(
+        stream, both, "barswap_writer",
+        [=] {
+          fill(a.shadow_words(), n, seed);
+          fill(b.shadow_words(), n, ~seed);
+        },
+        job);
   }
 }
 
@@ -345,29 +362,31 @@ void World::chase() {
     node.next = reinterpret_cast<BarswapNode*>(i + 1 < nodes.size() ? nodes[i + 1].address() : 0);
     node.value = static_cast<std::uint32_t>(chance_.next());
     const Slice at = nodes[i];
-    if (!submit(stream, {at.range}, "node",
-                [&](CUstream handle) {
-                  return cuMemcpyHtoDAsync_v2(at.address(), &node, sizeof node, handle);
-                },
-                [&] { std::memcpy(at.shadow(), &node, sizeof node); }))
+    if (!submit(
+            stream, {at.range}, "node",
+            [&](CUstream handle) {
+              return cuMemcpyHtoDAsync_v2(at.address(), &node, sizeof node, handle);
+            },
+            [&] { std::memcpy(at.shadow(), &node, sizeof node); }))
       return;
   }
   const std::uint64_t steps = chance_.between(1, nodes.size() + 2);
-  launch(stream, ranges, "barswap_chase",
-         [&] {
-           std::uint64_t fold = 0, result = 0;
-           for (std::size_t i = 0; i < nodes.size() && i < steps; ++i) {
-             BarswapNode node;
-             std::memcpy(&node, nodes[i].shadow(), sizeof node);
-             fold = fold * 31u + node.value;
-             ++node.visits;
-             std::memcpy(nodes[i].shadow(), &node, sizeof node);
-           }
-           std::memcpy(&result, out.shadow(), sizeof result);
-           result = result * 31u + fold;
-           std::memcpy(out.shadow(), &result, sizeof result);
-         },
-         nodes[0].address(), steps, out.address());
+  launch(
+      stream, ranges, "barswap_chase",
+      [&] {
+        std::uint64_t fold = 0, result = 0;
+        for (std::size_t i = 0; i < nodes.size() && i < steps; ++i) {
+          BarswapNode node;
+          std::memcpy(&node, nodes[i].shadow(), sizeof node);
+          fold = fold * 31u + node.value;
+          ++node.visits;
+          std::memcpy(nodes[i].shadow(), &node, sizeof node);
+        }
+        std::memcpy(&result, out.shadow(), sizeof result);
+        result = result * 31u + fold;
+        std::memcpy(out.shadow(), &result, sizeof result);
+      },
+      nodes[0].address(), steps, out.address());
 }
 
 void World::pointer_table() {
@@ -393,19 +412,21 @@ void World::pointer_table() {
   }
   if (targets.empty()) return;
   const std::uint64_t bytes = pointers.size() * 8;
-  if (!submit(stream, {table.range}, "table",
-              [&](CUstream handle) {
-                return cuMemcpyHtoDAsync_v2(table.address(), pointers.data(), bytes, handle);
-              },
-              [&] { std::memcpy(table.shadow(), pointers.data(), bytes); }))
+  if (!submit(
+          stream, {table.range}, "table",
+          [&](CUstream handle) {
+            return cuMemcpyHtoDAsync_v2(table.address(), pointers.data(), bytes, handle);
+          },
+          [&] { std::memcpy(table.shadow(), pointers.data(), bytes); }))
     return;
   const auto add = static_cast<std::uint32_t>(chance_.next());
-  launch(stream, ranges, "barswap_table",
-         [&] {
-           for (const Slice& target : targets)
-             for (std::uint64_t i = 0; i < words; ++i) target.shadow_words()[i] += add;
-         },
-         table.address(), static_cast<std::uint64_t>(targets.size()), words, add);
+  launch(
+      stream, ranges, "barswap_table",
+      [&] {
+        for (const Slice& target : targets)
+          for (std::uint64_t i = 0; i < words; ++i) target.shadow_words()[i] += add;
+      },
+      table.address(), static_cast<std::uint64_t>(targets.size()), words, add);
 }
 
 void World::capture() {
@@ -443,7 +464,8 @@ void World::capture() {
   capturing_ = -1;
   CUgraph graph = nullptr;
   enter(context);
-  const CUresult result = cuStreamEndCapture(streams_[static_cast<std::size_t>(stream)].handle, &graph);
+  const CUresult result =
+      cuStreamEndCapture(streams_[static_cast<std::size_t>(stream)].handle, &graph);
   if (!fine("end capture", result)) {
     (void)cuStreamEndCapture(streams_[static_cast<std::size_t>(stream)].handle, &graph);
     return;
@@ -458,11 +480,12 @@ void World::launch_graph() {
   const GraphState graph = graphs_[chance_.below(graphs_.size())];
   const int stream = pick_stream(graph.context);
   if (stream < 0) return;
-  submit(stream, graph.ranges, "launch graph",
-         [&](CUstream handle) { return cuGraphLaunch(graph.exec, handle); },
-         [&] {
-           for (const Effect& effect : graph.effects) effect();
-         });
+  submit(
+      stream, graph.ranges, "launch graph",
+      [&](CUstream handle) { return cuGraphLaunch(graph.exec, handle); },
+      [&] {
+        for (const Effect& effect : graph.effects) effect();
+      });
 }
 
 void World::synchronize() {
@@ -503,8 +526,8 @@ void World::host_function() {
   if (stream < 0) return;
   enter(streams_[static_cast<std::size_t>(stream)].context);
   const CUhostFn count = [](void* calls) { ++*static_cast<std::uint64_t*>(calls); };
-  if (fine("host function",
-           cuLaunchHostFunc(streams_[static_cast<std::size_t>(stream)].handle, count, &calls_made_)))
+  if (fine("host function", cuLaunchHostFunc(streams_[static_cast<std::size_t>(stream)].handle,
+                                             count, &calls_made_)))
     calls_expected_.push_back({stream, 1});
 }
 

@@ -32,8 +32,8 @@ void World::enter(std::size_t context) {
   if (!fine("set current", result)) (void)cuCtxSetCurrent(contexts_[context].handle);
 }
 
-bool World::submit(int stream, const std::vector<Range*>& ranges, const char* what, const Call& call,
-                   const Effect& effect) {
+bool World::submit(int stream, const std::vector<Range*>& ranges, const char* what,
+                   const Call& call, const Effect& effect) {
   const StreamState& state = streams_[static_cast<std::size_t>(stream)];
   enter(state.context);
   if (stream == capturing_) {
@@ -80,13 +80,15 @@ void World::taint(const std::vector<Range*>& ranges) {
     for (Window& window : range->windows) window.known = false;
 }
 
-void World::compare(const Window& window, const std::uint8_t* got, const char* how, CUdeviceptr base) {
+void World::compare(const Window& window, const std::uint8_t* got, const char* how,
+                    CUdeviceptr base) {
   if (!window.known || std::memcmp(got, window.bytes.data(), window.bytes.size()) == 0) return;
   std::size_t at = 0;
   while (got[at] == window.bytes[at]) ++at;
   char text[160];
-  std::snprintf(text, sizeof text, "wrong byte (%s) at offset %llu of the range at %#llx: %02x, not %02x",
-                how, static_cast<unsigned long long>(window.offset + at),
+  std::snprintf(text, sizeof text,
+                "wrong byte (%s) at offset %llu of the range at %#llx: %02x, not %02x", how,
+                static_cast<unsigned long long>(window.offset + at),
                 static_cast<unsigned long long>(base), got[at], window.bytes[at]);
   throw Failure(text);
 }
@@ -202,7 +204,8 @@ Slice World::pick_slice(std::size_t context, std::uint64_t bytes_max, bool known
     const std::uint64_t size = window.bytes.size() / 16 * 16;
     const std::uint64_t first = chance_.percent(50) ? 0 : chance_.below(size / 16) * 16;
     const std::uint64_t most = std::min(size - first, bytes_max / 16 * 16);
-    slice = {&range, &window, first, chance_.percent(50) ? most : chance_.between(1, most / 16) * 16};
+    slice = {&range, &window, first,
+             chance_.percent(50) ? most : chance_.between(1, most / 16) * 16};
   }
   return slice;
 }

@@ -1,9 +1,9 @@
-// A program and what it knows: its contexts, streams, ranges and graphs, with a plain-byte shadow of the
-// parts of each range that it ever touched. It calls the shim's exports as any program would; it keeps
-// to CUDA's rules, so whatever differs from the shadow is the shim's doing.
+// A program and what it knows: its contexts, streams, ranges and graphs, with a plain-byte shadow
+// of the parts of each range that it ever touched. It calls the shim's exports as any program
+// would; it keeps to CUDA's rules, so whatever differs from the shadow is the shim's doing.
 //
-// Order: two operations on one range are ordered by the program, with an event or a wait; so the shadow
-// changes when an operation is submitted. Operations on different ranges run in any order.
+// Order: two operations on one range are ordered by the program, with an event or a wait; so the
+// shadow changes when an operation is submitted. Operations on different ranges run in any order.
 #pragma once
 #include <cstdint>
 #include <functional>

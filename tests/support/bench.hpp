@@ -31,7 +31,8 @@ struct Bench {
     CUcontext context = nullptr;
     REQUIRE(cuDevicePrimaryCtxRetain(&context, die) == CUDA_SUCCESS);
     REQUIRE(cuCtxSetCurrent(context) == CUDA_SUCCESS);
-    contexts.resize(static_cast<std::size_t>(std::max<int>(die + 1, static_cast<int>(contexts.size()))));
+    contexts.resize(
+        static_cast<std::size_t>(std::max<int>(die + 1, static_cast<int>(contexts.size()))));
     contexts[static_cast<std::size_t>(die)] = context;
   }
   session::Session& session() { return *life.session(); }

@@ -54,8 +54,7 @@ Life::~Life() {
 
 void Life::let_work_end() {
   machine_.lock();
-  while (machine_.scheduler().step(true)) {
-  }
+  while (machine_.scheduler().step(true)) {}
   machine_.unlock();
 }
 
@@ -127,8 +126,8 @@ std::string Life::bury() {
   // The two bounce buffers of copies between dies stay, and the addresses of the mover's aliases.
   const std::size_t bounces = machine_.memory().vmm_mapping_count();
   const pager::Frames::Totals totals = frames.totals();
-  if ((bounces == 0 || bounces == 2) && audit.mappings == bounces &&
-      totals.hbm_frames_bytes == 0 && totals.host_frames_bytes == bounces * 4_MiB)
+  if ((bounces == 0 || bounces == 2) && audit.mappings == bounces && totals.hbm_frames_bytes == 0 &&
+      totals.host_frames_bytes == bounces * 4_MiB)
     return {};
   char text[200];
   std::snprintf(text, sizeof text, "left behind: %zu mappings, frames of hbm %llu host %llu bytes",

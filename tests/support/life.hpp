@@ -1,8 +1,8 @@
-// One life of the shim over one simulated machine, both in this process: what cuInit and the end of a
-// process do, without a process. It owns the machine, the table of its driver and the session.
+// One life of the shim over one simulated machine, both in this process: what cuInit and the end of
+// a process do, without a process. It owns the machine, the table of its driver and the session.
 //
-// The program that lives in it calls our exports (cuMemAlloc_v2 and so on, linked into the test), which
-// find the session and the table here.
+// The program that lives in it calls our exports (cuMemAlloc_v2 and so on, linked into the test),
+// which find the session and the table here.
 #pragma once
 #include <cstdint>
 #include <memory>

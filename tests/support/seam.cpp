@@ -1,5 +1,5 @@
-// The seam between the shim's exports and a driver, for tests in one process: the driver is the table
-// that a test stores, and nothing is looked up in a loader.
+// The seam between the shim's exports and a driver, for tests in one process: the driver is the
+// table that a test stores, and nothing is looked up in a loader.
 #include "interpose/bypass.hpp"
 #include "interpose/resolver.hpp"
 

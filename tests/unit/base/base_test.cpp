@@ -1,0 +1,116 @@
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <string_view>
+
+#include "barswap/check.hpp"
+#include "barswap/mutex.hpp"
+#include "base/clock.hpp"
+#include "base/environment.hpp"
+#include "base/host_memory.hpp"
+
+namespace {
+
+using namespace barswap;
+
+// How a child ends that does `work`.
+template <class Work>
+int end_of(Work work) {
+  const pid_t child = fork();
+  if (child == 0) {
+    // What it says on its way out belongs in no report, and its end is not the test's.
+    close(STDERR_FILENO);
+    std::signal(SIGABRT, SIG_DFL);
+    work();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+bool stopped(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT; }
+
+TEST_CASE("a broken invariant stops the process, in every build") {
+  CHECK(stopped(end_of([] { BARSWAP_CHECK(1 + 1 == 3); })));
+  CHECK(end_of([] { BARSWAP_CHECK(1 + 1 == 2); }) == 0);
+}
+
+#ifdef BARSWAP_RANK_CHECK
+TEST_CASE("locks are taken upwards, or the process stops") {
+  const auto upwards = [] {
+    Mutex<Rank::mover> low;
+    Mutex<Rank::frames> high;
+    Lock first(low);
+    Lock second(high);
+  };
+  const auto downwards = [] {
+    Mutex<Rank::mover> low;
+    Mutex<Rank::frames> high;
+    Lock first(high);
+    Lock second(low);
+  };
+  const auto twice = [] {
+    Mutex<Rank::pages> one, other;
+    Lock first(one);
+    Lock second(other);
+  };
+  const auto tried = [] {
+    Mutex<Rank::mover> low;
+    Mutex<Rank::frames> high;
+    Lock first(high);
+    if (low.try_lock()) low.unlock();
+  };
+  CHECK(end_of(upwards) == 0);
+  CHECK(stopped(end_of(downwards)));
+  CHECK(stopped(end_of(twice)));
+  CHECK(stopped(end_of(tried)));
+}
+
+TEST_CASE("a lock that was given back no longer counts") {
+  CHECK(end_of([] {
+          Mutex<Rank::frames> high;
+          Mutex<Rank::mover> low;
+          { const Lock lock(high); }
+          { const Lock lock(low); }
+        }) == 0);
+}
+#endif
+
+TEST_CASE("the environment is read once") {
+  CHECK(end_of([] {
+          setenv("BARSWAP_CHAOS", "77", 1);
+          setenv("BARSWAP_SET", "vram.limit=1GiB", 1);
+          setenv("BARSWAP_DISABLE", "1", 1);
+          const Environment& read = environment();
+          BARSWAP_CHECK(read.chaos && read.chaos_seed == 77 && read.disable);
+          BARSWAP_CHECK(std::string_view(read.set) == "vram.limit=1GiB");
+          setenv("BARSWAP_CHAOS", "78", 1);
+          BARSWAP_CHECK(environment().chaos_seed == 77);
+        }) == 0);
+  CHECK(end_of([] {
+          unsetenv("BARSWAP_CHAOS");
+          unsetenv("BARSWAP_SET");
+          unsetenv("BARSWAP_DISABLE");
+          const Environment& read = environment();
+          BARSWAP_CHECK(!read.chaos && !read.disable && read.set && *read.set == '\0');
+        }) == 0);
+}
+
+TEST_CASE("host memory: some is free, and not more than there is") {
+  CHECK(host_available_bytes() > 0);
+  CHECK(host_total_bytes() > 0);
+  CHECK(host_available_bytes() <= host_total_bytes());
+}
+
+TEST_CASE("the clock goes forward") {
+  const std::uint64_t before = now_ns();
+  sleep_ns(1'000'000);
+  CHECK(now_ns() - before >= 1'000'000);
+}
+
+}  // namespace

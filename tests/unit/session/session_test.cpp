@@ -1,0 +1,130 @@
+#include "support/bench.hpp"
+
+namespace {
+
+using namespace barswap;
+using support::Bench;
+
+std::size_t total() {
+  std::size_t free = 0, all = 0;
+  REQUIRE(cuMemGetInfo_v2(&free, &all) == CUDA_SUCCESS);
+  return all;
+}
+
+std::size_t room() {
+  std::size_t free = 0, all = 0;
+  REQUIRE(cuMemGetInfo_v2(&free, &all) == CUDA_SUCCESS);
+  return free;
+}
+
+TEST_CASE("the budget is what is free at the first context, less the reserve") {
+  support::Setting setting = support::small_setting();
+  setting.setup.options.vram_reserve_bytes = 4_MiB;
+  setting.machine.context_bytes = 6_MiB;
+  Bench bench(setting);
+  (void)room();
+  CHECK(bench.frames().budget(Die{0}) == 54_MiB);
+}
+
+TEST_CASE("a limit is kept, and one for a die wins") {
+  support::Setting setting = support::small_setting(2);
+  setting.setup.options.vram_limit = policy::size_of(20_MiB);
+  setting.setup.options.dies_limit.push_back({{1, ""}, policy::size_of(30_MiB)});
+  Bench bench(setting);
+  (void)room();
+  CHECK(bench.frames().budget(Die{0}) == 20_MiB);
+  CHECK(bench.frames().budget(Die{1}) == 30_MiB);
+}
+
+TEST_CASE("advertise says what the program is told") {
+  struct Case {
+    policy::Amount advertise;
+    std::uint64_t total_bytes;
+  };
+  const Case cases[] = {
+      {policy::kAutomatic, 40_MiB},
+      {{policy::Amount::Kind::physical}, 64_MiB},
+      {{policy::Amount::Kind::virtual_}, 20_MiB + 128_MiB},
+      {policy::size_of(77_MiB), 77_MiB},
+  };
+  for (const Case& one : cases) {
+    support::Setting setting = support::small_setting();
+    setting.setup.options.vram_limit = policy::size_of(20_MiB);
+    setting.setup.options.vram_advertise = one.advertise;
+    Bench bench(setting);
+    CHECK(total() == one.total_bytes);
+    std::size_t bytes = 0;
+    REQUIRE(cuDeviceTotalMem_v2(&bytes, 0) == CUDA_SUCCESS);
+    CHECK(bytes == one.total_bytes);
+  }
+}
+
+TEST_CASE("free memory falls by what is held, and comes back") {
+  Bench bench;
+  const std::size_t before = room();
+  const CUdeviceptr base = bench.alloc(6_MiB);
+  CHECK(room() == before - 6_MiB);
+  REQUIRE(cuMemFree_v2(base) == CUDA_SUCCESS);
+  CHECK(room() == before);
+}
+
+TEST_CASE("on a die that the policy leaves out the driver answers") {
+  support::Setting setting = support::small_setting(2);
+  setting.setup.options.dies_use.all = false;
+  setting.setup.options.dies_use.dies.push_back({1, ""});
+  Bench bench(setting);
+  const CUdeviceptr plain = bench.alloc(2_MiB);
+  CHECK_FALSE(bench.memory().ours(static_cast<Address>(plain)));
+  REQUIRE(cuCtxSetCurrent(bench.contexts[1]) == CUDA_SUCCESS);
+  CHECK(bench.memory().ours(static_cast<Address>(bench.alloc(2_MiB))));
+  REQUIRE(cuMemFree_v2(plain) == CUDA_SUCCESS);
+}
+
+TEST_CASE("a machine that is beyond us is left alone, with the reason") {
+  const auto why = [](auto change) {
+    support::Setting setting = support::small_setting();
+    change(setting.machine);
+    support::Life life(setting);
+    CHECK(life.session() == nullptr);
+    return std::string(life.why_not());
+  };
+  CHECK(why([](sim::Config& machine) { machine.vmm = false; }).find("virtual memory") !=
+        std::string::npos);
+  CHECK(why([](sim::Config& machine) { machine.driver_version = 12010; }).find("12.2") !=
+        std::string::npos);
+}
+
+TEST_CASE("copies between dies outlive the contexts that made the first ones") {
+  Bench bench(support::small_setting(2));
+  std::vector<std::uint8_t> bytes(9_MiB), got(9_MiB);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i >> 4);
+  for (int turn = 0; turn < 3; ++turn) {
+    bench.use(1);
+    const CUdeviceptr there = bench.alloc(bytes.size());
+    bench.use(0);
+    const CUdeviceptr here = bench.alloc(bytes.size());
+    REQUIRE(cuMemcpyHtoD_v2(here, bytes.data(), bytes.size()) == CUDA_SUCCESS);
+    REQUIRE(cuMemcpyPeer(there, bench.contexts[1], here, bench.contexts[0], bytes.size()) ==
+            CUDA_SUCCESS);
+    REQUIRE(cuCtxSetCurrent(bench.contexts[1]) == CUDA_SUCCESS);
+    std::fill(got.begin(), got.end(), std::uint8_t{0});
+    REQUIRE(cuMemcpyDtoH_v2(got.data(), there, got.size()) == CUDA_SUCCESS);
+    CHECK(got == bytes);
+    REQUIRE(cuDevicePrimaryCtxReset_v2(1) == CUDA_SUCCESS);
+  }
+}
+
+TEST_CASE("what the driver keeps for the program makes the budget smaller") {
+  Bench bench;
+  const std::uint64_t before = (room(), bench.frames().budget(Die{0}));
+  CUmemGenericAllocationHandle handle = 0;
+  CUmemAllocationProp properties{};
+  properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  properties.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  REQUIRE(cuMemCreate(&handle, 4_MiB, &properties, 0) == CUDA_SUCCESS);
+  CHECK(bench.frames().budget(Die{0}) == before - 4_MiB);
+  REQUIRE(cuMemRelease(handle) == CUDA_SUCCESS);
+  CHECK(bench.frames().budget(Die{0}) == before);
+}
+
+}  // namespace

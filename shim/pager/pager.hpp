@@ -74,6 +74,12 @@ class Pager {
   void revive(Run* run, policy::Place place, std::uint64_t order);
   // Unmaps and takes the frames back. Only after the idle proof. False: being moved; ask again.
   bool try_bury(Run* run);
+  // Parking: a run gives up its addresses and keeps its frames and their bytes, out of everybody's
+  // sight, until it is laid at other addresses or dropped. False: being moved; ask again.
+  Result<bool> try_park(Run* run);
+  // An error: it stays parked. False: the driver mapped it and then refused; the run is gone.
+  Result<bool> unpark(Run* run, Address base);
+  void drop_parked(Run* run);
   // Into fresh HBM frames that may be exported, for good.
   Result<void> pin(Run* run);
   Residency residency(const Run* run) const;
@@ -125,6 +131,10 @@ class Pager {
 
   // residency.cpp
   Result<void> fill(Run& run, const Birth& request);
+  Result<Run*> admit(std::unique_ptr<Run> run);
+  std::unique_ptr<Run> take_out(Run* run) BARSWAP_REQUIRES(pages_);
+  std::unique_ptr<Run> take_parked(Run* run) BARSWAP_REQUIRES(pages_);
+  void count_tables(const Run& run, bool add);
   Result<void> grant_late(Run* run, const std::vector<Die>& dies);
   void unmap_all(Run& run);
   std::uint64_t headroom(Die die) const BARSWAP_REQUIRES(pages_);
@@ -172,6 +182,7 @@ class Pager {
   Mutex<Rank::mover> mover_;
   mutable Mutex<Rank::pages> pages_;
   std::vector<std::unique_ptr<Run>> runs_ BARSWAP_GUARDED_BY(pages_);
+  std::vector<std::unique_ptr<Run>> parked_ BARSWAP_GUARDED_BY(pages_);
   bool granted_[kDiesMax][kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
   std::uint64_t recent_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
   struct Census {

@@ -69,25 +69,34 @@ Result<Run*> Pager::birth(const Birth& request) {
     const driver::RelaxedCapture relaxed(verbs_);
     BARSWAP_TRY_VOID(fill(*run, request));
   }
+  if (request.kind != RunKind::large) {
+    Lock lock(pages_);
+    recent_bytes_[slot(request.home)] += request.bytes;
+  }
+  return admit(std::move(run));
+}
+
+// Its pages are mapped and granted; from here on others see it.
+Result<Run*> Pager::admit(std::unique_ptr<Run> run) {
   Run* published = run.get();
+  const Die home = run->home;
   std::vector<Die> late;
   {
     Lock lock(pages_);
     // Access that was given between our grant and here would not have found the run.
     for (int i = 0; i < kDiesMax; ++i)
-      if (granted_[slot(request.home)][i] && !run->reached_from(Die{i})) late.push_back(Die{i});
+      if (granted_[slot(home)][i] && !run->reached_from(Die{i})) late.push_back(Die{i});
     for (const Die die : late) run->reach |= 1u << index_of(die);
     run->moving = late.empty() ? 0 : 1;
-    if (request.kind != RunKind::large) recent_bytes_[slot(request.home)] += request.bytes;
     count(*run, true);
     run->index = runs_.size();
     runs_.push_back(std::move(run));
   }
   if (!late.empty()) BARSWAP_TRY_VOID(grant_late(published, late));
   update_wish();
-  const std::uint64_t used_bytes = frames_.used(request.home);
-  if (pressed_[slot(request.home)].load(std::memory_order_relaxed) ||
-      (frames_.host_enabled() && used_bytes > frames_.budget(request.home) / 2))
+  const std::uint64_t used_bytes = frames_.used(home);
+  if (pressed_[slot(home)].load(std::memory_order_relaxed) ||
+      (frames_.host_enabled() && used_bytes > frames_.budget(home) / 2))
     start_worker();
   return published;
 }
@@ -193,21 +202,32 @@ void Pager::revive(Run* run, policy::Place place, std::uint64_t order) {
   count(*run, true);
 }
 
+// Out of the books; from here on nobody sees it.
+std::unique_ptr<Run> Pager::take_out(Run* run) {
+  BARSWAP_CHECK(run->index < runs_.size() && runs_[run->index].get() == run);
+  if (run->live) count(*run, false);
+  std::swap(runs_[run->index], runs_.back());
+  runs_[run->index]->index = run->index;
+  std::unique_ptr<Run> out = std::move(runs_.back());
+  runs_.pop_back();
+  return out;
+}
+
+// Host pages cost page tables on every die that reaches them.
+void Pager::count_tables(const Run& run, bool add) {
+  const auto bytes = static_cast<std::int64_t>(run.host_bytes());
+  for (const Die die : run.reachers()) frames_.host_mapped(die, add ? bytes : -bytes);
+}
+
 bool Pager::try_bury(Run* run) {
   std::unique_ptr<Run> dead;
   {
     Lock lock(pages_);
     if (run->moving != 0) return false;
-    BARSWAP_CHECK(run->index < runs_.size() && runs_[run->index].get() == run);
-    if (run->live) count(*run, false);
-    std::swap(runs_[run->index], runs_.back());
-    runs_[run->index]->index = run->index;
-    dead = std::move(runs_.back());
-    runs_.pop_back();
+    dead = take_out(run);
   }
   const driver::RelaxedCapture relaxed(verbs_);
-  for (const Die die : dead->reachers())
-    frames_.host_mapped(die, -static_cast<std::int64_t>(dead->host_bytes()));
+  count_tables(*dead, false);
   unmap_all(*dead);
   update_wish();
   return true;

@@ -36,6 +36,9 @@ struct Range {
   bool packed = false;
   bool sync_memops = false;
   pager::Run* run = nullptr;
+  // Of memory that the program maps itself; 0: made by cuMemAlloc.
+  std::uint64_t handle = 0;
+  std::uint32_t readers = 0, writers = 0;  // with a handle: a bit for each die, as the program set
 };
 
 class Memory {
@@ -46,8 +49,10 @@ class Memory {
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  // Inside an arena; lock-free.
+  // Inside an arena, or in memory that the program mapped itself. Lock-free, but for addresses
+  // between the program's own mappings.
   bool ours(Address address) const;
+  bool in_arena(Address address) const;
 
   Result<Address> allocate(std::uint64_t bytes, driver::Context context, Die home,
                            policy::Place place);
@@ -60,6 +65,29 @@ class Memory {
   void drop_context(driver::Context context);
   bool set_sync_memops(Address address, bool on);
   Result<void> pin(Address address);
+
+  // Memory that the program maps itself; Maps (maps.hpp) says when. `claim` takes room in the tiers
+  // for what lay() will map, and unclaim() gives it back. lay() births, or lays again what was
+  // parked. lift() ends a mapping at once: nobody waits for the device, as bare cuMemUnmap does not.
+  // The addresses are the program's and never enter our books of free ones.
+  Result<void> claim(Die home, std::uint64_t bytes);
+  void unclaim(Die home, std::uint64_t bytes);
+  struct Lay {
+    std::uint64_t handle = 0;
+    Address base{};
+    std::uint64_t bytes = 0;
+    Die home{0};
+    policy::Place place = policy::Place::automatic;
+    pager::Run* parked = nullptr;
+  };
+  // An error: nothing changed. Empty: `parked` is gone, and its room is claimed instead.
+  Result<std::optional<pager::Run*>> lay(const Lay& lay);
+  // With `keep`, the run stays, parked; else it is buried and its room given back.
+  Result<void> lift(const Range& range, bool keep);
+  void drop(pager::Run* parked, Die home, std::uint64_t bytes);
+  // The program's mappings that touch a stretch, by address.
+  std::vector<Range> mapped_within(Address base, std::uint64_t bytes) const;
+  void set_access(Address base, Die die, bool read, bool write);
 
   // Freed runs that are kept for reuse go; true if there was one.
   bool release_cache(Die home);
@@ -90,6 +118,9 @@ class Memory {
   Result<Address> allocate_packed(std::uint64_t bytes, Range& range);
   Result<Address> allocate_run(std::uint64_t bytes, Range& range, policy::Place place);
   Result<pager::Run*> birth(pager::Birth request);
+  std::uint64_t room(Die home) const;
+  void account(Die home, std::uint64_t bytes) BARSWAP_REQUIRES(mutex_);
+  void discount(Die home, std::uint64_t bytes) BARSWAP_REQUIRES(mutex_);
   void publish(Range& range) BARSWAP_REQUIRES(mutex_);
   bool revive_cached(std::uint64_t bytes, Range& range, policy::Place place);
   bool trim_cache(Die home);
@@ -113,6 +144,8 @@ class Memory {
   static constexpr std::size_t kArenasMax = 64;
   std::array<Bounds, kArenasMax> arenas_;
   std::atomic<std::size_t> arena_count_{0};
+  // What all mappings of the program's own have lain in so far; empty while there was none.
+  Bounds mapped_;
 
   mutable Mutex<Rank::ranges> mutex_;
   Extents addresses_ BARSWAP_GUARDED_BY(mutex_);
@@ -130,6 +163,7 @@ class Memory {
   std::deque<Cached> cache_ BARSWAP_GUARDED_BY(mutex_);
   std::vector<Cached> pending_ BARSWAP_GUARDED_BY(mutex_);  // were being moved when buried
   std::uint64_t held_bytes_[kDiesMax] BARSWAP_GUARDED_BY(mutex_) = {};
+  std::uint64_t claimed_bytes_[kDiesMax] BARSWAP_GUARDED_BY(mutex_) = {};  // part of held_bytes_
   std::uint64_t next_id_ BARSWAP_GUARDED_BY(mutex_) = 1;
   std::uint64_t next_order_ BARSWAP_GUARDED_BY(mutex_) = 1;
 };

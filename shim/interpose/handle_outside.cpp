@@ -63,25 +63,6 @@ CUresult to_pool(CUdeviceptr pointer, CUstream stream) {
 
 }  // namespace
 
-CUresult cuMemCreate(CUmemGenericAllocationHandle* handle, std::size_t bytes,
-                     const CUmemAllocationProp* properties, unsigned long long flags) {
-  const Call call;
-  const CUresult result =
-      forward_with_room<&driver::Api::cuMemCreate>(call, handle, bytes, properties, flags);
-  // The location says whose memory it is; its id is a die only for device memory.
-  if (call && result == CUDA_SUCCESS && properties->location.type == CU_MEM_LOCATION_TYPE_DEVICE &&
-      properties->location.id < kDiesMax)
-    call->outside().grew(OutsideKind::handle, *handle, Die{properties->location.id}, bytes);
-  return result;
-}
-
-CUresult cuMemRelease(CUmemGenericAllocationHandle handle) {
-  const Call call;
-  const CUresult result = forward<&driver::Api::cuMemRelease>(handle);
-  if (call && result == CUDA_SUCCESS) (void)call->outside().shrank(OutsideKind::handle, handle);
-  return result;
-}
-
 CUresult cuMemAllocManaged(CUdeviceptr* pointer, std::size_t bytes, unsigned flags) {
   const Call call;
   return forward_with_room<&driver::Api::cuMemAllocManaged>(call, pointer, bytes, flags);

@@ -1,5 +1,6 @@
 // Queries: our pointers answer as plain cuMemAlloc memory does, whatever tier their pages are in.
 #include <cstring>
+#include <optional>
 
 #include "driver/errors.hpp"
 #include "interpose/call.hpp"
@@ -21,7 +22,13 @@ const DieAnswers& answers_of(const Call& call, const memory::Range& range) {
   DieAnswers& answers = die_answers[index_of(range.home)];
   if (answers.known.load(std::memory_order_acquire)) return answers;
   const driver::RelaxedCapture relaxed(call->verbs());
-  const driver::Entered entered(call->verbs(), range.context);
+  // Memory that the program mapped itself belongs to no context; any of that die will do.
+  driver::Context context = range.context;
+  if (const auto entry = call->pager().contexts().on(range.home);
+      context == driver::Context::none && entry)
+    context = entry->context;
+  if (context == driver::Context::none) return answers;
+  const driver::Entered entered(call->verbs(), context);
   CUdeviceptr plain = 0;
   if (!entered.ok() ||
       forward<&driver::Api::cuMemAlloc_v2>(&plain, std::size_t{512}) != CUDA_SUCCESS)
@@ -45,8 +52,51 @@ CUresult put(void* data, T value) {
   return CUDA_SUCCESS;
 }
 
+// Memory that the program mapped itself answers as the driver's own does, where that differs.
+// Nothing: as plain memory.
+std::optional<CUresult> mapped_attribute_of(const Call& call, const memory::Range& range,
+                                            CUdeviceptr pointer, void* data,
+                                            CUpointer_attribute attribute) {
+  CUmemAllocationProp properties{};
+  if (const auto stored = call->maps().properties(range.handle))
+    std::memcpy(&properties, stored->data(), sizeof properties);
+  switch (attribute) {
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: return put<unsigned>(data, 0);
+    // The reservation is the program's own, and the driver knows it.
+    case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
+    case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
+      return forward<&driver::Api::cuPointerGetAttribute>(data, attribute, pointer);
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+      return put<std::uint64_t>(data, properties.requestedHandleTypes);
+    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+      return put<unsigned>(data, properties.allocFlags.gpuDirectRDMACapable);
+    case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: {
+      auto die = call->verbs().current_die();
+      const auto bit = die ? 1u << index_of(*die) : 0u;
+      return put<unsigned>(data, (range.writers & bit) != 0   ? CU_MEM_ACCESS_FLAGS_PROT_READWRITE
+                                 : (range.readers & bit) != 0 ? CU_MEM_ACCESS_FLAGS_PROT_READ
+                                                              : CU_MEM_ACCESS_FLAGS_PROT_NONE);
+    }
+    default: return std::nullopt;
+  }
+}
+
+CUresult access_of(const Call& call, const memory::Range& range, const CUmemLocation& location,
+                   unsigned long long* flags) {
+  *flags = CU_MEM_ACCESS_FLAGS_PROT_NONE;
+  if (location.type != CU_MEM_LOCATION_TYPE_DEVICE) return CUDA_SUCCESS;
+  if (location.id < 0 || static_cast<std::size_t>(location.id) >= call->dies().size())
+    return CUDA_ERROR_INVALID_DEVICE;
+  if ((range.writers >> location.id & 1u) != 0) *flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+  else if ((range.readers >> location.id & 1u) != 0) *flags = CU_MEM_ACCESS_FLAGS_PROT_READ;
+  return CUDA_SUCCESS;
+}
+
 CUresult attribute_of(const Call& call, const memory::Range& range, CUdeviceptr pointer, void* data,
                       CUpointer_attribute attribute) {
+  if (range.handle != 0)
+    if (const auto answer = mapped_attribute_of(call, range, pointer, data, attribute))
+      return *answer;
   const std::uint64_t block =
       range.packed ? value_of(range.base) / kBlockBytes * kBlockBytes : value_of(range.base);
   switch (attribute) {
@@ -120,15 +170,6 @@ CUresult cuDeviceTotalMem_v2(std::size_t* bytes, CUdevice device) {
   return result;
 }
 
-CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice device) {
-  const Call call;
-  const CUresult result = forward<&driver::Api::cuDeviceGetAttribute>(value, attribute, device);
-  if (result == CUDA_SUCCESS && attribute == CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED &&
-      call && call->hides_vmm())
-    *value = 0;
-  return result;
-}
-
 CUresult cuMemGetAddressRange_v2(CUdeviceptr* base, std::size_t* bytes, CUdeviceptr pointer) {
   const Call call;
   if (!call.owns(pointer))
@@ -180,12 +221,6 @@ CUresult cuPointerSetAttribute(const void* value, CUpointer_attribute attribute,
              : CUDA_ERROR_INVALID_VALUE;
 }
 
-CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle* handle, void* address) {
-  const Call call;
-  if (call.owns(reinterpret_cast<CUdeviceptr>(address))) return CUDA_ERROR_INVALID_VALUE;
-  return forward<&driver::Api::cuMemRetainAllocationHandle>(handle, address);
-}
-
 CUresult cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location,
                         CUdeviceptr pointer) {
   const Call call;
@@ -193,6 +228,7 @@ CUresult cuMemGetAccess(unsigned long long* flags, const CUmemLocation* location
     return forward<&driver::Api::cuMemGetAccess>(flags, location, pointer);
   const auto range = call->memory().find(static_cast<Address>(pointer));
   if (!range) return CUDA_ERROR_INVALID_VALUE;
+  if (range->handle != 0) return access_of(call, *range, *location, flags);
   const bool reaches = location->type == CU_MEM_LOCATION_TYPE_DEVICE && location->id >= 0 &&
                        location->id < kDiesMax &&
                        call->crossing().reaches(Die{location->id}, range->home);

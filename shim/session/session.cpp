@@ -93,6 +93,7 @@ bool Session::prepare(const char** why) {
   const std::uint64_t arena_bytes =
       std::clamp(round_up(4 * tiers_bytes, 1_GiB), 1_GiB, kArenaMaxBytes);
   memory_ = std::make_unique<memory::Memory>(verbs_, *pager_, granule, arena_bytes);
+  maps_ = std::make_unique<memory::Maps>(*memory_);
   outside_ = std::make_unique<memory::Outside>(*pager_);
   crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
   if (!settings.may_move)
@@ -199,6 +200,13 @@ Result<Address> Session::allocate(const Caller& caller, std::uint64_t bytes) {
   return memory_->allocate(bytes, caller.context, caller.die, place_for(bytes));
 }
 
+Result<std::uint64_t> Session::create(Die home, std::uint64_t bytes,
+                                      const memory::Properties& properties,
+                                      const void*) {
+  if (policy::refuses(setup_.options, bytes)) return Error{Fault::out_of_memory};
+  return maps_->create(home, bytes, place_for(bytes), properties);
+}
+
 policy::Place Session::place_for(std::uint64_t bytes) {
   const std::uint64_t order = allocation_order_.fetch_add(1, std::memory_order_relaxed);
   if (setup_.options.allocations.empty()) return policy::Place::automatic;
@@ -210,7 +218,7 @@ policy::Place Session::place_for(std::uint64_t bytes) {
 
 Result<bool> Session::free(Address base) {
   const auto range = memory_->at(base);
-  if (!range) return false;
+  if (!range || range->handle != 0) return false;
   bool idle = false;
   if (!capturing()) {
     // As bare cuMemFree does, whatever the caller's current context is.

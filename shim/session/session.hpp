@@ -14,6 +14,7 @@
 
 #include "barswap/mutex.hpp"
 #include "driver/verbs.hpp"
+#include "memory/maps.hpp"
 #include "memory/memory.hpp"
 #include "memory/outside.hpp"
 #include "pager/pager.hpp"
@@ -63,6 +64,7 @@ class Session {
   pager::Pager& pager() { return *pager_; }
   memory::Memory& memory() { return *memory_; }
   memory::Outside& outside() { return *outside_; }
+  memory::Maps& maps() { return *maps_; }
   bool capturing() const { return pager_->contexts().capturing(); }
 
   // Allocation for the current context. `managed` false: leave the call to the driver.
@@ -73,13 +75,17 @@ class Session {
   };
   Caller caller();
   Result<Address> allocate(const Caller& caller, std::uint64_t bytes);
+  // A handle for memory that the program will map itself.
+  Result<std::uint64_t> create(Die home, std::uint64_t bytes,
+                               const memory::Properties& properties, const void* return_address);
   // Ends a range as cuMemFree does, with its synchronisation. False: not one of ours.
   Result<bool> free(Address base);
 
   MemoryInfo info(Die die) const;
   std::optional<std::uint64_t> advertised_total(Die die) const;
   DieState* die_state(Die die) const;
-  bool hides_vmm() const { return setup_.options.vram_hide_vmm; }
+  // Memory that the program maps itself is virtual as well.
+  bool virtual_maps() const { return setup_.options.vram_virtual_maps; }
   const std::vector<std::unique_ptr<DieState>>& dies() const { return dies_; }
 
   // Contexts, as their calls come by.
@@ -121,6 +127,7 @@ class Session {
   std::vector<std::unique_ptr<DieState>> dies_;
   std::unique_ptr<pager::Pager> pager_;
   std::unique_ptr<memory::Memory> memory_;
+  std::unique_ptr<memory::Maps> maps_;
   std::unique_ptr<memory::Outside> outside_;
   std::unique_ptr<Crossing> crossing_;
   std::atomic<bool> several_dies_{false};

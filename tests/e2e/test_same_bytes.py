@@ -66,6 +66,38 @@ def test_peers(house, chaos):
     house.same("peers", LIMIT_MIB, Machine(dies=2, seed=chaos or 1), chaos=chaos, mib=320)
 
 
+MAPS = {"vram.virtual_maps": "true"}
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_own_mappings(house, ratio):
+    """A program that maps its memory itself; only with the key is that memory virtual."""
+    outcome = house.same("maps", LIMIT_MIB, keys=MAPS, mib=RATIOS[ratio], count=60)
+    figures = outcome.figures()
+    assert figures["outside"] == 0 and figures["out_of_memory"] == 0
+    assert figures["asked_peak"] > RATIOS[ratio] * house.scale << 19
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_own_mappings_chaos(house, seed):
+    outcome = house.same(
+        "maps", LIMIT_MIB, Machine(seed=seed), MAPS, chaos=seed, mib=128, count=40
+    )
+    moved = outcome.figures()["causes"].get("chaos", {})
+    assert moved and moved["pages_in"] + moved["pages_out"] > 0
+
+
+def test_own_mappings_stay_with_the_driver(simulated):
+    """Without the key such memory is the driver's, counted and never moved."""
+    outcome = simulated.same("maps", LIMIT_MIB, Machine(vram_mib=512), mib=128, count=20)
+    assert outcome.figures()["host"] == 0
+    small = Machine(vram_mib=128)
+    assert simulated.bare("maps", small, mib=160).status == 2
+    assert simulated.swapped("maps", 64, small, mib=160).status == 2
+    swapped = simulated.swapped("maps", 64, small, keys=MAPS, mib=160).need_healthy()
+    assert swapped.lines == simulated.bare("maps", Machine(vram_mib=1024), mib=160).lines
+
+
 def test_without_any_key(house):
     """A bare LD_PRELOAD with no policy at all, and a program that fits."""
     machine = Machine(vram_mib=4096)

@@ -276,7 +276,7 @@ void Pager::count(const Run& run, bool add) {
 bool Pager::wishes(Die die) const {
   if (settings_.chaos) return true;
   if (!pressed_[slot(die)].load(std::memory_order_relaxed)) return false;
-  const Census& census = census_[slot(die)];
+  const Census census = census_[slot(die)];
   const auto held = [&](RunKind kind, Tier tier) { return census.bytes[slot(kind)][slot(tier)]; };
   const std::uint64_t small_host =
       held(RunKind::packed, Tier::host) + held(RunKind::small, Tier::host);
@@ -306,7 +306,7 @@ void Pager::publish() const {
   barswap_stats& live = stats::live();
   Lock lock(pages_);
   for (const Die die : dies_) {
-    const Census& census = census_[slot(die)];
+    const Census census = census_[slot(die)];
     barswap_die_stats& out = live.die[slot(die)];
     const auto held = [&](RunKind kind, Tier tier) { return census.bytes[slot(kind)][slot(tier)]; };
     const auto small = [&](Tier tier) {

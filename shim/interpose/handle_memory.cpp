@@ -20,12 +20,13 @@ CUresult judged_by_capture(const Call& call) {
   return forward<&driver::Api::cuMemFree_v2>(probe);
 }
 
-CUresult allocate(const Call& call, CUdeviceptr* pointer, std::size_t bytes) {
+CUresult allocate(const Call& call, CUdeviceptr* pointer, std::size_t bytes,
+                  const void* return_address) {
   const session::Session::Caller caller = call->caller();
   if (!caller.managed) return forward_with_room<&driver::Api::cuMemAlloc_v2>(call, pointer, bytes);
   const CUresult judged = judged_by_capture(call);
   if (judged != CUDA_SUCCESS) return judged;
-  auto address = call->allocate(caller, bytes);
+  auto address = call->allocate(caller, bytes, return_address);
   if (!address) return driver::code_of(address.error());
   *pointer = value_of(*address);
   return CUDA_SUCCESS;
@@ -36,7 +37,7 @@ CUresult allocate(const Call& call, CUdeviceptr* pointer, std::size_t bytes) {
 CUresult cuMemAlloc_v2(CUdeviceptr* pointer, std::size_t bytes) {
   const Call call;
   if (!call || !pointer || bytes == 0) return forward<&driver::Api::cuMemAlloc_v2>(pointer, bytes);
-  return allocate(call, pointer, bytes);
+  return allocate(call, pointer, bytes, __builtin_return_address(0));
 }
 
 CUresult cuMemAllocPitch_v2(CUdeviceptr* pointer, std::size_t* pitch, std::size_t width_bytes,
@@ -53,7 +54,8 @@ CUresult cuMemAllocPitch_v2(CUdeviceptr* pointer, std::size_t* pitch, std::size_
   if (!call->caller().managed)
     return forward_with_room<&driver::Api::cuMemAllocPitch_v2>(call, pointer, pitch, width_bytes,
                                                                 height, element_bytes);
-  const CUresult result = allocate(call, pointer, bytes);
+  const CUresult result =
+      allocate(call, pointer, bytes, __builtin_return_address(0));
   if (result == CUDA_SUCCESS) *pitch = wide;
   return result;
 }

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "barswap/log.hpp"
+#include "session/callsite.hpp"
 #include "stats/stats.hpp"
 
 namespace barswap::session {
@@ -195,25 +196,34 @@ Session::Caller Session::caller() {
   return caller;
 }
 
-Result<Address> Session::allocate(const Caller& caller, std::uint64_t bytes) {
+Result<Address> Session::allocate(const Caller& caller, std::uint64_t bytes,
+                                  const void* return_address) {
   if (policy::refuses(setup_.options, bytes)) return Error{Fault::out_of_memory};
-  return memory_->allocate(bytes, caller.context, caller.die, place_for(bytes));
+  return memory_->allocate(bytes, caller.context, caller.die, place_for(bytes, return_address));
 }
 
 Result<std::uint64_t> Session::create(Die home, std::uint64_t bytes,
                                       const memory::Properties& properties,
-                                      const void*) {
+                                      const void* return_address) {
   if (policy::refuses(setup_.options, bytes)) return Error{Fault::out_of_memory};
-  return maps_->create(home, bytes, place_for(bytes), properties);
+  return maps_->create(home, bytes, place_for(bytes, return_address), properties);
 }
 
-policy::Place Session::place_for(std::uint64_t bytes) {
+policy::Place Session::place_for(std::uint64_t bytes, const void* return_address) {
   const std::uint64_t order = allocation_order_.fetch_add(1, std::memory_order_relaxed);
   if (setup_.options.allocations.empty()) return policy::Place::automatic;
   policy::AllocationFacts facts;
   facts.size_bytes = bytes;
   facts.order = order;
-  return policy::place_of(setup_.options, facts);
+  if (!policy::wants_callers(setup_.options)) return policy::place_of(setup_.options, facts);
+  // A rule may name any library on the way here; the innermost that a rule knows decides.
+  for (const CallSite& site : call_sites(return_address)) {
+    facts.library = site.library;
+    facts.symbol = site.symbol;
+    const policy::Place place = policy::place_of(setup_.options, facts);
+    if (place != policy::Place::automatic) return place;
+  }
+  return policy::Place::automatic;
 }
 
 Result<bool> Session::free(Address base) {

@@ -74,7 +74,8 @@ class Session {
     bool managed = false;
   };
   Caller caller();
-  Result<Address> allocate(const Caller& caller, std::uint64_t bytes);
+  // `return_address` is the program's, for rules on call sites where nothing better is known.
+  Result<Address> allocate(const Caller& caller, std::uint64_t bytes, const void* return_address);
   // A handle for memory that the program will map itself.
   Result<std::uint64_t> create(Die home, std::uint64_t bytes,
                                const memory::Properties& properties, const void* return_address);
@@ -116,7 +117,7 @@ class Session {
   void adopt(driver::Context context, Die die);
   void adopt_strays();
   void prepare_die(DieState& state);
-  policy::Place place_for(std::uint64_t bytes);
+  policy::Place place_for(std::uint64_t bytes, const void* return_address = nullptr);
   bool made_by_program(driver::Context context) const;
   void describe() const;
 

@@ -1,6 +1,6 @@
-// Memory that the program makes and maps itself. It stays with the driver, counted, unless the policy
-// makes it virtual: then its handles are ours, and a mapping of one is a range at the program's
-// address.
+// Memory that the program makes and maps itself. It stays with the driver, counted, unless the
+// policy makes it virtual: then its handles are ours, and a mapping of one is a range at the
+// program's address.
 #include <cstring>
 #include <optional>
 #include <vector>
@@ -36,8 +36,8 @@ std::optional<std::uint64_t> granule_of(const Call& call, const CUmemAllocationP
       granule == 0)
     return std::nullopt;
   CUmemGenericAllocationHandle probe = 0;
-  const CUresult result = forward_with_room<&driver::Api::cuMemCreate>(call, &probe, granule,
-                                                                       &properties, 0ull);
+  const CUresult result =
+      forward_with_room<&driver::Api::cuMemCreate>(call, &probe, granule, &properties, 0ull);
   // A full die says nothing about the description.
   if (result == CUDA_ERROR_OUT_OF_MEMORY) return granule;
   if (result != CUDA_SUCCESS) return std::nullopt;
@@ -136,8 +136,8 @@ CUresult cuMemCreate(CUmemGenericAllocationHandle* handle, std::size_t bytes,
       CUmemAllocationProp made = *properties;
       made.allocFlags.compressionType = CU_MEM_ALLOCATION_COMP_NONE;
       std::memcpy(kept.data(), &made, sizeof kept);
-      auto created = call->create(Die{properties->location.id}, bytes, kept,
-                                  __builtin_return_address(0));
+      auto created =
+          call->create(Die{properties->location.id}, bytes, kept, __builtin_return_address(0));
       if (!created) return driver::code_of(created.error());
       *handle = *created;
       return CUDA_SUCCESS;
@@ -241,7 +241,7 @@ CUresult cuMulticastBindMem(CUmemGenericAllocationHandle group, std::size_t grou
   const Call call;
   if (ours(call, handle)) return CUDA_ERROR_NOT_SUPPORTED;
   return forward<&driver::Api::cuMulticastBindMem>(group, group_offset, handle, offset, bytes,
-                                                    flags);
+                                                   flags);
 }
 
 }  // namespace barswap::interpose::handlers

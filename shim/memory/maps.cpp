@@ -108,8 +108,7 @@ Result<void> Maps::unmap(const Range& range) {
   {
     Lock lock(mutex_);
     const auto found = table_.find(range.handle);
-    if (found == table_.end() || found->second.state != State::mapped)
-      return Error{Fault::invalid};
+    if (found == table_.end() || found->second.state != State::mapped) return Error{Fault::invalid};
     keep = found->second.references > 0;
     found->second.state = State::busy;
     if (!keep) table_.erase(found);
@@ -144,7 +143,8 @@ void Maps::learn(const Properties& properties, std::uint64_t granule_bytes) {
 }
 
 void Maps::clear() {
-  for (const Range& range : memory_.mapped_within(Address{0}, ~std::uint64_t{0})) (void)unmap(range);
+  for (const Range& range : memory_.mapped_within(Address{0}, ~std::uint64_t{0}))
+    (void)unmap(range);
   Table table;
   {
     Lock lock(mutex_);

@@ -1,13 +1,13 @@
-// Maps: the handles of memory that the program maps itself (cuMemCreate, cuMemMap and their kin) when
-// the policy makes it virtual. It owns the table of these handles, guarded by Rank::maps, and no
-// memory: a mapped handle is a range of Memory's, born at the program's own address; an unmapped one
-// is a claim, or a parked run that keeps its bytes. It makes no driver call under its lock.
+// Maps: the handles of memory that the program maps itself (cuMemCreate, cuMemMap and their kin)
+// when the policy makes it virtual. It owns the table of these handles, guarded by Rank::maps, and
+// no memory: a mapped handle is a range of Memory's, born at the program's own address; an unmapped
+// one is a claim, or a parked run that keeps its bytes. It makes no driver call under its lock.
 //
 // Memory lives until its handle is released as often as it is held and its mapping has ended.
 //
-// Where it is more lenient than the driver: a page is granted to its home die when it is mapped, not
-// when the program sets access, and access that the program takes away or narrows is remembered but
-// stays. Where it can less: a handle has one mapping at a time, and none leaves the process.
+// Where it is more lenient than the driver: a page is granted to its home die when it is mapped,
+// not when the program sets access, and access that the program takes away or narrows is remembered
+// but stays. Where it can less: a handle has one mapping at a time, and none leaves the process.
 #pragma once
 #include <array>
 #include <cstddef>

@@ -88,8 +88,8 @@ Result<Address> Memory::allocate(std::uint64_t bytes, driver::Context context, D
   range.asked_bytes = bytes;
   range.home = home;
   range.context = context;
-  auto address = bytes < kPackedBelowBytes ? allocate_packed(bytes, range)
-                                           : allocate_run(bytes, range, place);
+  auto address =
+      bytes < kPackedBelowBytes ? allocate_packed(bytes, range) : allocate_run(bytes, range, place);
   if (!address) {
     if (driver::refused_for_memory(address.error())) {
       stats::add(stats::live().out_of_memory, 1);
@@ -135,7 +135,8 @@ std::uint64_t Memory::room(Die home) const {
   for (int i = 0; i < kDiesMax; ++i) {
     const std::uint64_t bytes = claimed_bytes_[i];
     // What another die's claims do not find in its own HBM goes to the host.
-    if (bytes != 0 && i != index_of(home)) claimed_bytes += bytes - std::min(bytes, frames.free_hbm(Die{i}));
+    if (bytes != 0 && i != index_of(home))
+      claimed_bytes += bytes - std::min(bytes, frames.free_hbm(Die{i}));
   }
   return room_bytes - std::min(room_bytes, claimed_bytes);
 }
@@ -146,14 +147,13 @@ Result<pager::Run*> Memory::birth(pager::Birth request) {
   // Flags, counters and locks of a range that several dies reach stay where atomics hold.
   request.never_host = stays && pager_.shared(request.home);
   pager::Frames& frames = pager_.frames();
-  while (frames.free_hbm(request.home) < request.bytes && trim_cache(request.home)) {
-  }
+  while (frames.free_hbm(request.home) < request.bytes && trim_cache(request.home)) {}
   if (stays && frames.free_hbm(request.home) < request.bytes)
     pager_.room_for_small(request.home, request.bytes);
   // Nothing but HBM will do: an instant at which all dies are idle is worth waiting for.
   const std::uint64_t limit_ns = now_ns() + kSharedWaitNs;
-  while (request.never_host && frames.free_hbm(request.home) < request.bytes && now_ns() < limit_ns &&
-         pager_.can_make_room(request.home)) {
+  while (request.never_host && frames.free_hbm(request.home) < request.bytes &&
+         now_ns() < limit_ns && pager_.can_make_room(request.home)) {
     sleep_ns(200'000);
     pager_.room_for_small(request.home, request.bytes);
   }
@@ -476,8 +476,7 @@ Result<std::optional<pager::Run*>> Memory::lay(const Lay& lay) {
     request.base = lay.base;
     request.bytes = lay.bytes;
     request.home = lay.home;
-    request.kind =
-        lay.bytes >= policy::kLargeBytes ? pager::RunKind::large : pager::RunKind::small;
+    request.kind = lay.bytes >= policy::kLargeBytes ? pager::RunKind::large : pager::RunKind::small;
     request.place = lay.place;
     {
       Lock lock(mutex_);
@@ -517,9 +516,7 @@ Result<void> Memory::lift(const Range& range, bool keep) {
       if (*parked) break;
     }
     // A batch of the mover has pages of it in hand; it ends within its deadline.
-    {
-      Lock lock(pager_.mover_mutex());
-    }
+    { Lock lock(pager_.mover_mutex()); }
     sleep_ns(20'000);
   }
   return {};
@@ -591,11 +588,9 @@ void Memory::clear() {
     for (const auto& [base, range] : ranges_) bases.push_back(range.base);
   }
   for (const Address base : bases) (void)free(base, true);
-  while (wait_for_limbo()) {
-  }
+  while (wait_for_limbo()) {}
   for (int i = 0; i < kDiesMax; ++i)
-    while (trim_cache(Die{i})) {
-    }
+    while (trim_cache(Die{i})) {}
   std::map<std::uint64_t, Slab> slabs;
   {
     Lock lock(mutex_);

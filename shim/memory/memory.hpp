@@ -68,8 +68,8 @@ class Memory {
 
   // Memory that the program maps itself; Maps (maps.hpp) says when. `claim` takes room in the tiers
   // for what lay() will map, and unclaim() gives it back. lay() births, or lays again what was
-  // parked. lift() ends a mapping at once: nobody waits for the device, as bare cuMemUnmap does not.
-  // The addresses are the program's and never enter our books of free ones.
+  // parked. lift() ends a mapping at once: nobody waits for the device, as bare cuMemUnmap does
+  // not. The addresses are the program's and never enter our books of free ones.
   Result<void> claim(Die home, std::uint64_t bytes);
   void unclaim(Die home, std::uint64_t bytes);
   struct Lay {

@@ -1,6 +1,6 @@
-// Parking: a run between two addresses. The program unmapped it and still holds its handle, so that its
-// bytes must be there when it is mapped again. A parked run is in no list that the mover or a grant
-// walks.
+// Parking: a run between two addresses. The program unmapped it and still holds its handle, so that
+// its bytes must be there when it is mapped again. A parked run is in no list that the mover or a
+// grant walks.
 #include <algorithm>
 
 #include "barswap/check.hpp"

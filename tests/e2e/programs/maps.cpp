@@ -1,7 +1,7 @@
-// A program that maps its memory itself, as JAX does: addresses reserved, handles made, mapped, given
-// access, asked for again by address, unmapped, released, and moved to other addresses with their
-// bytes. --count steps over --mib of memory; every range is verified against values computed on the
-// host.
+// A program that maps its memory itself, as JAX does: addresses reserved, handles made, mapped,
+// given access, asked for again by address, unmapped, released, and moved to other addresses with
+// their bytes. --count steps over --mib of memory; every range is verified against values computed
+// on the host.
 #include "program.hpp"
 
 namespace {
@@ -30,8 +30,7 @@ class Maps {
   }
 
   void fill_up() {
-    while (grow(granule_ * random_.between(1, 4))) {
-    }
+    while (grow(granule_ * random_.between(1, 4))) {}
   }
 
   void step() {
@@ -54,7 +53,8 @@ class Maps {
   std::size_t pick() { return random_.below(live_.size()); }
   std::uint64_t size() {
     const std::uint64_t most = std::max<std::uint64_t>(options_.bytes() / 5 / granule_, 1);
-    return granule_ * random_.between(1, random_.below(4) == 0 ? most : std::min<std::uint64_t>(4, most));
+    return granule_ *
+           random_.between(1, random_.below(4) == 0 ? most : std::min<std::uint64_t>(4, most));
   }
 
   void lay(Live& one, CUmemGenericAllocationHandle handle) {
@@ -146,8 +146,7 @@ class Maps {
     const CUdeviceptr inside = one.address + 4 * random_.below(one.words());
     CHECK(attribute<unsigned>(CU_POINTER_ATTRIBUTE_MEMORY_TYPE, inside) == CU_MEMORYTYPE_DEVICE);
     CHECK(attribute<CUcontext>(CU_POINTER_ATTRIBUTE_CONTEXT, inside) == nullptr);
-    CHECK(attribute<CUdeviceptr>(CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, inside) ==
-          one.reservation);
+    CHECK(attribute<CUdeviceptr>(CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, inside) == one.reservation);
     CHECK(attribute<std::size_t>(CU_POINTER_ATTRIBUTE_RANGE_SIZE, inside) == one.reserved);
     CHECK(attribute<std::uint64_t>(CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES, inside) ==
           CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR);

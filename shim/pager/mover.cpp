@@ -64,8 +64,8 @@ bool Pager::idle_now() {
   return false;
 }
 
-// Who is inside the gate submits, so the answer would be "busy"; and a proof recorded beside a copy from
-// pageable memory has been seen to wait for that copy inside the driver (580.159).
+// Who is inside the gate submits, so the answer would be "busy"; and a proof recorded beside a copy
+// from pageable memory has been seen to wait for that copy inside the driver (580.159).
 bool Pager::record_alone() {
   if (!Gate::close(0)) return false;
   const bool recorded = static_cast<bool>(contexts_.record_drain());
@@ -228,7 +228,8 @@ bool Pager::copy_all(std::vector<Job>& jobs, const ContextEntry& entry) {
     }
     sched_yield();
   }
-  // A copy that may still run keeps its fresh frame and alias for good; the pages were never touched.
+  // A copy that may still run keeps its fresh frame and alias for good; the pages were never
+  // touched.
   if (!recorded) {
     for (Job& job : jobs) job.running = job.staged;
     stop_moving("a copy of ours failed; the driver reports a lost context or link");
@@ -369,8 +370,9 @@ Result<void> Pager::pin(Run* run) {
   return Error{Fault::not_supported};
 }
 
-// The first grant to a die that could not reach a page needs no drain: it leaves the entries of the dies
-// that use the page as they are (seen under a kernel that writes it, device and host page, 580.159).
+// The first grant to a die that could not reach a page needs no drain: it leaves the entries of the
+// dies that use the page as they are (seen under a kernel that writes it, device and host page,
+// 580.159).
 Result<void> Pager::grant(Die owner, Die accessor) {
   Lock lock(mover_);
   const driver::RelaxedCapture relaxed(verbs_);

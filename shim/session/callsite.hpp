@@ -1,7 +1,8 @@
-// Call sites: which libraries and functions led to an allocation, for policies that ask. libunwind is
-// opened on the first question, never linked: it exports the unwinder's names and would take over the
-// program's exceptions. Unwinding takes the loader's lock, so it happens before any lock of ours and
-// outside every driver call. Without libunwind only the caller's return address is known, said once.
+// Call sites: which libraries and functions led to an allocation, for policies that ask. libunwind
+// is opened on the first question, never linked: it exports the unwinder's names and would take
+// over the program's exceptions. Unwinding takes the loader's lock, so it happens before any lock
+// of ours and outside every driver call. Without libunwind only the caller's return address is
+// known, said once.
 #pragma once
 #include <string>
 #include <vector>

@@ -1,6 +1,7 @@
-// What the driver does to a live page when another die is given access to it, and to a copy from pageable
-// memory beside the proof of idleness. Needs no Barswap; the design rests on its answers (docs/physics.md).
-// Prints one line a question; ends with status 1 if a kernel faulted or something did not end.
+// What the driver does to a live page when another die is given access to it, and to a copy from
+// pageable memory beside the proof of idleness. Needs no Barswap; the design rests on its answers
+// (docs/physics.md). Prints one line a question; ends with status 1 if a kernel faulted or
+// something did not end.
 #include <cuda.h>
 
 #include <atomic>
@@ -73,8 +74,8 @@ void another_die(const char* what, int location_type, int id) {
   }
   *stop = 1;
   const CUresult ended = cuStreamSynchronize(stream);
-  std::printf("%s: die 1 gained access %d times, %.0f us each, code %d; the kernel ended with %d\n", what,
-              rounds, add_us / rounds, changed, ended);
+  std::printf("%s: die 1 gained access %d times, %.0f us each, code %d; the kernel ended with %d\n",
+              what, rounds, add_us / rounds, changed, ended);
   if (ended != CUDA_SUCCESS) std::exit(1);
 }
 
@@ -118,7 +119,8 @@ void proof_beside_copies(CUcontext context) {
   stop = true;
   prover.join();
   copier.join();
-  std::printf("proof beside copies: %ld copies and %ld proofs in 10 s\n", copies.load(), proofs.load());
+  std::printf("proof beside copies: %ld copies and %ld proofs in 10 s\n", copies.load(),
+              proofs.load());
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ ROOMS = {
     'pager': ('driver/verbs.hpp', 'policy/'),
     'memory': ('pager/pager.hpp', 'driver/verbs.hpp', 'policy/'),
     # The pager's gate and its register of contexts are faces that session may see.
-    'session': ('memory/memory.hpp', 'memory/outside.hpp', 'driver/verbs.hpp', 'policy/',
+    'session': ('memory/memory.hpp', 'memory/maps.hpp', 'memory/outside.hpp',
+                'driver/verbs.hpp', 'policy/',
                 'pager/gate.hpp', 'pager/pager.hpp'),
     # The vendor's types, for the ABI; the rows; the codes.
     'interpose': ('session/door.hpp', 'session/session.hpp', 'driver/api.hpp',

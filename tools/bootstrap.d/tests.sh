@@ -39,8 +39,10 @@ test_clang() {
 test_sanitized() {
   local folder=$1 sanitizers=$2
   try_build "$folder" gcc g++ "-Db_sanitize=$sanitizers" -Db_lundef=false || return 0
+  local suites=(--suite unit)
+  if [ "$property_seeds" -gt 1000 ]; then suites+=(--suite property --suite e2e); fi
   BARSWAP_E2E=brief ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 run_suites "$folder" sanitized \
-    --suite unit --suite e2e --timeout-multiplier 5
+    "${suites[@]}" --timeout-multiplier 5
 }
 
 test_on_die() {

@@ -28,7 +28,7 @@ void legacy(const char* what, CUdeviceptr address) {
 void own_handle(const e2e::Die& die, e2e::Hash& hash) {
   CUmemAllocationProp properties{};
   properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
-  properties.location = {CU_MEM_LOCATION_TYPE_DEVICE, {die.device}};
+  properties.location = {CU_MEM_LOCATION_TYPE_DEVICE, die.device};
   properties.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
   std::size_t bytes = 0;
   NEED(cuMemGetAllocationGranularity(&bytes, &properties, CU_MEM_ALLOC_GRANULARITY_MINIMUM));

@@ -23,7 +23,7 @@ class Maps {
  public:
   explicit Maps(const e2e::Options& options) : options_(options), random_(options.seed) {
     properties_.type = CU_MEM_ALLOCATION_TYPE_PINNED;
-    properties_.location = {CU_MEM_LOCATION_TYPE_DEVICE, {die_.device}};
+    properties_.location = {CU_MEM_LOCATION_TYPE_DEVICE, die_.device};
     properties_.requestedHandleTypes = CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR;
     NEED(cuMemGetAllocationGranularity(&granule_, &properties_,
                                        CU_MEM_ALLOC_GRANULARITY_RECOMMENDED));

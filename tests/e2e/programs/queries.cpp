@@ -74,7 +74,7 @@ void describe(const char* what, const Buffer& buffer, std::uint64_t offset, CUco
   CUmemGenericAllocationHandle handle = 0;
   std::printf("  as a handle: %s\n",
               e2e::name_of(cuMemRetainAllocationHandle(&handle, reinterpret_cast<void*>(at))));
-  const CUmemLocation location{CU_MEM_LOCATION_TYPE_DEVICE, {0}};
+  const CUmemLocation location{CU_MEM_LOCATION_TYPE_DEVICE, 0};
   std::printf("  advice: %s\n",
               e2e::name_of(cuMemAdvise(at, 4096, CU_MEM_ADVISE_SET_READ_MOSTLY, location)));
 }

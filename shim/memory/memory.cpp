@@ -93,6 +93,10 @@ Result<Address> Memory::allocate(std::uint64_t bytes, driver::Context context, D
   if (!address) {
     if (driver::refused_for_memory(address.error())) {
       stats::add(stats::live().out_of_memory, 1);
+      if (pager_.frames().host_refused())
+        BARSWAP_LOG_ONCE(warn, "memory",
+                         "out of memory: the driver gives no host memory that a die can read, so "
+                         "nothing can spill. In a container, allow get_mempolicy and mbind");
       stats::event(BARSWAP_EVENT_OUT_OF_MEMORY, Cause::headroom, home, bytes);
     }
     return address;

@@ -189,10 +189,6 @@ Result<Frame> Frames::take_host(Die near, std::uint64_t bytes) {
   }
   auto frame = make_host(near, bytes, false);
   if (frame) return frame;
-  if (host_kind_.load(std::memory_order_relaxed) == driver::HostKind::none)
-    BARSWAP_LOG_ONCE(warn, "pager",
-                     "the driver gives no host memory that a die can read, so what does not fit in "
-                     "VRAM is out of memory. In a container, allow get_mempolicy and mbind");
   // Prepared frames of other sizes make place for this one.
   std::vector<driver::Handle> surplus;
   {

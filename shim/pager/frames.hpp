@@ -54,6 +54,10 @@ class Frames {
   std::uint64_t host_prepared() const;
   std::uint64_t host_limit() const;        // most the tier may hold now
   bool host_enabled() const;
+  // The driver gives no kind of host memory that a die can read.
+  bool host_refused() const {
+    return host_kind_.load(std::memory_order_relaxed) == driver::HostKind::none;
+  }
 
   // Device memory that the driver keeps for the program counts against the budget.
   void outside_grew(Die die, std::uint64_t bytes);

@@ -36,13 +36,31 @@ test_clang() {
 }
 
 # The shim leaks on purpose at exit: the program's last threads may still call it.
-test_sanitized() {
-  local folder=$1 sanitizers=$2
-  try_build "$folder" gcc g++ "-Db_sanitize=$sanitizers" -Db_lundef=false || return 0
-  local suites=(--suite unit)
-  if [ "$property_seeds" -gt 1000 ]; then suites+=(--suite property --suite e2e); fi
+sanitized_run() {
+  local folder=$1
+  shift
   BARSWAP_E2E=brief ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 run_suites "$folder" sanitized \
-    "${suites[@]}" --timeout-multiplier 5
+    --timeout-multiplier 5 "$@"
+}
+
+# test_sanitized FOLDER SANITIZERS ROOMS...: the unit tests of these rooms. In full: everything.
+test_sanitized() {
+  local folder=$1 sanitizers=$2 room targets=()
+  shift 2
+  if [ "$property_seeds" -gt 1000 ]; then
+    try_build "$folder" gcc g++ "-Db_sanitize=$sanitizers" -Db_lundef=false || return 0
+    sanitized_run "$folder" --suite unit --suite property --suite e2e
+    return 0
+  fi
+  for room in "$@"; do targets+=("tests/unit/$room/${room}_test"); done
+  step "building $folder: unit tests of $*"
+  if configure "$folder" gcc g++ "-Db_sanitize=$sanitizers" -Db_lundef=false &&
+    ninja -C "$folder" -j "$(jobs_count)" "${targets[@]}"; then
+    sanitized_run "$folder" "$@"
+  else
+    failed_builds=$((failed_builds + 1))
+    echo "bootstrap: the build $folder failed; its tests are left out" >&2
+  fi
 }
 
 test_on_die() {
@@ -77,8 +95,8 @@ run_tests() {
       if [ "$1" = full ]; then property_seeds=10000; fi
       test_gcc
       test_clang
-      test_sanitized build-asan address,undefined
-      test_sanitized build-tsan thread
+      test_sanitized build-asan address,undefined base stats
+      test_sanitized build-tsan thread pager
       if [ "$1" = full ]; then
         test_on_die
         write_report

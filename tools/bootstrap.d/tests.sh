@@ -95,7 +95,7 @@ run_tests() {
       if [ "$1" = full ]; then property_seeds=10000; fi
       test_gcc
       test_clang
-      test_sanitized build-asan address,undefined base stats
+      test_sanitized build-asan address,undefined base driver stats
       test_sanitized build-tsan thread pager
       if [ "$1" = full ]; then
         test_on_die

@@ -294,7 +294,6 @@ void Pager::finish(std::vector<Job>& jobs) {
         run.pages[job.page].frame = job.fresh;
         if (run.live) count_page(run, job.fresh, true);
       }
-      --run.moving;
     }
     if (job.moved) {
       const bool out = job.target == Tier::host;
@@ -309,6 +308,9 @@ void Pager::finish(std::vector<Job>& jobs) {
       for (const Die die : reachers(*job.run)) frames_.host_mapped(die, host);
     }
     if (!job.lost) frames_.give_back(spare);
+    // Last of all: from here on the run may be buried by another thread.
+    Lock lock(pages_);
+    --job.run->moving;
   }
 }
 

@@ -113,17 +113,18 @@ class RelaxedCapture {
 class Entered {
  public:
   Entered(const Verbs& verbs, Context context)
-      : verbs_(verbs), pushed_(static_cast<bool>(verbs.push(context))) {}
+      : verbs_(verbs), outcome_(verbs.push(context)) {}
   ~Entered() {
-    if (pushed_) (void)verbs_.pop();
+    if (outcome_) (void)verbs_.pop();
   }
   Entered(const Entered&) = delete;
   Entered& operator=(const Entered&) = delete;
-  bool ok() const { return pushed_; }
+  bool ok() const { return static_cast<bool>(outcome_); }
+  const Result<void>& outcome() const { return outcome_; }
 
  private:
   const Verbs& verbs_;
-  bool pushed_;
+  Result<void> outcome_;
 };
 
 bool sticky(Error error);

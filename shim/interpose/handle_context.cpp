@@ -125,8 +125,8 @@ CUresult cuCtxEnablePeerAccess(CUcontext peer, unsigned flags) {
   const CUresult result = forward<&driver::Api::cuCtxEnablePeerAccess>(peer, flags);
   if (!call || result != CUDA_SUCCESS) return result;
   auto accessor = call->verbs().current();
-  if (!accessor) return result;
-  auto granted = call->peer_enabled(*accessor, word_of(peer));
+  const auto granted = accessor ? call->peer_enabled(*accessor, word_of(peer))
+                                : Result<void>(accessor.error());
   if (granted) return result;
   // Half a peer access would be a fault later; none is an error now.
   (void)forward<&driver::Api::cuCtxDisablePeerAccess>(peer);

@@ -33,15 +33,14 @@ struct Route {
   bool direct() const { return !whole && !from; }
 };
 
-Route route_of(const Call& call, CUdeviceptr to, CUdeviceptr from) {
+Result<Route> route_of(const Call& call, CUdeviceptr to, CUdeviceptr from) {
   Route route;
-  if (!call->several_dies()) return route;
-  auto here = call->verbs().current_die();
-  if (!here) return route;
+  if (!call->several_dies() || (!call.owns(to) && !call.owns(from))) return route;
+  const Die here = BARSWAP_TRY(call->verbs().current_die());
   const auto target = call->home_of(static_cast<Address>(to));
   const auto source = call->home_of(static_cast<Address>(from));
   const auto reached = [&](const std::optional<Die>& home) {
-    return !home || call->crossing().reaches(*here, *home);
+    return !home || call->crossing().reaches(here, *home);
   };
   if (reached(target) && reached(source)) return route;
   if (target && source && *target != *source) {
@@ -60,7 +59,9 @@ CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t by
               driver::Stream stream, bool blocks, Direct direct, Submit submit) {
   if (!call) return direct();
   const session::Submission inside(blocks);
-  const Route route = route_of(call, to, from);
+  auto found = route_of(call, to, from);
+  if (!found) return code_of(found.error());
+  const Route& route = *found;
   if (route.direct()) return direct();
   const driver::RelaxedCapture relaxed(call->verbs());
   session::Crossing& crossing = call->crossing();
@@ -251,10 +252,14 @@ CUresult copy_peer(const Call& call, CUdeviceptr to, CUcontext to_context, CUdev
   }
   auto target = call->home_of(static_cast<Address>(to));
   auto source = call->home_of(static_cast<Address>(from));
-  if (!target) target = call->die_of(word_of(to_context));
-  if (!source) source = call->die_of(word_of(from_context));
+  const driver::Context strange = word_of(target ? from_context : to_context);
+  if (!target || !source) {
+    auto die = call->die_of(strange);
+    if (!die) return code_of(die.error());
+    (target ? source : target) = *die;
+  }
   const session::Submission inside(blocks);
-  if (!target || !source || *target == *source) return direct();
+  if (*target == *source) return direct();
   const driver::RelaxedCapture relaxed(call->verbs());
   session::Crossing& crossing = call->crossing();
   const auto plain = [&](driver::Stream other) {

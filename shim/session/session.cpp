@@ -159,11 +159,6 @@ void Session::adopt(driver::Context context, Die die) {
       pager_->stop_moving("a context has no room for our events");
     return;
   }
-  const auto all = pager_->contexts().all();
-  several_dies_.store(
-      std::any_of(all.begin(), all.end(),
-                  [&](const pager::ContextEntry& entry) { return entry.die != die; }),
-      std::memory_order_relaxed);
   Lock known(mutex_);
   if (primary) contexts_.push_back({context, die, true});
 }
@@ -305,27 +300,27 @@ void Session::context_ended(driver::Context context, bool gone) {
   memory_->drop_context(context);
 }
 
-std::optional<Die> Session::die_of(driver::Context context) {
+Result<Die> Session::die_of(driver::Context context) {
   for (const pager::ContextEntry& entry : pager_->contexts().all())
     if (entry.context == context) return entry.die;
   const driver::Entered entered(verbs_, context);
-  if (!entered.ok()) return std::nullopt;
-  auto die = verbs_.current_die();
-  if (!die) return std::nullopt;
-  adopt(context, *die);
-  return *die;
+  BARSWAP_TRY_VOID(entered.outcome());
+  const Die die = BARSWAP_TRY(verbs_.current_die());
+  adopt(context, die);
+  return die;
 }
 
 Result<void> Session::peer_enabled(driver::Context accessor, driver::Context owner) {
-  const auto from = die_of(accessor), to = die_of(owner);
-  if (!from || !to || *from == *to || pager_->granted(*to, *from)) return {};
-  const DieState* state = die_state(*to);
+  const Die from = BARSWAP_TRY(die_of(accessor));
+  const Die to = BARSWAP_TRY(die_of(owner));
+  if (from == to || pager_->granted(to, from)) return {};
+  const DieState* state = die_state(to);
   if (!state || !state->managed) return {};
-  return pager_->grant(*to, *from);
+  return pager_->grant(to, from);
 }
 
 void Session::peer_disabled(driver::Context accessor, driver::Context owner) {
-  const auto from = die_of(accessor), to = die_of(owner);
+  auto from = die_of(accessor), to = die_of(owner);
   if (from && to && *from != *to) (void)pager_->revoke(*to, *from);
 }
 

@@ -104,8 +104,8 @@ class Session {
   Result<void> peer_enabled(driver::Context accessor, driver::Context owner);
   void peer_disabled(driver::Context accessor, driver::Context owner);
   // More than one die has a context: copies may cross.
-  std::optional<Die> die_of(driver::Context context);
-  bool several_dies() const { return several_dies_.load(std::memory_order_relaxed); }
+  Result<Die> die_of(driver::Context context);
+  bool several_dies() const { return dies_.size() > 1; }
   std::optional<Die> home_of(Address address) const;
   Crossing& crossing() { return *crossing_; }
 
@@ -131,7 +131,6 @@ class Session {
   std::unique_ptr<memory::Maps> maps_;
   std::unique_ptr<memory::Outside> outside_;
   std::unique_ptr<Crossing> crossing_;
-  std::atomic<bool> several_dies_{false};
   std::atomic<std::uint64_t> allocation_order_{0};
 
   mutable Mutex<Rank::peers> mutex_;

@@ -64,7 +64,7 @@ struct Ended {
 };
 
 // The run in a child, because it may stop; what it says comes back through a pipe.
-Ended in_child(const Plan& plan) {
+Ended in_child(const Plan& plan, bool telling) {
   int ends[2];
   if (pipe(ends) != 0) std::abort();
   std::fflush(nullptr);
@@ -73,7 +73,7 @@ Ended in_child(const Plan& plan) {
     dup2(ends[1], STDERR_FILENO);
     close(ends[0]);
     alarm(60);
-    const Outcome outcome = live(plan, false);
+    const Outcome outcome = live(plan, telling);
     if (!outcome.why.empty()) std::fprintf(stderr, "wrong: %s\n", outcome.why.c_str());
     _exit(outcome.why.empty() ? 0 : 1);
   }
@@ -98,19 +98,20 @@ struct Count {
 };
 
 void strike(std::uint64_t seed, const Target& target, std::uint64_t nth, bool always,
-            Count& count) {
+            Count& count, bool telling = false) {
   Plan plan = draw_small_plan(seed);
   plan.fault_code = target.code;
   plan.books_hold = std::strcmp(target.function, "cuMemRelease") != 0;
   plan.setting.machine.faults.push_back(Fault{target.function, nth, target.code, always});
-  const Ended ended = in_child(plan);
+  const Ended ended = in_child(plan, telling);
   ++count.runs;
   if (allowed(ended)) {
     count.stopped += WIFSIGNALED(ended.status) ? 1 : 0;
     return;
   }
   ++count.failed;
-  const std::size_t last = ended.said.size() > 400 ? ended.said.size() - 400 : 0;
+  const std::size_t most = telling ? ended.said.size() : 400;
+  const std::size_t last = ended.said.size() - std::min(ended.said.size(), most);
   std::printf("seed %llu, %s call %llu fails %s with %d: status %d\n%s\n",
               static_cast<unsigned long long>(seed), target.function,
               static_cast<unsigned long long>(nth), always ? "for good" : "once", target.code,
@@ -132,7 +133,7 @@ int again(char** argv) {
   for (const Target& target : targets)
     if (std::strcmp(target.function, argv[2]) == 0)
       strike(std::strtoull(argv[1], nullptr, 10), target, std::strtoull(argv[3], nullptr, 10),
-             std::strcmp(argv[4], "always") == 0, count);
+             std::strcmp(argv[4], "always") == 0, count, true);
   return count.failed == 0 ? 0 : 1;
 }
 

@@ -6,10 +6,11 @@ import sys
 
 
 def main():
-    source, build, cross_file, cuda_include, mimalloc = sys.argv[1:]
+    source, build, cross_file, cuda_include, mimalloc, unwind = sys.argv[1:]
     if not (pathlib.Path(build) / 'build.ninja').exists():
         subprocess.run(['meson', 'setup', build, source, '--cross-file', cross_file,
-                        f'-Dcuda-headers={cuda_include}', f'-Dmimalloc_source={mimalloc}'],
+                        f'-Dcuda-headers={cuda_include}', f'-Dmimalloc_source={mimalloc}',
+                        f'-Dlibunwind-headers={unwind}'],
                        check=True)
     # Only what the two tests need: meson builds it by their dependencies.
     return subprocess.run(['meson', 'test', '-C', build, '--print-errorlogs', 'abi', 'wayin'],

@@ -54,13 +54,13 @@ use_python_with_pytest() {
   export PATH="/usr/bin:$PATH"
 }
 
-# The distribution's own source package, checked by apt against the distribution's keys. Its lists
-# lie apart, so that the machine's set-up is left as it is.
-fetch_mimalloc() {
-  [ -f .deps/mimalloc/src/static.c ] && return 0
-  step "fetching the source package mimalloc"
+# fetch_source NAME: the distribution's own source package, checked by apt against the
+# distribution's keys, unpacked into .deps/NAME. apt's lists lie apart, so that the machine's set-up
+# is left as it is.
+fetch_source() {
+  step "fetching the source package $1"
   local work=$PWD/.deps/sources
-  rm -rf "$work" .deps/mimalloc
+  rm -rf "$work" ".deps/$1"
   mkdir -p "$work/lists/partial" "$work/parts" "$work/download"
   /usr/bin/python3 tools/dev/source_entries.py >"$work/parts/sources.list"
   local -a apt=(apt-get -q
@@ -68,10 +68,30 @@ fetch_mimalloc() {
     -o "Dir::State::lists=$work/lists" -o "Dir::Cache::pkgcache=" -o "Dir::Cache::srcpkgcache="
     -o "APT::Sandbox::User=root")
   "${apt[@]}" update
-  (cd "$work/download" && "${apt[@]}" source --download-only mimalloc)
-  dpkg-source --no-copy -x "$work"/download/mimalloc_*.dsc .deps/mimalloc
+  (cd "$work/download" && "${apt[@]}" source --download-only "$1")
+  dpkg-source --no-copy -x "$work/download/${1}_"*.dsc ".deps/$1"
   rm -rf "$work"
+}
+
+fetch_mimalloc() {
+  [ -f .deps/mimalloc/src/static.c ] && return 0
+  fetch_source mimalloc
   [ -f .deps/mimalloc/src/static.c ] || fail "the source package mimalloc has no src/static.c"
+}
+
+# The cross-built shim needs AArch64's header of libunwind, whose package this machine cannot
+# install; the source package has it. The header with the version is the same for all machines.
+fetch_unwind_headers() {
+  [ "$(uname -m)" = x86_64 ] || return 0
+  local headers=.deps/libunwind-aarch64
+  [ -f "$headers/libunwind-common.h" ] && return 0
+  fetch_source libunwind
+  rm -rf "$headers"
+  mkdir "$headers"
+  cp .deps/libunwind/include/libunwind-aarch64.h "$headers/libunwind.h"
+  cp .deps/libunwind/include/libunwind-dynamic.h "$headers/"
+  cp /usr/include/*/libunwind-common.h "$headers/"
+  rm -rf .deps/libunwind
 }
 
 headers_are_good() {
@@ -100,5 +120,6 @@ install_deps() {
   use_python_with_pytest
   mkdir -p .deps
   fetch_mimalloc
+  fetch_unwind_headers
   fetch_cuda_headers
 }

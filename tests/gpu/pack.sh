@@ -14,7 +14,7 @@ missing=
 take() {  # NAME PATH: a part without which a visit makes no sense
   if [ -f "$2" ]; then strip --strip-unneeded -o "$folder/$1" "$2"; else missing="$missing $1"; fi
 }
-find_in_build() { find "$build" -type f -name "$1" -path "*$2*" ! -path '*.p/*' | sort | head -1; }
+find_in_build() { find "$build" -type f -name "$1" -path "*$2*" ! -path '*.p/*' ! -path '*/aarch64/*' | sort | head -1; }
 
 take libbarswap.so "$(find_in_build 'libbarswap.so*' /shim/)"
 take barswap "$(find_in_build barswap /tools/)"

@@ -103,10 +103,44 @@ std::vector<std::size_t> spread_order(std::span<const PageFacts> pages, Directio
   return order;
 }
 
+constexpr std::uint32_t kHeatMin = 4;
+constexpr std::uint32_t kTimesAsHot = 4;
+
+// What most large pages have, weighted by nothing: the ground that hot and cold are told from.
+std::uint32_t usual_heat(std::span<const PageFacts> pages) {
+  std::vector<std::uint32_t> heats;
+  for (const PageFacts& page : pages)
+    if (page.large) heats.push_back(page.heat);
+  if (heats.empty()) return 1;
+  const auto middle = heats.begin() + static_cast<std::ptrdiff_t>(heats.size() / 2);
+  std::nth_element(heats.begin(), middle, heats.end());
+  return std::max<std::uint32_t>(*middle, 1);
+}
+
+// Heat in coarse steps around the usual: what differs by chance, or because a cycle was seen in
+// part, is equal.
+int heat_step(const PageFacts& page, std::uint32_t usual) {
+  if (page.heat < usual / kTimesAsHot) return -1;
+  if (page.heat < kHeatMin) return 0;
+  return (std::bit_width(page.heat / usual) - 1) / 2;
+}
+
+// Large candidates: cold ones leave first and hot ones come first; equals are spread evenly.
+std::vector<std::size_t> large_order(std::span<const PageFacts> pages, Direction direction) {
+  std::vector<std::size_t> order = spread_order(pages, direction);
+  const std::uint32_t usual = usual_heat(pages);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
+    const int left_step = heat_step(pages[left], usual);
+    const int right_step = heat_step(pages[right], usual);
+    return direction == Direction::out ? left_step < right_step : left_step > right_step;
+  });
+  return order;
+}
+
 // The candidates of one rank, in the order in which they change side.
 std::vector<std::size_t> order_of(std::span<const PageFacts> pages, Rank rank,
                                   Direction direction) {
-  if (rank == Rank::large) return spread_order(pages, direction);
+  if (rank == Rank::large) return large_order(pages, direction);
   std::vector<std::size_t> order;
   for (std::size_t i = 0; i < pages.size(); ++i)
     if (rank_of(pages[i]) == rank && may_move(pages[i], direction)) order.push_back(i);
@@ -162,6 +196,30 @@ std::vector<std::size_t> promotions(std::span<const PageFacts> pages, std::uint6
     }
   }
   return chosen;
+}
+
+Swap swaps(std::span<const PageFacts> pages, std::uint64_t bytes_free) {
+  const std::vector<std::size_t> hot = large_order(pages, Direction::in);
+  if (hot.empty() || pages[hot.front()].heat < kHeatMin) return {};
+  const std::vector<std::size_t> cold = large_order(pages, Direction::out);
+  Swap swap;
+  std::uint64_t in_bytes = 0, out_bytes = 0;
+  std::size_t next = 0;
+  for (const std::size_t page : hot) {
+    if (pages[page].heat < kHeatMin || in_bytes + pages[page].bytes > bytes_free) break;
+    // Everything that leaves for it has to be colder, or it stays where it is.
+    std::size_t last = next;
+    std::uint64_t leaving_bytes = out_bytes;
+    while (leaving_bytes < in_bytes + pages[page].bytes && last < cold.size() &&
+           pages[cold[last]].heat <= pages[page].heat / kTimesAsHot)
+      leaving_bytes += pages[cold[last++]].bytes;
+    if (leaving_bytes < in_bytes + pages[page].bytes) break;
+    for (; next < last; ++next) swap.out.push_back(cold[next]);
+    out_bytes = leaving_bytes;
+    in_bytes += pages[page].bytes;
+    swap.in.push_back(page);
+  }
+  return swap;
 }
 
 std::uint64_t headroom_bytes(const Amount& headroom, std::uint64_t budget_bytes,

@@ -6,7 +6,8 @@
 // its late small allocations fell on the host), so the order of leaving is: what the policy
 // streams; large ranges, spread evenly so that every kernel reads the same small share from the
 // host; small ranges; packed pages; and last what the policy wants resident. Coming back is the
-// reverse.
+// reverse. Among large pages those that work names rarely leave first: a workspace that every
+// launch reads is worth more HBM than weights that are read once a pass.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,8 @@ struct PageFacts {
   bool pinned = false;        // must stay where it is
   bool wants_hbm = false;     // a rule says resident
   bool wants_stream = false;  // a rule says stream
+  // How often submitted work named it lately; all 0 while nobody counts.
+  std::uint32_t heat = 0;
 };
 
 // Indices of resident, unpinned pages that should leave HBM to free `bytes_needed`, in the order in
@@ -41,6 +44,16 @@ std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t
 
 // Indices of pages on the host that should come into `bytes_free` of HBM, most wanted first.
 std::vector<std::size_t> promotions(std::span<const PageFacts> pages, std::uint64_t bytes_free);
+
+struct Swap {
+  std::vector<std::size_t> out, in;  // indices of pages
+  bool empty() const { return in.empty(); }
+};
+
+// Hot large pages on the host and cold large ones that make place for them: at most `bytes_free` in
+// at once, and as much out. A page comes in only if it is several times as hot as what leaves for
+// it, so that equals never change places and a cycle that was seen in part moves nothing.
+Swap swaps(std::span<const PageFacts> pages, std::uint64_t bytes_free);
 
 // How much of `budget_bytes` to keep free. Automatic: what was allocated recently, at least 64 MiB,
 // at most an eighth of the budget. A size or share of the policy is taken as it stands, up to half.

@@ -42,16 +42,18 @@ enum class Cause : std::uint8_t {
   headroom,  // large pages leave so that the next allocation finds room
   small,     // a small, hot page comes into HBM and a large one makes place
   refill,    // HBM became free and a page on the host comes back
+  hot,       // a page that work names often changes places with one that it rarely names
   pin,       // the program exports the page
   pressure,  // the driver itself ran out of memory
   chaos,     // forced by BARSWAP_CHAOS
 };
-constexpr int kCauses = 6;
+constexpr int kCauses = 7;
 constexpr const char* name_of(Cause cause) {
   switch (cause) {
     case Cause::headroom: return "headroom";
     case Cause::small: return "small";
     case Cause::refill: return "refill";
+    case Cause::hot: return "hot";
     case Cause::pin: return "pin";
     case Cause::pressure: return "pressure";
     case Cause::chaos: return "chaos";

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "barswap/result.hpp"
 #include "barswap/units.hpp"
@@ -17,6 +18,7 @@ struct Api;
 enum class Context : std::uintptr_t { none = 0 };
 enum class Event : std::uintptr_t { none = 0 };
 enum class Stream : std::uintptr_t { none = 0 };
+enum class Function : std::uintptr_t { none = 0 };  // of either kind: CUfunction or CUkernel
 enum class Handle : std::uint64_t { none = 0 };  // a VMM allocation: the memory behind one frame
 
 enum class HostKind : std::uint8_t { none, numa, plain };  // HOST_NUMA, else HOST
@@ -84,6 +86,9 @@ class Verbs {
   Result<void> record_context(Context context, Event event) const;
   Result<bool> ready(Event event) const;
   Result<void> trim_default_pool(Die die) const;
+
+  // The size of each parameter of a kernel; an error where the driver cannot say (before 12.4).
+  Result<std::vector<std::uint32_t>> parameter_bytes(Function function) const;
 
   // Our calls must not be judged by a capture that lives on another thread. Returns the mode to
   // restore.

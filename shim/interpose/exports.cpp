@@ -9,32 +9,11 @@
 #include "interpose/handlers.hpp"
 #include "interpose/parameters.hpp"
 #include "interpose/resolver.hpp"
+#include "interpose/submit.hpp"
 #include "session/door.hpp"
 
 namespace barswap::interpose {
 namespace {
-
-enum class Trait { PLAIN, MAY_BLOCK, RETRY_ON_OOM };
-
-template <auto Slot, Trait T, class... A>
-CUresult submit(A... arguments) {
-  session::Door door;
-  const auto function = real().*Slot;
-  if (!function) [[unlikely]] return code_for_missing();
-  if (!door.open()) return function(arguments...);
-  CUresult result;
-  {
-    session::Submission inside(T == Trait::MAY_BLOCK);
-    result = function(arguments...);
-  }
-  if constexpr (T == Trait::RETRY_ON_OOM) {
-    if (result == CUDA_ERROR_OUT_OF_MEMORY && session::after_out_of_memory()) [[unlikely]] {
-      session::Submission inside(false);
-      result = function(arguments...);
-    }
-  }
-  return result;
-}
 
 template <auto Slot, class... A>
 CUresult synchronize(A... arguments) {

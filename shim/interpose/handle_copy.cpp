@@ -58,6 +58,8 @@ template <class Direct, class Submit>
 CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
               driver::Stream stream, bool blocks, Direct direct, Submit submit) {
   if (!call) return direct();
+  if (call->reach().wanted())
+    call->reach().copy(static_cast<Address>(to), static_cast<Address>(from));
   const session::Submission inside(blocks);
   auto found = route_of(call, to, from);
   if (!found) return code_of(found.error());

@@ -18,6 +18,7 @@
 #include "driver/verbs.hpp"
 #include "pager/contexts.hpp"
 #include "pager/frames.hpp"
+#include "pager/heat.hpp"
 #include "policy/options.hpp"
 
 namespace barswap::pager {
@@ -92,7 +93,7 @@ class Pager {
   bool shared(Die owner) const;  // with any other die
 
   // Moments. free_moment() is called after the program's own synchronise, work() by our own thread.
-  bool wants_move() const { return wanted_.load(std::memory_order_relaxed); }
+  bool wants_move() const { return wanted_.load(std::memory_order_relaxed) || heat_.due(); }
   void free_moment();
   // Carries the proofs for freed memory forward.
   void poll_quiet();
@@ -118,6 +119,8 @@ class Pager {
   void outside_changed(Die die, std::int64_t bytes);
   void set_budget(Die die, std::uint64_t budget_bytes) { frames_.set_budget(die, budget_bytes); }
 
+  // What submitted work names; counted while something has spilled.
+  Heat& heat() { return heat_; }
   Contexts& contexts() { return contexts_; }
   Frames& frames() { return frames_; }
   // A context's birth or death excludes the mover.
@@ -143,6 +146,7 @@ class Pager {
   void count_page(const Run& run, const Frame& frame, bool add) BARSWAP_REQUIRES(pages_);
   bool wishes(Die die) const BARSWAP_REQUIRES(pages_);
   void update_wish();
+  void weigh_heat();
 
   // planning.cpp
   std::vector<Job> choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes);
@@ -178,6 +182,7 @@ class Pager {
   std::vector<Die> dies_;
   Contexts contexts_;
   Frames frames_;
+  Heat heat_;
 
   Mutex<Rank::mover> mover_;
   mutable Mutex<Rank::pages> pages_;
@@ -190,6 +195,7 @@ class Pager {
     std::uint64_t pinned = 0;
   };
   Census census_[kDiesMax] BARSWAP_GUARDED_BY(pages_);
+  bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
 
   std::atomic<bool> wanted_{false};
   std::atomic<bool> may_move_{true};

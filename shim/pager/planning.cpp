@@ -14,10 +14,12 @@ struct Candidates {
   std::vector<std::pair<Run*, std::size_t>> pages;
 };
 
-Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die) {
+Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die,
+                         const Heat& heat) {
   Candidates out;
   for (const auto& run : runs) {
     if (run->home != die || !run->live) continue;
+    std::uint32_t carried = 0;
     for (std::size_t i = 0; i < run->pages.size(); ++i) {
       policy::PageFacts facts;
       facts.range_order = run->order;
@@ -30,6 +32,7 @@ Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die)
       facts.pinned = run->pinned || run->moving != 0;
       facts.wants_hbm = run->place == policy::Place::resident;
       facts.wants_stream = run->place == policy::Place::stream;
+      if (heat.watching()) facts.heat = heat.of(run->pages[i].address, facts.bytes, carried);
       out.facts.push_back(facts);
       out.pages.emplace_back(run.get(), i);
     }
@@ -37,8 +40,12 @@ Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die)
   return out;
 }
 
+std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+
 // Aliases of one batch; more pages than this would not fit a bounded batch anyway.
 constexpr std::size_t kJobsMax = 64;
+// A swap needs an alias for each of its two sides.
+constexpr std::size_t kSwapPagesMax = kJobsMax / 2;
 
 }  // namespace
 
@@ -46,7 +53,7 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
                                       std::uint64_t evict_bytes) {
   std::vector<Job> jobs;
   Lock lock(pages_);
-  const Candidates all = candidates_of(runs_, die);
+  const Candidates all = candidates_of(runs_, die, heat_);
   const std::uint64_t free_bytes = frames_.free_hbm(die);
   const std::uint64_t keep_bytes = headroom(die);
   std::uint64_t small_host = 0;
@@ -90,7 +97,23 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
     for (const std::size_t i :
          policy::promotions(all.facts, std::min(free_bytes - 2 * keep_bytes, batch_bytes)))
       add(i, Cause::refill, Tier::hbm);
+  if (!jobs.empty() || !swap_wanted_[slot(die)]) return jobs;
+  const policy::Swap swap = policy::swaps(
+      all.facts, std::min({free_bytes, batch_bytes, kSwapPagesMax * settings_.page_bytes}));
+  swap_wanted_[slot(die)] = !swap.empty();
+  // What leaves goes first: should frames on the host run out, nothing comes in on credit.
+  for (const std::size_t i : swap.out) add(i, Cause::hot, Tier::host);
+  for (const std::size_t i : swap.in) add(i, Cause::hot, Tier::hbm);
   return jobs;
+}
+
+// Whether places are worth changing; the walk is paid once in many operations.
+void Pager::weigh_heat() {
+  heat_.look();
+  Lock lock(pages_);
+  for (const Die die : dies_)
+    swap_wanted_[slot(die)] =
+        !policy::swaps(candidates_of(runs_, die, heat_).facts, frames_.free_hbm(die)).empty();
 }
 
 // Any page to any tier, also to a fresh frame of its own: what the rules must survive.
@@ -98,7 +121,7 @@ std::vector<Pager::Job> Pager::choose_chaos(Die die) {
   std::vector<Job> jobs;
   const bool small_stays = shared(die);
   Lock lock(pages_);
-  const Candidates all = candidates_of(runs_, die);
+  const Candidates all = candidates_of(runs_, die, heat_);
   if (all.pages.empty()) return jobs;
   const std::size_t count = 1 + random_() % 4;
   for (std::size_t n = 0; n < count; ++n) {

@@ -58,6 +58,7 @@ std::uint64_t Pager::headroom(Die die) const {
 }
 
 Result<Run*> Pager::birth(const Birth& request) {
+  heat_.forget(request.base, request.bytes);
   auto run = std::make_unique<Run>();
   run->home = request.home;
   run->kind = request.kind;
@@ -195,6 +196,7 @@ void Pager::retire(Run* run) {
 }
 
 void Pager::revive(Run* run, policy::Place place, std::uint64_t order) {
+  heat_.forget(run->base, run->bytes);
   Lock lock(pages_);
   run->live = true;
   run->place = place;
@@ -286,16 +288,21 @@ bool Pager::wishes(Die die) const {
   const std::uint64_t keep_bytes = headroom(die);
   // Less than the smallest page is room for nothing.
   if (small_host > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
+  if (swap_wanted_[slot(die)] && free_bytes >= settings_.page_bytes) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
   return large_host > 0 && free_bytes > 2 * keep_bytes + settings_.page_bytes;
 }
 
 void Pager::update_wish() {
-  bool wanted = false;
+  bool wanted = false, watching = false;
   {
     Lock lock(pages_);
-    for (const Die die : dies_) wanted = wanted || wishes(die);
+    for (const Die die : dies_) {
+      wanted = wanted || wishes(die);
+      watching = watching || pressed_[slot(die)].load(std::memory_order_relaxed);
+    }
   }
+  heat_.watch(watching && may_move_.load(std::memory_order_relaxed));
   wanted = wanted && may_move_.load(std::memory_order_relaxed);
   if (wanted && !wanted_.exchange(true, std::memory_order_relaxed)) ring();
   if (!wanted) wanted_.store(false, std::memory_order_relaxed);
@@ -329,6 +336,7 @@ void Pager::publish() const {
 void Pager::stop_moving(const char* why) {
   if (!may_move_.exchange(false, std::memory_order_relaxed)) return;
   wanted_.store(false, std::memory_order_relaxed);
+  heat_.watch(false);
   stats::set_state(BARSWAP_STATE_PLACE_ONLY, why);
   BARSWAP_LOG(info, "pager", "pages stay where they are from now on: %s", why);
 }

@@ -22,6 +22,7 @@
 #include "policy/load.hpp"
 #include "session/crossing.hpp"
 #include "session/door.hpp"
+#include "session/reach.hpp"
 
 namespace barswap::session {
 
@@ -109,6 +110,8 @@ class Session {
   std::optional<Die> home_of(Address address) const;
   Crossing& crossing() { return *crossing_; }
 
+  Reach& reach() { return *reach_; }
+
   void free_moment();
   bool make_room();
   void close();
@@ -131,6 +134,7 @@ class Session {
   std::unique_ptr<memory::Maps> maps_;
   std::unique_ptr<memory::Outside> outside_;
   std::unique_ptr<Crossing> crossing_;
+  std::unique_ptr<Reach> reach_;
   std::atomic<std::uint64_t> allocation_order_{0};
 
   mutable Mutex<Rank::peers> mutex_;

@@ -308,5 +308,104 @@ TEST_CASE("headroom") {
   CHECK(headroom_bytes(share_of(0.25), budget, 0) == 2_GiB);
 }
 
+void heat(Pages& pages, std::uint64_t order, std::uint32_t uses) {
+  for (PageFacts& page : pages)
+    if (page.range_order == order) page.heat = uses;
+}
+
+TEST_CASE("what work names often changes places with what it rarely names") {
+  Pages pages;
+  add_range(pages, 1, 16, resident());
+  add_range(pages, 2, 4, {});  // on the host
+  heat(pages, 1, 10);
+  SUBCASE("as hot as the rest: nothing moves") {
+    heat(pages, 2, 39);
+    CHECK(swaps(pages, 64_MiB).empty());
+  }
+  SUBCASE("several times as hot: all that fits at once comes in, and as much leaves") {
+    heat(pages, 2, 40);
+    const Swap swap = swaps(pages, 17_MiB);
+    CHECK(indices_of(pages, swap.in, 2).size() == 2);
+    CHECK(bytes_of(pages, swap.in) == bytes_of(pages, swap.out));
+    // The pages that leave lie apart, so that each part of the range keeps its share.
+    CHECK(indices_of(pages, swap.out, 1) == std::vector<std::uint32_t>{0, 8});
+  }
+  SUBCASE("the colder range makes place") {
+    add_range(pages, 3, 16, resident());
+    heat(pages, 2, 400);
+    const Swap swap = swaps(pages, 64_MiB);
+    CHECK(swap.in.size() == 4);
+    CHECK(indices_of(pages, swap.out, 3).size() == 4);
+  }
+  SUBCASE("too few uses are no evidence") {
+    heat(pages, 1, 0);
+    heat(pages, 2, 3);
+    CHECK(swaps(pages, 64_MiB).empty());
+  }
+  SUBCASE("what is pinned, small or wanted in HBM never makes place") {
+    heat(pages, 2, 400);
+    for (PageFacts& page : pages)
+      if (page.resident) page.pinned = true;
+    CHECK(swaps(pages, 64_MiB).empty());
+    for (PageFacts& page : pages) page.pinned = false, page.wants_hbm = page.resident;
+    CHECK(swaps(pages, 64_MiB).empty());
+    for (PageFacts& page : pages) page.wants_hbm = false, page.large = !page.resident;
+    CHECK(swaps(pages, 64_MiB).empty());
+  }
+  SUBCASE("no room, no swap") {
+    heat(pages, 2, 400);
+    CHECK(swaps(pages, 8_MiB - 1).empty());
+  }
+}
+
+TEST_CASE("a swap gains, and a second one after it finds nothing to do") {
+  std::mt19937 random(7);
+  for (int round = 0; round < 200; ++round) {
+    Pages pages;
+    for (std::uint64_t order = 0; order < 6; ++order) {
+      PageFacts kind;
+      kind.resident = random() % 2 == 0;
+      kind.bytes = (1 + random() % 4) * 2_MiB;
+      kind.large = random() % 4 != 0;
+      add_range(pages, order, 1 + random() % 20, kind);
+      heat(pages, order, random() % 3 == 0 ? random() % 1000 : random() % 20);
+    }
+    for (int turn = 0; turn < 400; ++turn) {
+      const std::uint64_t room = 8_MiB + random() % 3 * 8_MiB;
+      const Swap swap = swaps(pages, room);
+      if (swap.empty()) break;
+      REQUIRE(turn < 399);
+      REQUIRE(bytes_of(pages, swap.in) <= room);
+      REQUIRE(bytes_of(pages, swap.out) >= bytes_of(pages, swap.in));
+      for (const std::size_t in : swap.in)
+        for (const std::size_t out : swap.out)
+          if (in == swap.in.back()) REQUIRE(pages[in].heat >= pages[out].heat);
+      for (const std::size_t i : swap.in) {
+        REQUIRE(!pages[i].resident);
+        pages[i].resident = true;
+      }
+      for (const std::size_t i : swap.out) {
+        REQUIRE(pages[i].resident);
+        pages[i].resident = false;
+      }
+    }
+  }
+}
+
+TEST_CASE("cold large pages leave first, hot ones come back first") {
+  Pages pages;
+  add_range(pages, 1, 8, resident());
+  add_range(pages, 2, 8, resident());
+  add_range(pages, 3, 8, resident());
+  heat(pages, 1, 100);
+  heat(pages, 2, 1000);
+  heat(pages, 3, 2);
+  const std::vector<std::size_t> leaving = victims(pages, 16 * 8_MiB);
+  CHECK(indices_of(pages, leaving, 3).size() == 8);
+  CHECK(indices_of(pages, leaving, 1).size() == 8);
+  for (PageFacts& page : pages) page.resident = false;
+  CHECK(indices_of(pages, promotions(pages, 8 * 8_MiB), 2).size() == 8);
+}
+
 }  // namespace
 }  // namespace barswap::policy

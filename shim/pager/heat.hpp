@@ -1,0 +1,67 @@
+// Heat: how often submitted work named each stretch of our address space. It counts and never
+// decides; the counts are advice, so that a lost or doubled one costs time, never bytes. Nothing
+// is counted while nobody asks: a program that fits pays one relaxed load a launch.
+//
+// note() is lock-free and may run on any thread. An address stands for the bytes from it to the
+// next address that was ever named: that is as much as a launch tells of an allocation's inside.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "barswap/units.hpp"
+
+namespace barswap::pager {
+
+class Heat {
+ public:
+  static constexpr std::uint64_t kGranuleBytes = 2_MiB;
+
+  Heat() = default;
+  ~Heat();
+  Heat(const Heat&) = delete;
+  Heat& operator=(const Heat&) = delete;
+
+  // Addresses in here are ours from now on. Without memory for counters they stay uncounted.
+  void cover(Address base, std::uint64_t bytes);
+
+  bool watching() const { return watching_.load(std::memory_order_relaxed); }
+  void watch(bool on) { watching_.store(on, std::memory_order_relaxed); }
+
+  // One operation begins; what it names follows.
+  void operation();
+  void note(Address address);
+  // Operations enough since the last look() for another to be worth it.
+  bool due() const {
+    return watching() && operations_.load(std::memory_order_relaxed) -
+                                 looked_.load(std::memory_order_relaxed) >= kLookEvery;
+  }
+  void look() { looked_.store(operations_.load(std::memory_order_relaxed)); }
+
+  // The uses of a page. Pages of a range are asked in rising order: `carried` holds what the last
+  // named address before the page had, and begins at 0 with each range.
+  std::uint32_t of(Address page, std::uint64_t bytes, std::uint32_t& carried) const;
+  // The addresses were given to a new range.
+  void forget(Address base, std::uint64_t bytes);
+
+ private:
+  using Counter = std::atomic<std::uint32_t>;
+  struct Window {
+    std::atomic<std::uint64_t> first{0}, end{0};
+    Counter* counters = nullptr;
+  };
+  static constexpr std::uint64_t kLookEvery = 64;
+  // What was named this many operations ago counts half.
+  static constexpr std::uint64_t kHalfLife = 8192;
+  static constexpr std::size_t kWindowsMax = 64;
+
+  Counter* counter_of(std::uint64_t address) const;
+  void halve();
+
+  std::atomic<bool> watching_{false};
+  std::atomic<std::uint64_t> operations_{0}, looked_{0};
+  std::array<Window, kWindowsMax> windows_;
+  std::atomic<std::size_t> window_count_{0};
+};
+
+}  // namespace barswap::pager

@@ -1,0 +1,142 @@
+// Reach and heat: what launches name comes into HBM, and what they rarely name makes place.
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "stats/stats.hpp"
+#include "support/bench.hpp"
+
+namespace {
+
+using namespace barswap;
+using support::Bench;
+
+constexpr std::uint64_t kHotBytes = 32_MiB, kColdBytes = 64_MiB;
+
+support::Setting crowded() {
+  support::Setting setting = support::small_setting();
+  setting.machine.vram_bytes = 128_MiB;
+  setting.setup.options.vram_limit = policy::size_of(80_MiB);
+  setting.setup.options.vram_headroom = policy::size_of(8_MiB);
+  return setting;
+}
+
+std::uint64_t host_bytes(Bench& bench, CUdeviceptr base, std::uint64_t bytes) {
+  std::uint64_t sum = 0;
+  for (const sim::Mapping* mapping : bench.life.machine().memory().covering(base, bytes))
+    sum += mapping->on_host ? mapping->size_bytes : 0;
+  return sum;
+}
+
+struct Program {
+  explicit Program(const support::Setting& setting = crowded()) : bench(setting) {
+    std::ifstream file(BARSWAP_KERNELS_PTX);
+    std::stringstream text;
+    text << file.rdbuf();
+    REQUIRE(cuModuleLoadData(&module, text.str().c_str()) == CUDA_SUCCESS);
+    REQUIRE(cuModuleGetFunction(&update, module, "barswap_xorshift_update") == CUDA_SUCCESS);
+    cold = bench.alloc(kColdBytes);
+    hot = bench.alloc(kHotBytes);
+    REQUIRE(cuMemsetD32_v2(cold, 7, kColdBytes / 4) == CUDA_SUCCESS);
+    REQUIRE(cuMemsetD32_v2(hot, 9, kHotBytes / 4) == CUDA_SUCCESS);
+  }
+  // A few words are enough to name the range.
+  void name(CUdeviceptr at, bool through_extra) {
+    std::uint64_t words = 64;
+    std::uint32_t salt = 3;
+    if (!through_extra) {
+      void* parameters[] = {&at, &words, &salt};
+      REQUIRE(cuLaunchKernel(update, 1, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr) ==
+              CUDA_SUCCESS);
+      return;
+    }
+    struct {
+      CUdeviceptr at;
+      std::uint64_t words;
+      std::uint32_t salt;
+    } packed{at, words, salt};
+    std::size_t size = 20;
+    void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, &packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+                     CU_LAUNCH_PARAM_END};
+    REQUIRE(cuLaunchKernel(update, 1, 1, 1, 32, 1, 1, 0, nullptr, nullptr, extra) == CUDA_SUCCESS);
+  }
+  void passes(int count, bool through_extra) {
+    for (int pass = 0; pass < count; ++pass) {
+      name(cold, through_extra);
+      for (int i = 0; i < 40; ++i) name(hot, through_extra);
+      REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    }
+  }
+
+  Bench bench;
+  CUmodule module = nullptr;
+  CUfunction update = nullptr;
+  CUdeviceptr cold = 0, hot = 0;
+};
+
+TEST_CASE("a hot range that came late ends in HBM, whichever way its address is passed") {
+  for (const bool through_extra : {false, true}) {
+    Program program;
+    CHECK(host_bytes(program.bench, program.hot, kHotBytes) > 8_MiB);
+    const std::uint64_t before =
+        stats::get(stats::live().causes[static_cast<std::size_t>(Cause::hot)].bytes_in);
+    program.passes(40, through_extra);
+    CHECK(host_bytes(program.bench, program.hot, kHotBytes) == 0);
+    const std::uint64_t moved =
+        stats::get(stats::live().causes[static_cast<std::size_t>(Cause::hot)].bytes_in) - before;
+    CHECK(moved > 8_MiB);
+    // What a whole page holds went with it.
+    std::vector<std::uint32_t> words(kHotBytes / 4);
+    REQUIRE(cuMemcpyDtoH_v2(words.data(), program.hot, kHotBytes) == CUDA_SUCCESS);
+    CHECK(std::all_of(words.begin() + 64, words.end(), [](std::uint32_t word) {
+      return word == 9;
+    }));
+    // Steady: nothing moves any more.
+    program.passes(20, through_extra);
+    CHECK(stats::get(stats::live().causes[static_cast<std::size_t>(Cause::hot)].bytes_in) ==
+          before + moved);
+  }
+}
+
+TEST_CASE("while everything fits nothing is counted") {
+  support::Setting setting = crowded();
+  setting.setup.options.vram_limit = policy::kAutomatic;
+  Program program(setting);
+  CHECK_FALSE(program.bench.pager().heat().watching());
+  program.passes(2, false);
+  std::uint32_t carried = 0;
+  CHECK(program.bench.pager().heat().of(static_cast<Address>(program.hot), 2_MiB, carried) == 0);
+}
+
+TEST_CASE("a kernel's layout is asked again after its module went") {
+  Program program;
+  program.passes(1, false);
+  const auto asked = [&] {
+    return program.bench.life.machine().audit().calls["cuFuncGetParamInfo"] +
+           program.bench.life.machine().audit().calls["cuKernelGetParamInfo"];
+  };
+  const std::uint64_t first = asked();
+  CHECK(first > 0);
+  program.passes(1, false);
+  CHECK(asked() == first);
+  CUmodule other = nullptr;
+  std::ifstream file(BARSWAP_KERNELS_PTX);
+  std::stringstream text;
+  text << file.rdbuf();
+  REQUIRE(cuModuleLoadData(&other, text.str().c_str()) == CUDA_SUCCESS);
+  REQUIRE(cuModuleUnload(other) == CUDA_SUCCESS);
+  program.passes(1, false);
+  CHECK(asked() > first);
+}
+
+TEST_CASE("a plan of streaming moves nothing for heat") {
+  support::Setting setting = crowded();
+  setting.setup.options.paging_plan = policy::Plan::stream;
+  Program program(setting);
+  const std::uint64_t before = host_bytes(program.bench, program.hot, kHotBytes);
+  program.passes(10, false);
+  CHECK(host_bytes(program.bench, program.hot, kHotBytes) == before);
+}
+
+}  // namespace

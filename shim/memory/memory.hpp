@@ -115,23 +115,40 @@ class Memory {
     std::uint64_t slabs_bytes = 0;
   };
 
-  Result<Address> allocate_packed(std::uint64_t bytes, Range& range);
+  static std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+
+  // memory.cpp
   Result<Address> allocate_run(std::uint64_t bytes, Range& range, policy::Place place);
   Result<pager::Run*> birth(pager::Birth request);
   std::uint64_t room(Die home) const;
-  void account(Die home, std::uint64_t bytes) BARSWAP_REQUIRES(mutex_);
-  void discount(Die home, std::uint64_t bytes) BARSWAP_REQUIRES(mutex_);
+
+  // arena.cpp
+  std::optional<std::uint64_t> take_addresses(std::uint64_t bytes);
+  bool grow_arena(std::uint64_t at_least_bytes);
+
+  // ranges.cpp
   void publish(Range& range) BARSWAP_REQUIRES(mutex_);
+  void forget(const Range& range) BARSWAP_REQUIRES(mutex_);
+
+  // packed.cpp
+  Result<Address> allocate_packed(std::uint64_t bytes, Range& range);
+  void reclaim_packed(const Range& range);
+  void bury_empty_slabs();
+
+  // cache.cpp
   bool revive_cached(std::uint64_t bytes, Range& range, policy::Place place);
   bool trim_cache(Die home);
+
+  // freed.cpp
   bool wait_for_limbo();
   void reclaim();
   void reclaim_one(const Range& range);
   void bury(pager::Run* run, Address base, std::uint64_t bytes);
   void bury_pending();
-  std::optional<std::uint64_t> take_addresses(std::uint64_t bytes);
-  bool grow_arena(std::uint64_t at_least_bytes);
-  void forget(const Range& range) BARSWAP_REQUIRES(mutex_);
+
+  // mapped.cpp
+  void account(Die home, std::uint64_t bytes) BARSWAP_REQUIRES(mutex_);
+  void discount(Die home, std::uint64_t bytes) BARSWAP_REQUIRES(mutex_);
 
   const driver::Verbs& verbs_;
   pager::Pager& pager_;

@@ -1,0 +1,63 @@
+// The arena: address reservations that never move and are never given back before the end, and the
+// lock-free answer to whether an address is ours.
+#include <algorithm>
+
+#include "memory/memory.hpp"
+
+namespace barswap::memory {
+
+bool Memory::in_arena(Address address) const {
+  const std::size_t count = arena_count_.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < count; ++i)
+    if (value_of(address) - arenas_[i].first.load(std::memory_order_relaxed) <
+        arenas_[i].end.load(std::memory_order_relaxed) -
+            arenas_[i].first.load(std::memory_order_relaxed))
+      return true;
+  return false;
+}
+
+bool Memory::ours(Address address) const {
+  if (in_arena(address)) return true;
+  const std::uint64_t value = value_of(address);
+  if (value >= mapped_.end.load(std::memory_order_acquire) ||
+      value < mapped_.first.load(std::memory_order_relaxed))
+    return false;
+  return !mapped_within(address, 1).empty();
+}
+
+bool Memory::grow_arena(std::uint64_t at_least_bytes) {
+  const std::size_t count = arena_count_.load(std::memory_order_acquire);
+  if (count == kArenasMax) return false;
+  std::uint64_t bytes = std::max(arena_bytes_, at_least_bytes);
+  for (;;) {
+    auto base = verbs_.reserve(bytes);
+    if (base) {
+      Lock lock(mutex_);
+      // Two threads may both have grown; each arena counts.
+      const std::size_t index = arena_count_.load(std::memory_order_relaxed);
+      if (index == kArenasMax) break;
+      arenas_[index].first.store(value_of(*base), std::memory_order_relaxed);
+      arenas_[index].end.store(value_of(*base) + bytes, std::memory_order_relaxed);
+      arena_count_.store(index + 1, std::memory_order_release);
+      addresses_.add(value_of(*base), bytes);
+      pager_.heat().cover(*base, bytes);
+      return true;
+    }
+    if (bytes == at_least_bytes) return false;
+    bytes = std::max(bytes / 2 / granule_bytes_ * granule_bytes_, at_least_bytes);
+  }
+  return false;
+}
+
+std::optional<std::uint64_t> Memory::take_addresses(std::uint64_t bytes) {
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    {
+      Lock lock(mutex_);
+      if (auto start = addresses_.take(bytes)) return start;
+    }
+    if (!grow_arena(bytes)) return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+}  // namespace barswap::memory

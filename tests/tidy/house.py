@@ -16,7 +16,7 @@ def files_under(root, *folders):
             if path.is_dir():
                 if not SKIPPED.match(path.name):
                     yield from walk(path)
-            else:
+            elif path.name != '.git':  # a file in a linked worktree
                 yield path
     for folder in folders or ('.',):
         for path in walk(root / folder):

@@ -243,6 +243,15 @@ Result<Stream> Verbs::make_stream() const {
   return answer(code, static_cast<Stream>(reinterpret_cast<std::uintptr_t>(stream)));
 }
 
+Result<Context> Verbs::context_of(Stream stream) const {
+  const CUstream handle = native(stream);
+  if (!handle || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD) return current();
+  CUcontext context = nullptr;
+  const CUresult code =
+      api_->cuStreamGetCtx ? api_->cuStreamGetCtx(handle, &context) : kMissing;
+  return answer(code, static_cast<Context>(reinterpret_cast<std::uintptr_t>(context)));
+}
+
 void Verbs::destroy(Stream stream) const { (void)api_->cuStreamDestroy_v2(native(stream)); }
 
 Result<Event> Verbs::make_event() const {

@@ -33,10 +33,10 @@ struct Route {
   bool direct() const { return !whole && !from; }
 };
 
-Result<Route> route_of(const Call& call, CUdeviceptr to, CUdeviceptr from) {
+Result<Route> route_of(const Call& call, CUdeviceptr to, CUdeviceptr from, driver::Stream stream) {
   Route route;
   if (!call->several_dies() || (!call.owns(to) && !call.owns(from))) return route;
-  const Die here = BARSWAP_TRY(call->verbs().current_die());
+  const Die here = BARSWAP_TRY(call->crossing().die_of(stream));
   const auto target = call->home_of(static_cast<Address>(to));
   const auto source = call->home_of(static_cast<Address>(from));
   const auto reached = [&](const std::optional<Die>& home) {
@@ -61,7 +61,7 @@ CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t by
   if (call->reach().wanted())
     call->reach().copy(static_cast<Address>(to), static_cast<Address>(from));
   const session::Submission inside(blocks);
-  auto found = route_of(call, to, from);
+  auto found = route_of(call, to, from, stream);
   if (!found) return code_of(found.error());
   const Route& route = *found;
   if (route.direct()) return direct();
@@ -262,13 +262,13 @@ CUresult copy_peer(const Call& call, CUdeviceptr to, CUcontext to_context, CUdev
   }
   const session::Submission inside(blocks);
   if (*target == *source) return direct();
-  const driver::RelaxedCapture relaxed(call->verbs());
   session::Crossing& crossing = call->crossing();
   const auto plain = [&](driver::Stream other) {
     return call->verbs().copy(static_cast<Address>(to), static_cast<Address>(from), bytes, other);
   };
   // Grants are known of our own memory only.
   const bool both = call.owns(to) && call.owns(from);
+  const driver::RelaxedCapture relaxed(call->verbs());
   Result<void> outcome;
   if (both && crossing.reaches(*target, *source)) outcome = crossing.on(*target, stream, plain);
   else if (both && crossing.reaches(*source, *target))

@@ -18,31 +18,28 @@ struct Emptied {
 
 }  // namespace
 
-Result<void> Crossing::follow(driver::Stream behind, driver::Context other, driver::Stream ahead) {
-  const driver::Event event = BARSWAP_TRY(verbs_.make_event());
-  auto outcome = verbs_.record(event, ahead);
-  if (outcome) {
-    const driver::Entered entered(verbs_, other);
-    if (entered.ok()) outcome = verbs_.wait(behind, event);
-    else outcome = Error{Fault::not_supported};
-  }
-  // The driver keeps an event until what waits for it has run.
-  verbs_.destroy(event);
-  return outcome;
+Result<Die> Crossing::die_of(driver::Stream stream) const {
+  const driver::Context context = BARSWAP_TRY(verbs_.context_of(stream));
+  const driver::Entered entered(verbs_, context);
+  BARSWAP_TRY_VOID(entered.outcome());
+  return verbs_.current_die();
 }
 
-Result<void> Crossing::follow_back(driver::Stream behind, driver::Stream ahead,
-                                   driver::Context other) {
-  driver::Event event = driver::Event::none;
-  Result<void> outcome;
-  {
-    const driver::Entered entered(verbs_, other);
-    if (!entered.ok()) return Error{Fault::not_supported};
-    event = BARSWAP_TRY(verbs_.make_event());
-    outcome = verbs_.record(event, ahead);
+Result<Crossing::Lane> Crossing::lane_of(driver::Stream stream) const {
+  return Lane{stream, BARSWAP_TRY(verbs_.context_of(stream))};
+}
+
+Result<void> Crossing::follow(const Lane& behind, const Lane& ahead) {
+  const driver::Entered entered(verbs_, ahead.context);
+  BARSWAP_TRY_VOID(entered.outcome());
+  const driver::Event event = BARSWAP_TRY(verbs_.make_event());
+  auto outcome = verbs_.record(event, ahead.stream);
+  if (outcome) {
+    // Legacy and per-thread streams mean those of the current context.
+    const driver::Entered there(verbs_, behind.context);
+    outcome = there.ok() ? verbs_.wait(behind.stream, event) : there.outcome();
   }
-  if (outcome) outcome = verbs_.wait(behind, event);
-  const driver::Entered entered(verbs_, other);
+  // The driver keeps an event until what waits for it has run.
   verbs_.destroy(event);
   return outcome;
 }
@@ -93,7 +90,7 @@ Result<void> Crossing::submit_pieces(Address to, const pager::ContextEntry& targ
       if (emptied.events[buffer] != driver::Event::none)
         BARSWAP_TRY_VOID(verbs_.wait(source.copier, emptied.events[buffer]));
       BARSWAP_TRY_VOID(verbs_.copy(bounce, from + offset, piece, source.copier));
-      BARSWAP_TRY_VOID(follow(target.copier, target.context, source.copier));
+      BARSWAP_TRY_VOID(follow(ours(target), ours(source)));
     }
     const driver::Entered entered(verbs_, target.context);
     if (!entered.ok()) return Error{Fault::not_supported};
@@ -110,6 +107,7 @@ Result<void> Crossing::copy(Address to, Die to_die, Address from, Die from_die, 
   const auto source = pager_.contexts().on(from_die);
   const auto target = pager_.contexts().on(to_die);
   if (!source || !target) return Error{Fault::not_supported};
+  const Lane program = BARSWAP_TRY(lane_of(stream));
   Lock lock(mutex_);
   if (auto made = make_bounces(from_die, to_die); !made) {
     // The driver copies between the HBM of any two dies; only pages on the host need the buffers.
@@ -119,16 +117,14 @@ Result<void> Crossing::copy(Address to, Die to_die, Address from, Die from_die, 
   // Earlier copies left the buffers in use on the streams of other dies.
   for (const pager::ContextEntry& entry : pager_.contexts().all()) {
     if (entry.copier == source->copier) continue;
-    const driver::Entered entered(verbs_, entry.context);
-    if (!entered.ok()) return Error{Fault::not_supported};
-    auto followed = follow(source->copier, source->context, entry.copier);
+    auto followed = follow(ours(*source), ours(entry));
     // A context that is lost uses no buffer any more.
     if (!followed && !driver::sticky(followed.error())) return followed.error();
   }
-  BARSWAP_TRY_VOID(follow(source->copier, source->context, stream));
-  BARSWAP_TRY_VOID(follow(target->copier, target->context, stream));
+  BARSWAP_TRY_VOID(follow(ours(*source), program));
+  BARSWAP_TRY_VOID(follow(ours(*target), program));
   BARSWAP_TRY_VOID(submit_pieces(to, *target, from, *source, bytes));
-  return follow_back(stream, target->copier, target->context);
+  return follow(program, ours(*target));
 }
 
 }  // namespace barswap::session

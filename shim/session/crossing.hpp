@@ -18,7 +18,9 @@ class Crossing {
   Crossing(const Crossing&) = delete;
   Crossing& operator=(const Crossing&) = delete;
 
-  // Bytes from one die's memory to another's, in the order of `stream`, whose context is current.
+  // The die that work on `stream` runs on; its context need not be the current one.
+  Result<Die> die_of(driver::Stream stream) const;
+  // Bytes from one die's memory to another's, in the order of `stream`.
   Result<void> copy(Address to, Die to_die, Address from, Die from_die, std::uint64_t bytes,
                     driver::Stream stream);
   // Whether work on `die` reaches the memory of `home`.
@@ -30,13 +32,14 @@ class Crossing {
   Result<void> on(Die die, driver::Stream stream, Work work) {
     const auto entry = pager_.contexts().on(die);
     if (!entry) return Error{Fault::not_supported};
-    BARSWAP_TRY_VOID(follow(entry->copier, entry->context, stream));
+    const Lane program = BARSWAP_TRY(lane_of(stream));
+    BARSWAP_TRY_VOID(follow(ours(*entry), program));
     {
       const driver::Entered entered(verbs_, entry->context);
       if (!entered.ok()) return Error{Fault::not_supported};
       BARSWAP_TRY_VOID(work(entry->copier));
     }
-    return follow_back(stream, entry->copier, entry->context);
+    return follow(program, ours(*entry));
   }
 
  private:
@@ -45,6 +48,12 @@ class Crossing {
     std::uint32_t granted = 0;  // a bit for each die
   };
   static constexpr std::uint64_t kPieceBytes = 4_MiB;
+  // A stream with the context in which its events are made. An event is of one context, and only a
+  // stream of that context can record it.
+  struct Lane {
+    driver::Stream stream;
+    driver::Context context;
+  };
 
   // Both buffers exist, and both dies reach them.
   Result<void> make_bounces(Die from, Die to) BARSWAP_REQUIRES(mutex_);
@@ -52,9 +61,10 @@ class Crossing {
   Result<void> submit_pieces(Address to, const pager::ContextEntry& target, Address from,
                              const pager::ContextEntry& source, std::uint64_t bytes)
       BARSWAP_REQUIRES(mutex_);
-  // `behind`, of context `other`, waits for what `ahead`, of the current context, holds now.
-  Result<void> follow(driver::Stream behind, driver::Context other, driver::Stream ahead);
-  Result<void> follow_back(driver::Stream behind, driver::Stream ahead, driver::Context other);
+  static Lane ours(const pager::ContextEntry& entry) { return {entry.copier, entry.context}; }
+  Result<Lane> lane_of(driver::Stream stream) const;
+  // `behind` waits for what `ahead` holds now.
+  Result<void> follow(const Lane& behind, const Lane& ahead);
 
   const driver::Verbs& verbs_;
   pager::Pager& pager_;

@@ -114,6 +114,91 @@ TEST_CASE("copies between dies outlive the contexts that made the first ones") {
   }
 }
 
+// Two dies, with a range of random-looking bytes on the first and one of zeros on the second.
+struct Pair {
+  static constexpr std::size_t kBytes = 9_MiB;
+
+  Pair() : bench(support::small_setting(2)), bytes(kBytes), got(kBytes) {
+    for (std::size_t i = 0; i < kBytes; ++i) bytes[i] = static_cast<std::uint8_t>(i >> 4 ^ i >> 13);
+    use(1);
+    there = bench.alloc(kBytes);
+    REQUIRE(cuMemsetD8_v2(there, 0, kBytes) == CUDA_SUCCESS);
+    use(0);
+    here = bench.alloc(kBytes);
+    REQUIRE(cuMemcpyHtoD_v2(here, bytes.data(), kBytes) == CUDA_SUCCESS);
+    sync();
+  }
+  CUcontext context(int die) const { return bench.contexts[static_cast<std::size_t>(die)]; }
+  void use(int die) const { REQUIRE(cuCtxSetCurrent(context(die)) == CUDA_SUCCESS); }
+  void sync() const {
+    for (const int die : {1, 0}) {
+      use(die);
+      REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    }
+  }
+  void enable(int accessor, int owner) const {
+    use(accessor);
+    REQUIRE(cuCtxEnablePeerAccess(context(owner), 0) == CUDA_SUCCESS);
+  }
+  bool arrived(CUdeviceptr at) {
+    sync();
+    std::fill(got.begin(), got.end(), std::uint8_t{0});
+    REQUIRE(bench.life.peek(at, got.data(), kBytes));
+    return got == bytes;
+  }
+
+  Bench bench;
+  std::vector<std::uint8_t> bytes, got;
+  CUdeviceptr here = 0, there = 0;
+};
+
+TEST_CASE("a copy between dies is ordered by its stream, whichever context is current") {
+  for (const bool by_address : {false, true})
+    for (const int of_stream : {0, 1})
+      for (const int current : {0, 1}) {
+        CAPTURE(by_address);
+        CAPTURE(of_stream);
+        CAPTURE(current);
+        Pair pair;
+        pair.use(of_stream);
+        const CUstream stream = pair.bench.held_stream();
+        pair.use(current);
+        if (by_address)
+          REQUIRE(cuMemcpyDtoDAsync_v2(pair.there, pair.here, Pair::kBytes, stream) ==
+                  CUDA_SUCCESS);
+        else
+          REQUIRE(cuMemcpyPeerAsync(pair.there, pair.context(1), pair.here, pair.context(0),
+                                    Pair::kBytes, stream) == CUDA_SUCCESS);
+        // The copy waits for the stream, and the stream for the copy.
+        for (int i = 0; i < 200; ++i) REQUIRE(cuStreamQuery(stream) == CUDA_ERROR_NOT_READY);
+        std::uint8_t byte = 1;
+        REQUIRE(pair.bench.life.peek(pair.there + 16, &byte, 1));
+        CHECK(byte == 0);
+        pair.bench.let_go();
+        REQUIRE(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+        REQUIRE(pair.bench.life.peek(pair.there, pair.got.data(), Pair::kBytes));
+        CHECK(pair.got == pair.bytes);
+      }
+}
+
+TEST_CASE("a copy on one die runs there, whichever die its stream and the current context are of") {
+  for (const int of_stream : {0, 1})
+    for (const int current : {0, 1}) {
+      CAPTURE(of_stream);
+      CAPTURE(current);
+      Pair pair;
+      pair.use(0);
+      const CUdeviceptr twin = pair.bench.alloc(Pair::kBytes);
+      pair.use(of_stream);
+      CUstream stream = nullptr;
+      REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+      pair.use(current);
+      CHECK(cuMemcpyDtoDAsync_v2(twin, pair.here, Pair::kBytes, stream) == CUDA_SUCCESS);
+      CHECK(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+      CHECK(pair.arrived(twin));
+    }
+}
+
 TEST_CASE("what the driver keeps for the program makes the budget smaller") {
   Bench bench;
   const std::uint64_t before = (room(), bench.frames().budget(Die{0}));

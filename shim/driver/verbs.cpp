@@ -252,6 +252,14 @@ Result<Context> Verbs::context_of(Stream stream) const {
   return answer(code, static_cast<Context>(reinterpret_cast<std::uintptr_t>(context)));
 }
 
+Result<bool> Verbs::capturing(Stream stream) const {
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  const CUresult code = api_->cuStreamIsCapturing
+                            ? api_->cuStreamIsCapturing(native(stream), &status)
+                            : kMissing;
+  return answer(code, status != CU_STREAM_CAPTURE_STATUS_NONE);
+}
+
 void Verbs::destroy(Stream stream) const { (void)api_->cuStreamDestroy_v2(native(stream)); }
 
 Result<Event> Verbs::make_event() const {

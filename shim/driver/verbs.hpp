@@ -78,6 +78,7 @@ class Verbs {
   void destroy(Stream stream) const;
   // The context that a stream belongs to; of 0, legacy and per-thread the current one.
   Result<Context> context_of(Stream stream) const;
+  Result<bool> capturing(Stream stream) const;
   Result<Event> make_event() const;
   void destroy(Event event) const;
   Result<void> copy(Address to, Address from, std::uint64_t size_bytes, Stream stream) const;

@@ -1,9 +1,10 @@
 // Copies. On one die the gate is all they need. With several, a range may lie where the copying die
 // cannot reach: then the copy runs on the range's own die, in the order of the program's stream, or
-// crosses through the host.
+// crosses through the host. A capture cannot hold an arranged copy: our own streams would join it.
 #include <algorithm>
 #include <optional>
 
+#include "barswap/log.hpp"
 #include "driver/errors.hpp"
 #include "interpose/call.hpp"
 
@@ -53,6 +54,24 @@ Result<Route> route_of(const Call& call, CUdeviceptr to, CUdeviceptr from, drive
   return route;
 }
 
+// The legacy stream beside a capture counts as not capturing: the first event that we record on it
+// is refused as the program's own call would be.
+bool captures(const Call& call, driver::Stream stream) {
+  auto capturing = call->verbs().capturing(stream);
+  return capturing && *capturing;
+}
+
+// As the driver does with what it cannot capture, so that a program that ignores the code does not
+// replay a graph without the copy: asking a stream that captures voids its capture.
+CUresult refuse_in_capture(driver::Stream stream) {
+  BARSWAP_LOG_ONCE(warn, "interpose",
+                   "a copy between dies was to be captured into a graph, but the die of its stream "
+                   "does not surely reach both ranges: refused. Cure: enable peer access first");
+  const CUresult code = forward<&driver::Api::cuStreamQuery>(reinterpret_cast<CUstream>(stream));
+  const bool said = code != CUDA_SUCCESS && code != CUDA_ERROR_NOT_READY;
+  return said ? code : CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+}
+
 // `direct` is the program's own call; `submit` puts the same copy on a stream of another die.
 template <class Direct, class Submit>
 CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
@@ -65,6 +84,7 @@ CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t by
   if (!found) return code_of(found.error());
   const Route& route = *found;
   if (route.direct()) return direct();
+  if (captures(call, stream)) return refuse_in_capture(stream);
   const driver::RelaxedCapture relaxed(call->verbs());
   session::Crossing& crossing = call->crossing();
   auto outcome =
@@ -268,6 +288,12 @@ CUresult copy_peer(const Call& call, CUdeviceptr to, CUcontext to_context, CUdev
   };
   // Grants are known of our own memory only.
   const bool both = call.owns(to) && call.owns(from);
+  if (captures(call, stream)) {
+    auto here = crossing.die_of(stream);
+    const bool reached =
+        both && here && crossing.reaches(*here, *target) && crossing.reaches(*here, *source);
+    return reached ? code_of(plain(stream)) : refuse_in_capture(stream);
+  }
   const driver::RelaxedCapture relaxed(call->verbs());
   Result<void> outcome;
   if (both && crossing.reaches(*target, *source)) outcome = crossing.on(*target, stream, plain);

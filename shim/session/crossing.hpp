@@ -1,7 +1,8 @@
 // Crossing: copies between dies, and work on one die that a stream of another ordered. Virtual
 // memory is reachable only from dies that were granted access, while plain device memory is copied
 // by the driver wherever it lies; this restores that. It owns two bounce buffers in host memory and
-// guards them with Rank::crossing while a copy is submitted. It never waits for the device.
+// guards them with Rank::crossing while a copy is submitted. It never waits for the device, and is
+// never given a stream that captures: our own streams would join the capture.
 #pragma once
 #include <functional>
 #include <optional>

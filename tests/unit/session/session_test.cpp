@@ -199,6 +199,43 @@ TEST_CASE("a copy on one die runs there, whichever die its stream and the curren
     }
 }
 
+TEST_CASE("a capture holds a copy between dies only if its own die reaches both ranges") {
+  for (const bool by_address : {false, true})
+    for (const int enabled : {-1, 0, 1}) {
+      CAPTURE(by_address);
+      CAPTURE(enabled);
+      Pair pair;
+      if (enabled >= 0) pair.enable(enabled, 1 - enabled);
+      pair.use(0);
+      CUstream stream = nullptr;
+      CUgraph graph = nullptr;
+      REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+      const auto copy = [&] {
+        return by_address ? cuMemcpyDtoDAsync_v2(pair.there, pair.here, Pair::kBytes, stream)
+                          : cuMemcpyPeerAsync(pair.there, pair.context(1), pair.here,
+                                              pair.context(0), Pair::kBytes, stream);
+      };
+      REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+      const CUresult captured = copy();
+      const CUresult ended = cuStreamEndCapture(stream, &graph);
+      CHECK_FALSE(pair.arrived(pair.there));
+      if (enabled == 0) {
+        CHECK(captured == CUDA_SUCCESS);
+        REQUIRE(ended == CUDA_SUCCESS);
+        CUgraphExec executable = nullptr;
+        REQUIRE(cuGraphInstantiateWithFlags(&executable, graph, 0) == CUDA_SUCCESS);
+        REQUIRE(cuGraphLaunch(executable, stream) == CUDA_SUCCESS);
+      } else {
+        CHECK(captured == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);
+        CHECK(ended == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED);
+        // No stream of ours is left in the capture.
+        REQUIRE(copy() == CUDA_SUCCESS);
+      }
+      REQUIRE(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+      CHECK(pair.arrived(pair.there));
+    }
+}
+
 TEST_CASE("what the driver keeps for the program makes the budget smaller") {
   Bench bench;
   const std::uint64_t before = (room(), bench.frames().budget(Die{0}));

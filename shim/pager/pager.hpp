@@ -105,7 +105,8 @@ class Pager {
   // Something large is there that could leave, and pages may move.
   bool can_make_room(Die die) const;
 
-  // Something of this die has spilled, so HBM is worth having.
+  // Something of this die has spilled, so HBM is worth having: until nothing has, and the budget
+  // has room to spare.
   bool pressed(Die die) const {
     return pressed_[static_cast<std::size_t>(index_of(die))].load(std::memory_order_relaxed);
   }
@@ -145,6 +146,7 @@ class Pager {
   void count(const Run& run, bool add) BARSWAP_REQUIRES(pages_);
   void count_page(const Run& run, const Frame& frame, bool add) BARSWAP_REQUIRES(pages_);
   bool wishes(Die die) const BARSWAP_REQUIRES(pages_);
+  bool roomy(Die die) const BARSWAP_REQUIRES(pages_);
   void update_wish();
   void weigh_heat();
 
@@ -193,6 +195,7 @@ class Pager {
   struct Census {
     std::uint64_t bytes[3][kTiers] = {};  // by kind and tier, live runs only
     std::uint64_t pinned = 0;
+    std::uint64_t spilled = 0;  // on the host though the policy did not ask for that
   };
   Census census_[kDiesMax] BARSWAP_GUARDED_BY(pages_);
   bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
@@ -203,7 +206,7 @@ class Pager {
   std::atomic<bool> context_lost_{false};  // a sticky error: the driver answers nothing any more
   std::atomic<bool> closing_{false};
   std::atomic<bool> worker_started_{false};
-  std::atomic<bool> pressed_[kDiesMax] = {};  // something of this die has spilled
+  std::atomic<bool> pressed_[kDiesMax] = {};
 
   // The mover's own state.
   Address staging_ BARSWAP_GUARDED_BY(mover_){};

@@ -90,6 +90,7 @@ Result<Run*> Pager::admit(std::unique_ptr<Run> run) {
     for (const Die die : late) run->reach |= 1u << index_of(die);
     run->moving = late.empty() ? 0 : 1;
     count(*run, true);
+    if (run->has_spilled()) pressed_[slot(home)].store(true, std::memory_order_relaxed);
     run->index = runs_.size();
     runs_.push_back(std::move(run));
   }
@@ -137,7 +138,6 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
     host_pages = count_pages - std::min(count_pages, fitting_bytes / page_bytes);
   if (!frames_.host_enabled() || request.never_host) host_pages = 0;
 
-  bool spilled = false;
   Result<void> outcome;
   run.pages.reserve(count_pages);
   for (std::uint64_t i = 0; i < count_pages && outcome; ++i) {
@@ -160,7 +160,6 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
       outcome = mapped.error();
       break;
     }
-    spilled = spilled || (frame->tier == Tier::host && request.place != policy::Place::stream);
     run.pages.push_back({address, *frame});
   }
   const std::vector<Die> dies = reach(run.home);
@@ -174,7 +173,6 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
     run.reach |= 1u << index_of(die);
     frames_.host_mapped(die, static_cast<std::int64_t>(run.host_bytes()));
   }
-  if (spilled) pressed_[slot(run.home)].store(true, std::memory_order_relaxed);
   return {};
 }
 
@@ -268,6 +266,8 @@ void Pager::count_page(const Run& run, const Frame& frame, bool add) {
   std::uint64_t& bytes = census.bytes[slot(run.kind)][slot(frame.tier)];
   bytes = add ? bytes + frame.bytes : bytes - frame.bytes;
   if (run.pinned) census.pinned = add ? census.pinned + frame.bytes : census.pinned - frame.bytes;
+  if (run.spilled(frame))
+    census.spilled = add ? census.spilled + frame.bytes : census.spilled - frame.bytes;
 }
 
 void Pager::count(const Run& run, bool add) {
@@ -290,7 +290,13 @@ bool Pager::wishes(Die die) const {
   if (small_host > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
   if (swap_wanted_[slot(die)] && free_bytes >= settings_.page_bytes) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
-  return large_host > 0 && free_bytes > 2 * keep_bytes + settings_.page_bytes;
+  return large_host > 0 && roomy(die);
+}
+
+// The mark at which a refill begins: far above the one at which a spill does, so that a die does
+// not waver between the two.
+bool Pager::roomy(Die die) const {
+  return frames_.free_hbm(die) > 2 * headroom(die) + settings_.page_bytes;
 }
 
 void Pager::update_wish() {
@@ -298,6 +304,8 @@ void Pager::update_wish() {
   {
     Lock lock(pages_);
     for (const Die die : dies_) {
+      if (census_[slot(die)].spilled == 0 && roomy(die))
+        pressed_[slot(die)].store(false, std::memory_order_relaxed);
       wanted = wanted || wishes(die);
       watching = watching || pressed_[slot(die)].load(std::memory_order_relaxed);
     }

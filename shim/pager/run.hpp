@@ -30,6 +30,16 @@ struct Run {
     return sum;
   }
 
+  // A frame of it that lies on the host though the policy did not ask for that.
+  bool spilled(const Frame& frame) const {
+    return frame.tier == Tier::host && place != policy::Place::stream;
+  }
+  bool has_spilled() const {
+    for (const Page& page : pages)
+      if (spilled(page.frame)) return true;
+    return false;
+  }
+
   Die home{0};
   RunKind kind = RunKind::small;
   policy::Place place = policy::Place::automatic;

@@ -82,3 +82,34 @@ def foreign_log_tags(name, text):
     """A line of the log names the room that wrote it."""
     tags = re.findall(r'BARSWAP_LOG(?:_ONCE)?\(\s*\w+,\s*"(\w+)"', text)
     return [tag for tag in tags if tag != room_of(name)]
+
+
+CASE = re.compile(r'\bTEST_CASE(?:_FIXTURE)?\(\s*(?:\w+,\s*)?"((?:[^"\\]|\\.)*)"')
+CASES_NAMED = re.compile(r'`(tests/[^`]+_test\.cpp)`((?:,\s*"[^"]+")+)')
+SEED_NAMED = re.compile(r'\bseed (\d+) of `([^`]+)`')
+
+
+def absent_from(root, page):
+    """What a page names in backticks, or in quotes behind a unit test's file, and the tree lacks:
+    files, cases, functions of pytest, seeds, functions of the shim."""
+    def read(name):
+        path = root / name
+        return text_of(path) if path.is_file() else ''
+    for word in re.findall(r'`([^`\n]+)`', page):
+        if re.match(r'(?:tests|shim|policy|tools)/', word):
+            if not (root / word).exists():
+                yield word
+        elif re.match(r'test_\w+$', word):
+            if not any(f'def {word}(' in text_of(path)
+                       for name, path in files_under(root, 'tests') if name.endswith('.py')):
+                yield word
+        elif re.match(r'[A-Z]\w+::\w+$', word):
+            if not any(word in text_of(path) for name, path in files_under(root, 'shim')):
+                yield word
+    for name, cases in CASES_NAMED.findall(page):
+        known = CASE.findall(read(name))
+        yield from (f'{name}: {case}' for case in re.findall(r'"([^"]+)"', cases)
+                    if case not in known)
+    for seed, name in SEED_NAMED.findall(page):
+        if not re.search(rf'^{seed}\b', read(name), flags=re.MULTILINE):
+            yield f'{name}: {seed}'

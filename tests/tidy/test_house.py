@@ -75,6 +75,12 @@ def test_no_file_names_a_place_of_ours_alone():
             for place in law.FOREIGN_PATHS if place in house.text_of(path)] == []
 
 
+def test_answers_to_attacks_exist():
+    page = house.text_of(ROOT / 'docs/attacks.md')
+    assert len(house.CASES_NAMED.findall(page)) > 20
+    assert list(house.absent_from(ROOT, page)) == []
+
+
 @pytest.mark.parametrize('name, header, allowed', [
     ('shim/pager/mover.cpp', 'driver/verbs.hpp', True),
     ('shim/pager/mover.cpp', 'driver/api.hpp', False),
@@ -101,3 +107,9 @@ def test_the_checks_can_fail():
     assert house.bad_classes('class PageManager {') == ['PageManager']
     line = 'BARSWAP_LOG(info, "memory", "x")'
     assert house.foreign_log_tags('shim/pager/a.cpp', line) == ['memory']
+    unit = 'tests/unit/pager/gate_test.cpp'
+    page = (f'`tests/no.cpp`, `test_no_such`, `Gate::no_such`, `{unit}`, "no such", seed 7 of '
+            '`tests/property/seeds.txt`')
+    assert list(house.absent_from(ROOT, page)) == [
+        'tests/no.cpp', 'test_no_such', 'Gate::no_such', f'{unit}: no such',
+        'tests/property/seeds.txt: 7']

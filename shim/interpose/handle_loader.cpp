@@ -1,8 +1,12 @@
 // Handlers of the driver's own loader: cuGetProcAddress and cuGetExportTable. The real one answers
 // first, with the caller's own arguments; versions, stream modes and "not found" stay its decision.
+#include <dlfcn.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
+#include "barswap/log.hpp"
 #include "interpose/handlers.hpp"
 #include "interpose/resolver.hpp"
 #include "session/door.hpp"
@@ -51,6 +55,17 @@ bool is_vetted(const CUuuid& id) {
   });
 }
 
+// Who asks, and for what: enough for a user's report.
+void report_table(const CUuuid& id, const void* caller) {
+  char text[2 * sizeof id.bytes + 1];
+  for (std::size_t i = 0; i < sizeof id.bytes; ++i)
+    std::snprintf(text + 2 * i, 3, "%02x", static_cast<unsigned char>(id.bytes[i]));
+  Dl_info info{};
+  const bool known = dladdr(caller, &info) != 0 && info.dli_fname;
+  BARSWAP_LOG(info, "interpose", "%s asks for the driver's private table %s",
+              known ? info.dli_fname : "the program", text);
+}
+
 }  // namespace
 
 CUresult cuGetProcAddress(const char* symbol, void** function, int version, cuuint64_t flags) {
@@ -67,8 +82,10 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int version, c
 
 CUresult cuGetExportTable(const void** table, const CUuuid* id) {
   const CUresult result = forward<&driver::Api::cuGetExportTable>(table, id);
-  if (result == CUDA_SUCCESS && id && !is_vetted(*id))
+  if (result == CUDA_SUCCESS && id && !is_vetted(*id)) {
+    report_table(*id, __builtin_return_address(0));
     session::note_unseen_submitter("a private table of the driver that is not the runtime's");
+  }
   return result;
 }
 

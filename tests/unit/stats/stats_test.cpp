@@ -1,5 +1,4 @@
 // The statistics file: its folder's rules, its life, and what a fork leaves of it.
-#define DOCTEST_CONFIG_IMPLEMENT
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>

@@ -304,10 +304,7 @@ class Flag {
     NEED(cuMemHostGetDevicePointer(&address_, memory, 0));
   }
   CUdeviceptr address() const { return address_; }
-  void set(std::uint32_t value) {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    *word_ = value;
-  }
+  void set(std::uint32_t value) { __atomic_store_n(word_, value, __ATOMIC_SEQ_CST); }
   void free() { NEED(cuMemFreeHost(const_cast<std::uint32_t*>(word_))); }
 
  private:

@@ -1,5 +1,6 @@
 // Queries: our pointers answer as plain cuMemAlloc memory does, whatever tier their pages are in.
 #include <cstring>
+#include <iterator>
 #include <optional>
 
 #include "driver/errors.hpp"
@@ -46,6 +47,32 @@ const DieAnswers& answers_of(const Call& call, const memory::Range& range) {
   return answers;
 }
 
+// How many bytes the driver writes for an attribute, by its number; 0: not known yet.
+std::atomic<unsigned char> widths[32];
+
+// Flags and sets of bits are documented without a width, and an answer that is wider than the
+// driver's would overrun what the program keeps it in. The driver knows our pages, so it is asked.
+std::size_t width_of(CUpointer_attribute attribute, CUdeviceptr pointer) {
+  std::atomic<unsigned char>& known = widths[static_cast<unsigned>(attribute) % std::size(widths)];
+  if (const auto width = known.load(std::memory_order_relaxed); width != 0) return width;
+  constexpr unsigned char kMark = 0xa5;
+  unsigned char answer[16];
+  std::memset(answer, kMark, sizeof answer);
+  // Not to be told: one byte overruns nothing, and is right wherever the rest is zero already.
+  if (forward<&driver::Api::cuPointerGetAttribute>(answer, attribute, pointer) != CUDA_SUCCESS)
+    return 1;
+  unsigned char width = sizeof(std::uint64_t);
+  while (width > 1 && answer[width - 1] == kMark) --width;
+  known.store(width, std::memory_order_relaxed);
+  return width;
+}
+
+CUresult put_bits(void* data, std::uint64_t value, CUpointer_attribute attribute,
+                  CUdeviceptr pointer) {
+  std::memcpy(data, &value, width_of(attribute, pointer));
+  return CUDA_SUCCESS;
+}
+
 template <class T>
 CUresult put(void* data, T value) {
   std::memcpy(data, &value, sizeof value);
@@ -61,15 +88,16 @@ std::optional<CUresult> mapped_attribute_of(const Call& call, const memory::Rang
   if (const auto stored = call->maps().properties(range.handle))
     std::memcpy(&properties, stored->data(), sizeof properties);
   switch (attribute) {
-    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: return put<unsigned>(data, 0);
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+      return put_bits(data, 0, attribute, pointer);
     // The reservation is the program's own, and the driver knows it.
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
       return forward<&driver::Api::cuPointerGetAttribute>(data, attribute, pointer);
     case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
-      return put<std::uint64_t>(data, properties.requestedHandleTypes);
+      return put_bits(data, properties.requestedHandleTypes, attribute, pointer);
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-      return put<unsigned>(data, properties.allocFlags.gpuDirectRDMACapable);
+      return put_bits(data, properties.allocFlags.gpuDirectRDMACapable, attribute, pointer);
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS: {
       auto die = call->verbs().current_die();
       const auto bit = die ? 1u << index_of(*die) : 0u;
@@ -108,15 +136,15 @@ CUresult attribute_of(const Call& call, const memory::Range& range, CUdeviceptr 
     case CU_POINTER_ATTRIBUTE_P2P_TOKENS: return CUDA_ERROR_NOT_SUPPORTED;
     case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS: return put<unsigned>(data, range.sync_memops ? 1 : 0);
     case CU_POINTER_ATTRIBUTE_BUFFER_ID: return put(data, range.buffer_id);
-    case CU_POINTER_ATTRIBUTE_IS_MANAGED: return put<unsigned>(data, 0);
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: return put_bits(data, 0, attribute, pointer);
     case CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL: return put<int>(data, index_of(range.home));
-    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE: return put<unsigned>(data, 1);
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR: return put(data, value_of(range.base));
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE: return put(data, range.asked_bytes);
-    case CU_POINTER_ATTRIBUTE_MAPPED: return put<unsigned>(data, 1);
-    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES: return put<std::uint64_t>(data, 0);
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_MAPPED: return put_bits(data, 1, attribute, pointer);
     case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
-      return put<unsigned>(data, answers_of(call, range).rdma_capable.load());
+      return put_bits(data, answers_of(call, range).rdma_capable.load(), attribute, pointer);
     case CU_POINTER_ATTRIBUTE_ACCESS_FLAGS:
       return put<unsigned>(data, answers_of(call, range).access_flags.load());
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE: return put<std::uintptr_t>(data, 0);
@@ -125,12 +153,12 @@ CUresult attribute_of(const Call& call, const memory::Range& range, CUdeviceptr 
     case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR: return put(data, block);
     case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: return put(data, block / kBlockBytes);
     case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE:
-      return put<unsigned>(data, answers_of(call, range).decompress_capable.load());
+      return put_bits(data, answers_of(call, range).decompress_capable.load(), attribute, pointer);
     default: return CUDA_ERROR_INVALID_VALUE;
   }
 }
 
-std::size_t size_of(CUpointer_attribute attribute) {
+std::size_t size_of(CUpointer_attribute attribute, CUdeviceptr pointer) {
   switch (attribute) {
     case CU_POINTER_ATTRIBUTE_CONTEXT:
     case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
@@ -138,12 +166,17 @@ std::size_t size_of(CUpointer_attribute attribute) {
     case CU_POINTER_ATTRIBUTE_BUFFER_ID:
     case CU_POINTER_ATTRIBUTE_RANGE_START_ADDR:
     case CU_POINTER_ATTRIBUTE_RANGE_SIZE:
-    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
     case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
     case CU_POINTER_ATTRIBUTE_MAPPING_SIZE:
     case CU_POINTER_ATTRIBUTE_MAPPING_BASE_ADDR:
     case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID: return 8;
     case CU_POINTER_ATTRIBUTE_P2P_TOKENS: return sizeof(CUDA_POINTER_ATTRIBUTE_P2P_TOKENS);
+    case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+    case CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_MAPPED:
+    case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
+    case CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE:
+    case CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE: return width_of(attribute, pointer);
     default: return 4;
   }
 }
@@ -199,7 +232,7 @@ CUresult cuPointerGetAttributes(unsigned count, CUpointer_attribute* attributes,
   for (unsigned i = 0; i < count; ++i) {
     // What is not known of a pointer is zero here, and no error.
     if (!range || attribute_of(call, *range, pointer, data[i], attributes[i]) != CUDA_SUCCESS)
-      std::memset(data[i], 0, size_of(attributes[i]));
+      std::memset(data[i], 0, size_of(attributes[i], pointer));
   }
   return CUDA_SUCCESS;
 }

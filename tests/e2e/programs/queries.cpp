@@ -20,9 +20,16 @@ void number(const char* name, CUpointer_attribute which, CUdeviceptr at) {
   if (attribute(name, which, at, &value)) std::printf("  %s: %u\n", name, value);
 }
 
-void flag(const char* name, CUpointer_attribute which, CUdeviceptr at) {
-  bool value = false;
-  if (attribute(name, which, at, &value)) std::printf("  %s: %s\n", name, yes(value));
+// A flag or a set of bits, and how many bytes of the answer the driver writes: more of them would
+// overrun the program's variable.
+void bits(const char* name, CUpointer_attribute which, CUdeviceptr at) {
+  constexpr unsigned char mark = 0xa5;
+  unsigned char answer[16];
+  std::memset(answer, mark, sizeof answer);
+  if (!attribute(name, which, at, answer)) return;
+  unsigned width = sizeof answer;
+  while (width > 0 && answer[width - 1] == mark) --width;
+  std::printf("  %s: %u, in bytes: %u\n", name, answer[0], width);
 }
 
 void describe(const char* what, const Buffer& buffer, std::uint64_t offset, CUcontext context) {
@@ -39,17 +46,17 @@ void describe(const char* what, const Buffer& buffer, std::uint64_t offset, CUco
   void* host = nullptr;
   attribute("host pointer", CU_POINTER_ATTRIBUTE_HOST_POINTER, at, &host);
   number("sync_memops", CU_POINTER_ATTRIBUTE_SYNC_MEMOPS, at);
-  flag("managed", CU_POINTER_ATTRIBUTE_IS_MANAGED, at);
+  bits("managed", CU_POINTER_ATTRIBUTE_IS_MANAGED, at);
   number("ordinal", CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, at);
-  flag("legacy ipc", CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, at);
+  bits("legacy ipc", CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, at);
   if (attribute("range start", CU_POINTER_ATTRIBUTE_RANGE_START_ADDR, at, &address))
     std::printf("  range starts at the allocation: %s\n", yes(address == buffer.address));
   std::size_t size = 0;
   if (attribute("range size", CU_POINTER_ATTRIBUTE_RANGE_SIZE, at, &size))
     std::printf("  range size is as asked: %s\n", yes(size == buffer.bytes));
-  flag("mapped", CU_POINTER_ATTRIBUTE_MAPPED, at);
-  number("handle types", CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES, at);
-  flag("rdma", CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE, at);
+  bits("mapped", CU_POINTER_ATTRIBUTE_MAPPED, at);
+  bits("handle types", CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES, at);
+  bits("rdma", CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE, at);
   number("access", CU_POINTER_ATTRIBUTE_ACCESS_FLAGS, at);
   CUmemoryPool pool = nullptr;
   if (attribute("pool", CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE, at, &pool))
@@ -62,7 +69,7 @@ void describe(const char* what, const Buffer& buffer, std::uint64_t offset, CUco
   unsigned long long id = 0;
   if (attribute("block id", CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID, at, &id))
     std::printf("  block id is not 0: %s\n", yes(id != 0));
-  flag("hardware decompress", CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE, at);
+  bits("hardware decompress", CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE, at);
 
   CUdeviceptr base = 0;
   const CUresult result = cuMemGetAddressRange(&base, &size, at);

@@ -23,6 +23,7 @@ struct Shadowed {
   void verify(const char* after) const {
     std::vector<unsigned char> seen(shadow.size());
     NEED(cuMemcpyDtoH(seen.data(), buffer.address, seen.size()));
+    if (std::memcmp(seen.data(), shadow.data(), seen.size()) == 0) return;
     for (std::size_t i = 0; i < seen.size(); ++i)
       if (seen[i] != shadow[i])
         e2e::stop(e2e::kStatusFailed, "after %s: byte %zu is %02x, not %02x", after, i, seen[i],

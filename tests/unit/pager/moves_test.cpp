@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "pager/gate.hpp"
 #include "support/bench.hpp"
 
 namespace {
@@ -108,6 +109,51 @@ TEST_CASE("access given to a die is paid for, and paid back") {
   CHECK(bench.life.bury().empty());
   CHECK(bench.frames().host_mapped(Die{0}) == 0);
   CHECK(bench.frames().host_mapped(Die{1}) == 0);
+}
+
+// A handle of the program's own, which the driver keeps.
+CUresult make_handle(std::uint64_t bytes, CUmemGenericAllocationHandle& handle) {
+  CUmemAllocationProp properties{};
+  properties.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+  properties.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+  return cuMemCreate(&handle, bytes, &properties, 0);
+}
+
+TEST_CASE("out-of-memory inside a driver call makes room, from outside the gate") {
+  Bench bench;
+  std::vector<std::uint8_t> bytes(60_MiB), got(60_MiB);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i >> 12);
+  const CUdeviceptr base = bench.alloc(bytes.size());
+  REQUIRE(cuMemcpyHtoD_v2(base, bytes.data(), bytes.size()) == CUDA_SUCCESS);
+  REQUIRE(bench.pager().residency(bench.run_at(base)).host_bytes == 0);
+  CUmemGenericAllocationHandle handle = 0;
+  CHECK(make_handle(16_MiB, handle) == CUDA_SUCCESS);
+  CHECK(bench.pager().residency(bench.run_at(base)).host_bytes >= 12_MiB);
+  REQUIRE(bench.life.peek(base, got.data(), got.size()));
+  CHECK(got == bytes);
+  CHECK(pager::Gate::word() == pager::GateWord::open);
+}
+
+TEST_CASE("a sticky error of the program ends the moves, and the program meets it itself") {
+  Bench bench;
+  const CUdeviceptr base = bench.alloc(40_MiB);
+  // Mapped, and no die was let in.
+  CUmemGenericAllocationHandle handle = 0;
+  CUdeviceptr closed = 0;
+  REQUIRE(make_handle(2_MiB, handle) == CUDA_SUCCESS);
+  REQUIRE(cuMemAddressReserve(&closed, 2_MiB, 0, 0, 0) == CUDA_SUCCESS);
+  REQUIRE(cuMemMap(closed, 2_MiB, 0, handle, 0) == CUDA_SUCCESS);
+  REQUIRE(cuMemsetD8Async(closed, 1, 2_MiB, nullptr) == CUDA_SUCCESS);
+  (void)bench.pager().make_room(Die{0}, true);
+  CHECK(pager::Gate::word() == pager::GateWord::open);
+  CHECK(bench.pager().residency(bench.run_at(base)).host_bytes == 0);
+  // No further driver calls of ours.
+  const auto calls = bench.life.machine().audit().calls;
+  (void)bench.pager().make_room(Die{0}, true);
+  bench.pager().free_moment();
+  CHECK_FALSE(bench.pager().wants_move());
+  CHECK(bench.life.machine().audit().calls["cuCtxRecordEvent"] == calls.at("cuCtxRecordEvent"));
+  CHECK(cuCtxSynchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
 }
 
 TEST_CASE("a pinned range lies in HBM and stays there") {

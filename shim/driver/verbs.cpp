@@ -175,6 +175,55 @@ Result<std::vector<std::uint32_t>> Verbs::parameter_bytes(Function function) con
   return Error{Fault::driver, refusal};
 }
 
+Result<void> Verbs::add_work(Graph graph, int depth, std::vector<GraphWork>& work) const {
+  constexpr int kDepthMax = 16;
+  if (!api_->cuGraphGetNodes || !api_->cuGraphNodeGetType || !api_->cuGraphKernelNodeGetParams_v2 ||
+      !api_->cuGraphMemcpyNodeGetParams || !api_->cuGraphMemsetNodeGetParams ||
+      !api_->cuGraphChildGraphNodeGetGraph || depth > kDepthMax)
+    return Error{Fault::not_supported};
+  const auto native_graph = reinterpret_cast<CUgraph>(static_cast<std::uintptr_t>(graph));
+  std::size_t count = 0;
+  BARSWAP_TRY_VOID(done(api_->cuGraphGetNodes(native_graph, nullptr, &count)));
+  std::vector<CUgraphNode> nodes(count);
+  if (count > 0) BARSWAP_TRY_VOID(done(api_->cuGraphGetNodes(native_graph, nodes.data(), &count)));
+  for (const CUgraphNode node : nodes) {
+    CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+    BARSWAP_TRY_VOID(done(api_->cuGraphNodeGetType(node, &type)));
+    GraphWork one;
+    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
+      CUDA_KERNEL_NODE_PARAMS kernel{};
+      BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(node, &kernel)));
+      const auto word = kernel.func ? reinterpret_cast<std::uintptr_t>(kernel.func)
+                                    : reinterpret_cast<std::uintptr_t>(kernel.kern);
+      one = {Function{word}, kernel.kernelParams, kernel.extra, {}, {}};
+    } else if (type == CU_GRAPH_NODE_TYPE_MEMCPY) {
+      CUDA_MEMCPY3D copy{};
+      BARSWAP_TRY_VOID(done(api_->cuGraphMemcpyNodeGetParams(node, &copy)));
+      one.first = Address{copy.dstDevice};
+      one.second = Address{copy.srcDevice};
+    } else if (type == CU_GRAPH_NODE_TYPE_MEMSET) {
+      CUDA_MEMSET_NODE_PARAMS memset{};
+      BARSWAP_TRY_VOID(done(api_->cuGraphMemsetNodeGetParams(node, &memset)));
+      one.first = Address{memset.dst};
+    } else if (type == CU_GRAPH_NODE_TYPE_GRAPH) {
+      CUgraph child = nullptr;
+      BARSWAP_TRY_VOID(done(api_->cuGraphChildGraphNodeGetGraph(node, &child)));
+      BARSWAP_TRY_VOID(add_work(Graph{reinterpret_cast<std::uintptr_t>(child)}, depth + 1, work));
+      continue;
+    } else {
+      continue;
+    }
+    work.push_back(one);
+  }
+  return {};
+}
+
+Result<std::vector<GraphWork>> Verbs::work_of(Graph graph) const {
+  std::vector<GraphWork> work;
+  BARSWAP_TRY_VOID(add_work(graph, 0, work));
+  return work;
+}
+
 Result<void> Verbs::synchronize() const { return done(api_->cuCtxSynchronize()); }
 
 Result<Verbs::Free> Verbs::free_bytes() const {

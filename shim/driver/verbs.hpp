@@ -32,6 +32,17 @@ struct Place {
   bool rdma_capable = false;  // only for pinned frames: a registration we did not see must fail
 };
 
+enum class Graph : std::uintptr_t { none = 0 };
+
+// One operation of a graph, as far as it names memory: a kernel with its parameters, which the
+// driver owns and the graph keeps, or up to two addresses.
+struct GraphWork {
+  Function function = Function::none;
+  void* const* parameters = nullptr;
+  void* const* extra = nullptr;
+  Address first{}, second{};
+};
+
 using Uuid = std::array<unsigned char, 16>;
 
 class Verbs {
@@ -93,6 +104,9 @@ class Verbs {
   // The size of each parameter of a kernel; an error where the driver cannot say (before 12.4).
   Result<std::vector<std::uint32_t>> parameter_bytes(Function function) const;
 
+  // What a graph will do, child graphs included. The bodies of conditional nodes are not seen.
+  Result<std::vector<GraphWork>> work_of(Graph graph) const;
+
   // Our calls must not be judged by a capture that lives on another thread. Returns the mode to
   // restore.
   int relax_capture() const;
@@ -101,6 +115,7 @@ class Verbs {
   const Api& api() const { return *api_; }
 
  private:
+  Result<void> add_work(Graph graph, int depth, std::vector<GraphWork>& work) const;
   const Api* api_;
 };
 

@@ -47,14 +47,14 @@ Heat::Counter* Heat::counter_of(std::uint64_t address) const {
   return nullptr;
 }
 
-void Heat::operation() {
-  const std::uint64_t before = operations_.fetch_add(1, std::memory_order_relaxed);
-  if ((before + 1) % kHalfLife == 0) halve();
+void Heat::operations(std::uint64_t count) {
+  const std::uint64_t before = operations_.fetch_add(count, std::memory_order_relaxed);
+  if ((before + count) / kHalfLife != before / kHalfLife) halve();
 }
 
-void Heat::note(Address address) {
+void Heat::note(Address address, std::uint32_t times) {
   if (Counter* counter = counter_of(value_of(address)))
-    counter->fetch_add(1, std::memory_order_relaxed);
+    counter->fetch_add(times, std::memory_order_relaxed);
 }
 
 // Reading a counter that was never written costs no memory; writing one would.

@@ -28,15 +28,18 @@ class Heat {
   bool watching() const { return watching_.load(std::memory_order_relaxed); }
   void watch(bool on) { watching_.store(on, std::memory_order_relaxed); }
 
-  // One operation begins; what it names follows.
-  void operation();
-  void note(Address address);
+  // Operations that name what follows.
+  void operations(std::uint64_t count);
+  void note(Address address, std::uint32_t times = 1);
   // Operations enough since the last look() for another to be worth it.
   bool due() const {
     return watching() && operations_.load(std::memory_order_relaxed) -
                                  looked_.load(std::memory_order_relaxed) >= kLookEvery;
   }
   void look() { looked_.store(operations_.load(std::memory_order_relaxed)); }
+
+  // Whether note() would count this address.
+  bool counts(Address address) const { return counter_of(value_of(address)) != nullptr; }
 
   // The uses of a page. Pages of a range are asked in rising order: `carried` holds what the last
   // named address before the page had, and begins at 0 with each range.

@@ -26,17 +26,17 @@ const Reach::Layout* Reach::layout_of(driver::Function function) {
 
 // Pointers lie at multiples of eight, in structures passed by value as well; an integer that looks
 // like an address of ours costs a wrong count. A tensor map begins with its address.
-void Reach::scan(const void* bytes, std::uint64_t size) {
-  const auto* at = static_cast<const unsigned char*>(bytes);
-  for (std::uint64_t offset = 0; offset + sizeof(std::uint64_t) <= size; offset += 8) {
-    std::uint64_t word = 0;
-    std::memcpy(&word, at + offset, sizeof word);
-    heat_.note(Address{word});
-  }
-}
-
-void Reach::launch(driver::Function function, void* const* parameters, void* const* extra) {
-  heat_.operation();
+template <class Take>
+void Reach::each_word(driver::Function function, void* const* parameters, void* const* extra,
+                      Take take) {
+  const auto scan = [&](const void* bytes, std::uint64_t size) {
+    const auto* at = static_cast<const unsigned char*>(bytes);
+    for (std::uint64_t offset = 0; offset + sizeof(std::uint64_t) <= size; offset += 8) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, at + offset, sizeof word);
+      take(Address{word});
+    }
+  };
   if (parameters) {
     const Layout* layout = layout_of(function);
     if (!layout) return;
@@ -56,10 +56,53 @@ void Reach::launch(driver::Function function, void* const* parameters, void* con
   if (buffer) scan(buffer, size);
 }
 
+void Reach::launch(driver::Function function, void* const* parameters, void* const* extra) {
+  heat_.operations(1);
+  each_word(function, parameters, extra, [&](Address word) { heat_.note(word); });
+}
+
 void Reach::copy(Address to, Address from) {
-  heat_.operation();
+  heat_.operations(1);
   heat_.note(to);
   heat_.note(from);
+}
+
+// The handle may have been that of another graph, which the driver destroyed with its context.
+void Reach::graph_made(std::uintptr_t exec, driver::Graph graph) {
+  auto work = verbs_.work_of(graph);
+  if (!work) return graph_gone(exec);
+  std::map<Address, std::uint32_t> times;
+  const auto name = [&](Address word) {
+    if (heat_.counts(word)) ++times[word];
+  };
+  for (const driver::GraphWork& one : *work) {
+    if (one.function != driver::Function::none)
+      each_word(one.function, one.parameters, one.extra, name);
+    name(one.first);
+    name(one.second);
+  }
+  auto named = std::make_shared<Named>();
+  named->operations = work->size();
+  named->times.assign(times.begin(), times.end());
+  Lock lock(mutex_);
+  graphs_[exec] = std::move(named);
+}
+
+void Reach::graph_launched(std::uintptr_t exec) {
+  std::shared_ptr<const Named> named;
+  {
+    Lock lock(mutex_);
+    const auto found = graphs_.find(exec);
+    if (found == graphs_.end()) return;
+    named = found->second;
+  }
+  heat_.operations(named->operations);
+  for (const auto& [address, times] : named->times) heat_.note(address, times);
+}
+
+void Reach::graph_gone(std::uintptr_t exec) {
+  Lock lock(mutex_);
+  graphs_.erase(exec);
 }
 
 void Reach::forget_functions() {

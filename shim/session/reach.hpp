@@ -7,6 +7,7 @@
 #pragma once
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
@@ -26,13 +27,21 @@ class Reach {
   // As cuLaunchKernel takes them: one of the two lists, or neither.
   void launch(driver::Function function, void* const* parameters, void* const* extra);
   void copy(Address to, Address from);
+  // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
+  // names is counted at each of its launches.
+  void graph_made(std::uintptr_t exec, driver::Graph graph);
+  void graph_launched(std::uintptr_t exec);
+  void graph_gone(std::uintptr_t exec);
   // A module or library goes: its handles may come back as those of other kernels.
   void forget_functions();
 
  private:
   using Layout = std::vector<std::uint32_t>;  // the size of each parameter
   const Layout* layout_of(driver::Function function);
-  void scan(const void* bytes, std::uint64_t size);
+  // Calls `named` with each word that a launch passes to its kernel.
+  template <class Take>
+  void each_word(driver::Function function, void* const* parameters, void* const* extra,
+                 Take take);
 
   const driver::Verbs& verbs_;
   pager::Heat& heat_;
@@ -42,6 +51,12 @@ class Reach {
   // reading one while its kernel is unloaded by another thread.
   std::unordered_map<std::uintptr_t, const Layout*> known_ BARSWAP_GUARDED_BY(mutex_);
   std::map<Layout, bool> layouts_ BARSWAP_GUARDED_BY(mutex_);
+  struct Named {
+    std::uint64_t operations = 0;
+    std::vector<std::pair<Address, std::uint32_t>> times;  // how often each address is named
+  };
+  std::unordered_map<std::uintptr_t, std::shared_ptr<const Named>> graphs_
+      BARSWAP_GUARDED_BY(mutex_);
 };
 
 }  // namespace barswap::session

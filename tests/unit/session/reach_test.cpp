@@ -99,6 +99,37 @@ TEST_CASE("a hot range that came late ends in HBM, whichever way its address is 
   }
 }
 
+TEST_CASE("what a graph names counts at each of its launches") {
+  Program program;
+  const auto capture = [&](CUstream stream) {
+    REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) == CUDA_SUCCESS);
+    std::uint64_t words = 64;
+    std::uint32_t salt = 3;
+    for (int i = 0; i < 41; ++i) {
+      CUdeviceptr at = i == 0 ? program.cold : program.hot;
+      void* parameters[] = {&at, &words, &salt};
+      REQUIRE(cuLaunchKernel(program.update, 1, 1, 1, 32, 1, 1, 0, stream, parameters, nullptr) ==
+              CUDA_SUCCESS);
+    }
+    CUgraph graph = nullptr;
+    REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
+    return graph;
+  };
+  CUstream stream = nullptr;
+  REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  const CUgraph graph = capture(stream);
+  CUgraphExec exec = nullptr;
+  REQUIRE(cuGraphInstantiateWithFlags(&exec, graph, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  CHECK(host_bytes(program.bench, program.hot, kHotBytes) > 8_MiB);
+  for (int pass = 0; pass < 40; ++pass) {
+    REQUIRE(cuGraphLaunch(exec, stream) == CUDA_SUCCESS);
+    REQUIRE(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+  }
+  CHECK(host_bytes(program.bench, program.hot, kHotBytes) == 0);
+  REQUIRE(cuGraphExecDestroy(exec) == CUDA_SUCCESS);
+}
+
 TEST_CASE("while everything fits nothing is counted") {
   support::Setting setting = crowded();
   setting.setup.options.vram_limit = policy::kAutomatic;

@@ -306,6 +306,7 @@ Result<bool> Verbs::capturing(Stream stream) const {
   const CUresult code = api_->cuStreamIsCapturing
                             ? api_->cuStreamIsCapturing(native(stream), &status)
                             : kMissing;
+  if (code == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return false;
   return answer(code, status != CU_STREAM_CAPTURE_STATUS_NONE);
 }
 

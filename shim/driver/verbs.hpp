@@ -89,6 +89,7 @@ class Verbs {
   void destroy(Stream stream) const;
   // The context that a stream belongs to; of 0, legacy and per-thread the current one.
   Result<Context> context_of(Stream stream) const;
+  // The legacy stream beside a capture is not capturing: what is submitted to it is refused.
   Result<bool> capturing(Stream stream) const;
   Result<Event> make_event() const;
   void destroy(Event event) const;

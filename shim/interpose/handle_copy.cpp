@@ -54,13 +54,6 @@ Result<Route> route_of(const Call& call, CUdeviceptr to, CUdeviceptr from, drive
   return route;
 }
 
-// The legacy stream beside a capture counts as not capturing: the first event that we record on it
-// is refused as the program's own call would be.
-bool captures(const Call& call, driver::Stream stream) {
-  auto capturing = call->verbs().capturing(stream);
-  return capturing && *capturing;
-}
-
 // As the driver does with what it cannot capture, so that a program that ignores the code does not
 // replay a graph without the copy: asking a stream that captures voids its capture.
 CUresult refuse_in_capture(driver::Stream stream) {
@@ -84,7 +77,9 @@ CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t by
   if (!found) return code_of(found.error());
   const Route& route = *found;
   if (route.direct()) return direct();
-  if (captures(call, stream)) return refuse_in_capture(stream);
+  auto capturing = call->verbs().capturing(stream);
+  if (!capturing) return code_of(capturing.error());
+  if (*capturing) return refuse_in_capture(stream);
   const driver::RelaxedCapture relaxed(call->verbs());
   session::Crossing& crossing = call->crossing();
   auto outcome =
@@ -288,7 +283,9 @@ CUresult copy_peer(const Call& call, CUdeviceptr to, CUcontext to_context, CUdev
   };
   // Grants are known of our own memory only.
   const bool both = call.owns(to) && call.owns(from);
-  if (captures(call, stream)) {
+  auto capturing = call->verbs().capturing(stream);
+  if (!capturing) return code_of(capturing.error());
+  if (*capturing) {
     auto here = crossing.die_of(stream);
     const bool reached =
         both && here && crossing.reaches(*here, *target) && crossing.reaches(*here, *source);

@@ -43,6 +43,8 @@ constexpr Target targets[] = {
     {"cuStreamWaitEvent", CUDA_ERROR_INVALID_VALUE},
     {"cuStreamCreate", CUDA_ERROR_OUT_OF_MEMORY},
     {"cuMemcpyDtoDAsync_v2", CUDA_ERROR_INVALID_VALUE},
+    {"cuStreamGetCtx", CUDA_ERROR_INVALID_VALUE},
+    {"cuStreamIsCapturing", CUDA_ERROR_INVALID_VALUE},
     {"cuCtxPushCurrent_v2", CUDA_ERROR_INVALID_VALUE},
     {"cuCtxGetCurrent", CUDA_ERROR_INVALID_VALUE},
     {"cuCtxGetDevice", CUDA_ERROR_INVALID_VALUE},

@@ -20,8 +20,9 @@ CUresult exchanged(CUresult result, const char* name, void** function) {
   return result;
 }
 
-// The private tables that the CUDA runtime asks for, by their UUIDs as seen in
-// the runtimes 12.x and 13.0. None submits device work or allocates device memory by itself.
+// The private tables that the CUDA runtime and NVIDIA's libraries ask for, by their UUIDs as seen
+// in the runtimes 12.x and 13.0 and their libraries. What is used of them neither submits device
+// work nor allocates device memory (docs/adr/0010-private-tables.md).
 struct Uuid {
   unsigned char bytes[16];
 };
@@ -44,6 +45,12 @@ constexpr Uuid kVetted[] = {
     // Integrity check.
     {{0xd4, 0x08, 0x20, 0x55, 0xbd, 0xe6, 0x70, 0x4b, 0x8d, 0x34, 0xba, 0x12, 0x3c, 0x66, 0xe1,
       0xf2}},
+    // The number of a context: cuBLASLt and cuFFT, for their registers of kernels.
+    {{0x21, 0x31, 0x8c, 0x60, 0x97, 0x14, 0x32, 0x48, 0x8c, 0xa6, 0x41, 0xff, 0x73, 0x24, 0xc8,
+      0xf2}},
+    // The run-time compiler, which works on the host alone.
+    {{0xda, 0x91, 0x51, 0xd3, 0x3a, 0xe6, 0xcc, 0x41, 0xa5, 0xc0, 0x4f, 0x26, 0xd5, 0x33, 0xe3,
+      0x28}},
     // Context checks.
     {{0x26, 0x3e, 0x88, 0x60, 0x7c, 0xd2, 0x61, 0x43, 0x92, 0xf6, 0xbb, 0xd5, 0x00, 0x6d, 0xfa,
       0x7e}},

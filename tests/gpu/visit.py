@@ -96,7 +96,7 @@ class Visit:
 
     # --- runs
 
-    def environment(self, program=None, cap=None, chaos=0):
+    def environment(self, program=None, cap=None, chaos=0, inside=False):
         """For a bare run if there is no cap."""
         set_ = {}
         if program:
@@ -104,8 +104,10 @@ class Visit:
             set_.update(program.bare if cap is None else
                         catalogue.OURS_ENVIRONMENT.get(program.name, {}))
         if cap is not None:
-            policy = ";".join(filter(None, [f"vram.limit={cap}", program.ours if program else "",
-                                            self.options.set]))
+            ours = "" if program is None else program.ours
+            if inside and program is not None and program.ours_inside is not None:
+                ours = program.ours_inside
+            policy = ";".join(filter(None, [f"vram.limit={cap}", ours, self.options.set]))
             set_.update({"LD_PRELOAD": str(self.carry / "libbarswap.so"), "BARSWAP_SET": policy})
             if chaos:
                 set_["BARSWAP_CHAOS"] = str(chaos)
@@ -114,7 +116,7 @@ class Visit:
     def run_of(self, program, mode, inside=False, cap=None, chaos=0, arguments=None):
         arguments = arguments or (program.inside if inside else program.capped)
         return Run(program=program.name, mode=mode, argv=program.argv(self.carry, arguments),
-                   environment=self.environment(program, cap, chaos), limit_s=program.limit_s,
+                   environment=self.environment(program, cap, chaos, inside), limit_s=program.limit_s,
                    gpu_mib=3 * 1024 if inside else program.gpu_mib,
                    host_mib=0 if inside else program.gpu_mib)
 

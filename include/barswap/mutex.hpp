@@ -42,6 +42,7 @@ enum class Rank : std::uint8_t {
   outside,  // memory: what the driver keeps for the program
   peers,    // session: who may reach whom
   stats,    // stats: the ring of recent events
+  trace,    // trace: the buffer of records and their file
 };
 
 #ifdef BARSWAP_RANK_CHECK

@@ -11,7 +11,7 @@ struct Environment {
   const char* set = "";             // BARSWAP_SET: key=value items, separated by ';'
   const char* log = "";             // BARSWAP_LOG: error, warn (the default), info or debug
   const char* log_file = "";        // BARSWAP_LOG_FILE: appended to instead of standard error
-  const char* trace = "";           // BARSWAP_TRACE: reserved for the trace recorder
+  const char* trace = "";  // BARSWAP_TRACE: a file for the trace; "%p" becomes the process's number
   bool chaos = false;               // BARSWAP_CHAOS=seed: random moves at every drain
   std::uint64_t chaos_seed = 0;
   bool disable = false;             // BARSWAP_DISABLE=1: step aside at once

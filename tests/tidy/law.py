@@ -1,10 +1,11 @@
 """The rules of the house as tables. docs/architecture.md and docs/style.md say why they are so."""
 
 # Rooms from left to right. A room includes the floor, itself, and what stands here.
-FLOOR = ('barswap/', 'base/', 'stats/')
+FLOOR = ('barswap/', 'base/', 'stats/', 'trace/')
 ROOMS = {
     'base': (),
     'stats': (),
+    'trace': (),
     'driver': (),
     'pager': ('driver/verbs.hpp', 'policy/'),
     'memory': ('pager/pager.hpp', 'driver/verbs.hpp', 'policy/'),
@@ -17,8 +18,9 @@ ROOMS = {
                   'driver/errors.hpp', 'driver/driver_api.def'),
     'policy': (),
 }
-# The floor itself knows no statistics, except where they are kept.
-NOT_FOR = {'base': ('stats/',), 'policy': ('base/', 'stats/')}
+# The floor itself knows neither statistics nor traces, except where they are kept.
+NOT_FOR = {'base': ('stats/', 'trace/'), 'stats': ('trace/',), 'trace': ('stats/',),
+           'policy': ('base/', 'stats/', 'trace/')}
 # They see wide and hold no logic: wiring, and expansion of the table.
 WIDE = ('shim/session/session.cpp', 'shim/interpose/exports.cpp')
 

@@ -92,6 +92,9 @@ def test_answers_to_attacks_exist():
     ('shim/session/session.cpp', 'pager/frames.hpp', True),
     ('shim/interpose/thunk.cpp', 'memory/memory.hpp', False),
     ('shim/base/log.cpp', 'stats/stats.hpp', False),
+    ('shim/stats/stats.cpp', 'trace/trace.hpp', False),
+    ('shim/pager/mover.cpp', 'trace/trace.hpp', True),
+    ('policy/place.cpp', 'trace/trace.hpp', False),
     ('policy/load.cpp', 'base/environment.hpp', False),
     ('policy/load.cpp', 'barswap/units.hpp', True),
 ])

@@ -3,6 +3,8 @@
 //
 // The exports are not noexcept: cuda.h declares them without, and a thread that is cancelled while
 // it sleeps in the driver must be able to unwind through us. Nothing of ours throws.
+#include <type_traits>
+
 #include "barswap/barswap.h"
 #include "interpose/config.hpp"
 #include "interpose/handle_nvml.hpp"
@@ -11,14 +13,29 @@
 #include "interpose/resolver.hpp"
 #include "interpose/submit.hpp"
 #include "session/door.hpp"
+#include "trace/trace.hpp"
 
 namespace barswap::interpose {
 namespace {
 
+// For the trace: a stream's handle, or 0 for calls that wait for something else.
+template <class... A>
+std::uint64_t stream_of(A... arguments) {
+  if constexpr (std::is_same_v<void(A...), void(CUstream)>)
+    return (reinterpret_cast<std::uintptr_t>(arguments), ...);
+  else return 0;
+}
+
+template <auto Slot, class... A>
+CUresult wait_in_driver(bool traced, A... arguments) {
+  const trace::Wait wait(traced, {trace::kAnyDie, stream_of(arguments...)});
+  return forward<Slot>(arguments...);
+}
+
 template <auto Slot, class... A>
 CUresult synchronize(A... arguments) {
   session::Door door;
-  const CUresult result = forward<Slot>(arguments...);
+  const CUresult result = wait_in_driver<Slot>(door.open(), arguments...);
   if (door.open()) session::free_moment();
   return result;
 }

@@ -5,6 +5,7 @@
 #include "memory/memory.hpp"
 #include "policy/place.hpp"
 #include "stats/stats.hpp"
+#include "trace/trace.hpp"
 
 namespace barswap::memory {
 
@@ -94,6 +95,7 @@ Result<std::optional<pager::Run*>> Memory::lay(const Lay& lay) {
 Result<void> Memory::lift(const Range& range, bool keep) {
   {
     Lock lock(mutex_);
+    trace::freed(range.home, range.buffer_id);
     ranges_.erase(value_of(range.base));
     if (!keep) discount(range.home, range.mapping_bytes);
   }

@@ -1,12 +1,18 @@
 // The table of ranges: what is entered, found and left in it, and the account of what was asked.
 #include "memory/memory.hpp"
 #include "stats/stats.hpp"
+#include "trace/trace.hpp"
 
 namespace barswap::memory {
 
 void Memory::publish(Range& range) {
   range.buffer_id = next_id_++;
   ranges_.emplace(value_of(range.base), range);
+  if (trace::on()) {
+    const pager::Pager::RunName run = pager_.name_of(range.run);
+    trace::allocated({range.buffer_id, range.home, range.asked_bytes, run.number,
+                      value_of(range.base) - value_of(run.base)});
+  }
   // What a handle holds is counted from its creation to its end, mapped or not.
   if (range.handle != 0) return;
   const std::uint64_t bytes =
@@ -23,6 +29,7 @@ void Memory::forget(const Range& range) {
   held_bytes_[slot(range.home)] -= bytes;
   stats::subtract(stats::live().die[slot(range.home)].asked, range.asked_bytes);
   stats::add(stats::live().frees, 1);
+  trace::freed(range.home, range.buffer_id);
   ranges_.erase(value_of(range.base));
 }
 

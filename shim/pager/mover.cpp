@@ -16,6 +16,7 @@
 #include "pager/gate.hpp"
 #include "pager/job.hpp"
 #include "stats/stats.hpp"
+#include "trace/trace.hpp"
 
 namespace barswap::pager {
 namespace {
@@ -90,7 +91,9 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
   const driver::RelaxedCapture relaxed(verbs_);
   if (entry) {
     const driver::Entered entered(verbs_, entry->context);
-    if (entered.ok() && stage(jobs) && drain(patience)) {
+    const bool staged = entered.ok() && stage(jobs);
+    const std::uint64_t drain_ns = now_ns();
+    if (staged && drain(patience)) {
       const std::uint64_t start_ns = now_ns();
       if (copy_all(jobs, *entry))
         for (Job& job : jobs) remap(job);
@@ -98,6 +101,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
       closed_ns = now_ns() - start_ns;
       stats::add(stats::live().drain_ns, closed_ns);
     }
+    if (staged && trace::on()) trace::drained(die, drain_ns, now_ns() - drain_ns);
   }
   std::uint64_t moved_bytes = 0;
   for (const Job& job : jobs) moved_bytes += job.moved ? job.old.bytes : 0;
@@ -293,6 +297,7 @@ void Pager::finish(std::vector<Job>& jobs) {
         if (run.live) count_page(run, job.old, false);
         run.pages[job.page].frame = job.fresh;
         if (run.live) count_page(run, job.fresh, true);
+        trace::moved(run.home, run.order, job.page, job.old.tier, job.fresh.tier, job.cause);
       }
     }
     if (job.moved) {

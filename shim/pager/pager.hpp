@@ -84,6 +84,12 @@ class Pager {
   // Into fresh HBM frames that may be exported, for good.
   Result<void> pin(Run* run);
   Residency residency(const Run* run) const;
+  // How the trace names a run. The number of a revived run is a new one.
+  struct RunName {
+    std::uint64_t number = 0;
+    Address base{};
+  };
+  RunName name_of(const Run* run) const;
   bool pinned(const Run* run) const;
 
   // Every page of `owner`'s ranges, now and later, becomes reachable from `accessor`, or no longer.
@@ -145,6 +151,7 @@ class Pager {
   std::vector<Die> reach(Die home) const;
   void count(const Run& run, bool add) BARSWAP_REQUIRES(pages_);
   void count_page(const Run& run, const Frame& frame, bool add) BARSWAP_REQUIRES(pages_);
+  void trace_run(const Run& run) const BARSWAP_REQUIRES(pages_);
   bool wishes(Die die) const BARSWAP_REQUIRES(pages_);
   bool roomy(Die die) const BARSWAP_REQUIRES(pages_);
   void update_wish();

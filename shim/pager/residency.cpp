@@ -8,6 +8,7 @@
 #include "pager/run.hpp"
 #include "policy/place.hpp"
 #include "stats/stats.hpp"
+#include "trace/trace.hpp"
 
 namespace barswap::pager {
 namespace {
@@ -91,6 +92,7 @@ Result<Run*> Pager::admit(std::unique_ptr<Run> run) {
     run->moving = late.empty() ? 0 : 1;
     count(*run, true);
     if (run->has_spilled()) pressed_[slot(home)].store(true, std::memory_order_relaxed);
+    trace_run(*run);
     run->index = runs_.size();
     runs_.push_back(std::move(run));
   }
@@ -189,6 +191,7 @@ void Pager::retire(Run* run) {
     Lock lock(pages_);
     count(*run, false);
     run->live = false;
+    trace::run_ended(run->home, run->order);
   }
   update_wish();
 }
@@ -200,12 +203,33 @@ void Pager::revive(Run* run, policy::Place place, std::uint64_t order) {
   run->place = place;
   run->order = order;
   count(*run, true);
+  trace_run(*run);
+}
+
+// In the lock that its moves are recorded under, so that the trace has them in order.
+void Pager::trace_run(const Run& run) const {
+  if (!trace::on()) return;
+  std::vector<Tier> tiers;
+  tiers.reserve(run.pages.size());
+  for (const Page& page : run.pages) tiers.push_back(page.frame.tier);
+  const std::uint64_t page_bytes = run.pages.empty() ? 0 : run.pages.front().frame.bytes;
+  trace::run({run.order, run.home, run.bytes, page_bytes, static_cast<std::uint8_t>(run.kind),
+              static_cast<std::uint8_t>(run.place)},
+             tiers);
+}
+
+Pager::RunName Pager::name_of(const Run* run) const {
+  Lock lock(pages_);
+  return {run->order, run->base};
 }
 
 // Out of the books; from here on nobody sees it.
 std::unique_ptr<Run> Pager::take_out(Run* run) {
   BARSWAP_CHECK(run->index < runs_.size() && runs_[run->index].get() == run);
-  if (run->live) count(*run, false);
+  if (run->live) {
+    count(*run, false);
+    trace::run_ended(run->home, run->order);
+  }
   std::swap(runs_[run->index], runs_.back());
   runs_[run->index]->index = run->index;
   std::unique_ptr<Run> out = std::move(runs_.back());

@@ -6,6 +6,7 @@
 #include "barswap/log.hpp"
 #include "session/callsite.hpp"
 #include "stats/stats.hpp"
+#include "trace/trace.hpp"
 
 namespace barswap::session {
 namespace {
@@ -136,6 +137,13 @@ void Session::prepare_die(DieState& state) {
   stats::set(stats::live().die[slot(state.die)].limit, budget);
   state.ready.store(true, std::memory_order_release);
   pager_->publish();
+  trace_die(state);
+}
+
+void Session::trace_die(const DieState& state) const {
+  if (!state.managed || !trace::on()) return;
+  trace::die(state.die, state.budget_bytes.load(std::memory_order_relaxed),
+             pager_->frames().host_limit(), {});
 }
 
 bool Session::made_by_program(driver::Context context) const {
@@ -229,6 +237,7 @@ Result<bool> Session::free(Address base) {
   if (!capturing()) {
     // As bare cuMemFree does, whatever the caller's current context is.
     const driver::Entered entered(verbs_, range->context);
+    const trace::Wait wait(true, {range->home, 0});
     if (entered.ok()) BARSWAP_TRY_VOID(verbs_.synchronize());
     idle = entered.ok() && pager_->contexts().count() == 1;
   }

@@ -111,6 +111,8 @@ class Session {
   Crossing& crossing() { return *crossing_; }
 
   Reach& reach() { return *reach_; }
+  // A die's limits, for the trace.
+  void trace_die(const DieState& state) const;
 
   void free_moment();
   bool make_room();

@@ -13,6 +13,7 @@
 #include "session/paths.hpp"
 #include "session/session.hpp"
 #include "stats/stats.hpp"
+#include "trace/trace.hpp"
 
 namespace barswap::session {
 namespace {
@@ -60,8 +61,11 @@ void step_aside(const char* why) {
   BARSWAP_LOG(warn, "session", "the program runs as if we were not there: %s", why);
 }
 
-// A child inherits the mapped statistics, and the gate's page as zeroes.
-void in_child() { stats::forked_child(); }
+// A child inherits the mapped statistics and the trace's file, and the gate's page as zeroes.
+void in_child() {
+  trace::forked_child();
+  stats::forked_child();
+}
 
 // Registered after cuInit, so that it runs before the driver's own.
 void at_exit() {
@@ -70,6 +74,7 @@ void at_exit() {
   if (getpid() != started_in.load(std::memory_order_relaxed)) return;
   stats::set_state(BARSWAP_STATE_CLOSING, "");
   session->close();
+  trace::close();
 }
 
 void tell_policy(const policy::Loaded& loaded) {
@@ -102,8 +107,9 @@ void Session::start(const driver::Api& api) noexcept {
     step_aside(text.c_str());
     return;
   }
-  const char* name = std::strrchr(request.exe.c_str(), '/');
-  (void)stats::open_file(name ? name + 1 : request.exe.c_str());
+  const char* slash = std::strrchr(request.exe.c_str(), '/');
+  const char* name = slash ? slash + 1 : request.exe.c_str();
+  (void)stats::open_file(name);
   tell_policy(loaded);
 
   Setup setup;
@@ -121,6 +127,9 @@ void Session::start(const driver::Api& api) noexcept {
     step_aside("the process has no room for our hooks");
     return;
   }
+  if (*environment.trace &&
+      trace::open(environment.trace, name, session->pager().settings().page_bytes))
+    for (const auto& state : session->dies()) session->trace_die(*state);
   current_.store(session, std::memory_order_release);
   if (session->pager().settings().may_move && session->verbs().has_idle_proof())
     stats::set_state(BARSWAP_STATE_ACTIVE, "");

@@ -41,4 +41,17 @@ struct StatusArguments {
 };
 int status(const StatusArguments& arguments);
 
+// Where a number is not given (0, or below 0 for remaps), the trace's or the default holds.
+struct ReplayArguments {
+  std::string trace;
+  std::string budget;                 // a size, or a share of what the program held at most
+  std::vector<std::string> policies;  // empty: all
+  double copy_in = 0, copy_out = 0, in_place = 0;  // GB/s
+  double duplex = 0;
+  double remap_in_us = -1, remap_out_us = -1;  // of one page
+  std::string plot;
+  bool json = false;
+};
+int replay(const ReplayArguments& arguments);
+
 }  // namespace barswap::tools

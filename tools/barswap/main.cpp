@@ -34,6 +34,10 @@ constexpr const char* kAboutStatus =
 constexpr const char* kAboutEnvironment =
     "Print the variables that `barswap run` would set, for `eval \"$(barswap env)\"`.";
 
+constexpr const char* kAboutReplay =
+    "Run a trace, recorded with BARSWAP_TRACE=FILE, under other policies in a simulator: their\n"
+    "time, also over the physical bound T*, their bytes, moves and stalls. Needs no GPU.";
+
 void add_policy_options(CLI::App& command, PolicyArguments& policy) {
   command.add_option("--policy", policy.file,
                      "A policy file (TOML), after all others (default: $BARSWAP_POLICY)");
@@ -49,6 +53,37 @@ void add_policy_options(CLI::App& command, PolicyArguments& policy) {
 void add_library_option(CLI::App& command, RunArguments& arguments) {
   command.add_option("--library", arguments.library,
                      "The libbarswap.so to preload (default: the one beside this command)");
+}
+
+void add_replay_options(CLI::App& command, ReplayArguments& replay) {
+  command.add_option("TRACE", replay.trace, "The file that was recorded")->required();
+  command.add_option("--budget", replay.budget,
+                     "What pages may hold of each die: 8GiB, or 50% of what the program held at "
+                     "most (default: as recorded)");
+  command
+      .add_option("--policy", replay.policies,
+                  "Which policies, separated by commas: recorded, lru, fifo, clock, bip, min, "
+                  "stream, place, all-host, resident (default: all but the last)")
+      ->delimiter(',')
+      ->expected(1)
+      ->take_all();
+  const auto rate = [&](const char* name, double& value, const char* what) {
+    command.add_option(name, value, what)->type_name("GB/s")->check(CLI::PositiveNumber);
+  };
+  rate("--h", replay.copy_in, "Copies into HBM (default: as measured, else 55.2)");
+  rate("--d", replay.copy_out, "Copies out of HBM (default: as measured, else 55.2)");
+  rate("--z", replay.in_place, "Kernels on host pages (default: as measured, else 51.3)");
+  command
+      .add_option("--duplex", replay.duplex,
+                  "What both directions reach together, over one alone (default: 1.826)")
+      ->check(CLI::Range(1.001, 2.0));
+  const auto remap = [&](const char* name, double& value, const char* what) {
+    command.add_option(name, value, what)->type_name("US")->check(CLI::NonNegativeNumber);
+  };
+  remap("--remap-in", replay.remap_in_us, "Remapping one page into HBM (default: by its size)");
+  remap("--remap-out", replay.remap_out_us, "Remapping one page out of HBM (default: by its size)");
+  command.add_option("--plot", replay.plot, "Also draw time, bytes and stalls into this PNG file");
+  command.add_flag("--json", replay.json, "One JSON object; sizes in bytes, times in ns");
 }
 
 // Cuts the program and its arguments off `barswap run ...` and returns them: they begin behind
@@ -115,6 +150,11 @@ int dispatch(int argc, char** argv) {
                    "Show as many of the newest events, at most 256 (default: 0)")
       ->check(CLI::Range(0, 256));
   status_command->callback([&] { result = status(status_arguments); });
+
+  ReplayArguments replay_arguments;
+  CLI::App* replay_command = app.add_subcommand("replay", kAboutReplay);
+  add_replay_options(*replay_command, replay_arguments);
+  replay_command->callback([&] { result = replay(replay_arguments); });
 
   RunArguments environment_arguments;
   CLI::App* environment_command = app.add_subcommand("env", kAboutEnvironment);

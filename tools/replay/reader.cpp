@@ -56,9 +56,11 @@ std::vector<std::uint32_t> Record::ranges() const {
 std::vector<std::uint8_t> Record::tiers() const {
   const auto run = as<barswap_trace_run>();
   const auto tail = bytes_.subspan(std::min(bytes_.size(), sizeof run));
-  // No more than a die of 64 TiB has: a broken count must not take all memory.
-  constexpr std::size_t kPagesMax = 1 << 25;
-  const std::size_t pages = std::min<std::size_t>(run.pages, kPagesMax);
+  // A count that its own sizes do not bear out must not take all memory.
+  const std::uint64_t whole = run.page_bytes == 0 ? 0 : (run.bytes - 1) / run.page_bytes + 1;
+  constexpr std::size_t kPagesMax = 1 << 22;  // 8 TiB of the smallest pages
+  if (run.pages == 0 || run.pages != whole || run.pages > kPagesMax) return {};
+  const std::size_t pages = run.pages;
   std::vector<std::uint8_t> tiers(
       tail.begin(), tail.begin() + static_cast<std::ptrdiff_t>(std::min(pages, tail.size())));
   const std::uint8_t last = tiers.empty() ? 0 : tiers.back();

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <map>
 #include <unordered_map>
 
 #include "barswap/units.hpp"
@@ -22,7 +21,9 @@ struct Seen {
   std::uint64_t submit_ns = 0;
   std::uint64_t link_ns = 0;   // to read in place, once, what lay on the host
   std::uint64_t local_ns = 0;  // to read all of its reach in HBM
-  std::uint64_t timed_ns = 0;
+  std::uint64_t device_ns =
+      0;               // as timed, by itself or on the average of its instance; or shared out
+  bool timed = false;  // by itself
 };
 
 // All launches of one instance: the same function, grid and ranges.
@@ -48,6 +49,7 @@ class Maker {
   void add_uses(Step& step, const std::vector<std::uint32_t>& words);
   void note(const Step& step, std::size_t index, std::uint64_t instance, std::uint64_t submit_ns);
   void apportion(std::uint64_t until_ns);
+  void find_timed();
   void fit();
 
   const Trace& trace_;
@@ -58,11 +60,12 @@ class Maker {
   std::vector<std::uint64_t> host_bytes_;                    // of each run, as recorded
   std::vector<std::vector<std::uint8_t>> tiers_;
   std::vector<Seen> seen_;
-  std::vector<std::size_t> numbered_;  // launches as TIMED counts them
-  std::vector<std::size_t> segment_;   // of seen_, since the last wait
-  std::uint64_t host_ns_ = 0;          // until when the program's time is accounted for
-  std::uint64_t device_ns_ = 0;        // when the die was last known to be idle
-  std::uint64_t drained_ns_ = 0;       // closed gates since then, no time of the program's
+  std::unordered_map<std::uint64_t, std::uint64_t> times_;  // by launch, counted from 0
+  std::unordered_map<std::uint64_t, Fit> timed_;            // by instance
+  std::vector<std::size_t> segment_;                        // of seen_, since the last wait
+  std::uint64_t host_ns_ = 0;     // until when the program's time is accounted for
+  std::uint64_t device_ns_ = 0;   // when the die was last known to be idle
+  std::uint64_t drained_ns_ = 0;  // closed gates since then, no time of the program's
   std::uint64_t segment_drained_ns_ = 0;
   bool worked_ = false;  // something was submitted since the last wait
 };
@@ -162,6 +165,13 @@ void Maker::note(const Step& step, std::size_t index, std::uint64_t instance,
   }
   seen.link_ns = ns_of(host_bytes, rates_.in_place);
   seen.local_ns = std::max(kLaunchNs, ns_of(reach_bytes, rates_.local));
+  if (const auto own = times_.find(out_.launches); own != times_.end()) {
+    seen.device_ns = own->second;
+    seen.timed = true;
+    ++out_.timed;
+  } else if (const auto fit = timed_.find(instance); fit != timed_.end()) {
+    seen.device_ns = fit->second.device_ns / fit->second.launches;
+  }
   segment_.push_back(seen_.size());
   seen_.push_back(seen);
 }
@@ -170,9 +180,8 @@ void Maker::launch(const Record& record) {
   const auto facts = record.as<barswap_trace_launch>();
   Step& step = add(Step::Kind::work, facts.head);
   add_uses(step, record.ranges());
-  ++out_.launches;
-  numbered_.push_back(seen_.size());
   note(step, out_.steps.size() - 1, facts.instance, facts.head.time_ns);
+  ++out_.launches;
 }
 
 void Maker::copy(const Record& record) {
@@ -216,14 +225,14 @@ void Maker::apportion(std::uint64_t until_ns) {
   busy_ns -= std::min(busy_ns, segment_drained_ns_);
   std::uint64_t least_ns = 0;
   for (const std::size_t i : segment_) {
-    if (seen_[i].timed_ns != 0) busy_ns -= std::min(busy_ns, seen_[i].timed_ns);
+    if (seen_[i].device_ns != 0) busy_ns -= std::min(busy_ns, seen_[i].device_ns);
     else least_ns += std::max(seen_[i].link_ns, seen_[i].local_ns);
   }
   for (const std::size_t i : segment_) {
     Seen& seen = seen_[i];
-    if (seen.timed_ns != 0) continue;
+    if (seen.device_ns != 0) continue;
     const std::uint64_t own_ns = std::max(seen.link_ns, seen.local_ns);
-    seen.timed_ns = scaled(busy_ns, own_ns, least_ns);
+    seen.device_ns = scaled(busy_ns, own_ns, least_ns);
   }
   segment_.clear();
 }
@@ -301,17 +310,20 @@ void Maker::take(const Record& record) {
 }
 
 // One time for all launches of an instance, so that what happened to a single one does not stick to
-// it. Where work took about as long as its bytes on the host need, the link was what it waited for;
-// where it took much longer, its computing was.
+// it; where some of them were timed, those alone count. Where work took about as long as its bytes
+// on the host need, the link was what it waited for; where it took much longer, its computing was.
 void Maker::fit() {
   std::unordered_map<std::uint64_t, Fit> fits;
-  for (const Seen& seen : seen_) {
-    if (seen.timed_ns == 0) continue;
-    Fit& fit = fits[seen.instance];
-    ++fit.launches;
-    fit.device_ns += seen.timed_ns;
-    fit.link_ns += seen.link_ns;
-  }
+  for (const bool timed : {true, false})
+    for (const Seen& seen : seen_) {
+      if (seen.device_ns == 0 || seen.timed != timed ||
+          (!timed && timed_.count(seen.instance) != 0))
+        continue;
+      Fit& fit = fits[seen.instance];
+      ++fit.launches;
+      fit.device_ns += seen.device_ns;
+      fit.link_ns += seen.link_ns;
+    }
   constexpr std::uint64_t kRereadMax = 64'000;
   for (const Seen& seen : seen_) {
     Step& step = out_.steps[seen.step];
@@ -331,14 +343,27 @@ void Maker::fit() {
   }
 }
 
-Workload Maker::make() {
-  // What was timed is known before the launches are weighed.
-  std::map<std::uint64_t, std::uint64_t> times;
+// What was timed is known before the launches are weighed.
+void Maker::find_timed() {
   for (std::size_t i = 0; i < trace_.pieces.size(); ++i)
     if (trace_.at(i).head().kind == BARSWAP_TRACE_TIMED) {
       const auto facts = trace_.at(i).as<barswap_trace_timed>();
-      times[facts.launch] = facts.device_ns;
+      times_[facts.launch] = facts.device_ns;
     }
+  std::uint64_t number = 0;
+  for (std::size_t i = 0; i < trace_.pieces.size(); ++i) {
+    const std::uint8_t kind = trace_.at(i).head().kind;
+    if (kind != BARSWAP_TRACE_LAUNCH && kind != BARSWAP_TRACE_GRAPH) continue;
+    const auto found = times_.find(number++);
+    if (found == times_.end()) continue;
+    Fit& fit = timed_[trace_.at(i).as<barswap_trace_launch>().instance];
+    ++fit.launches;
+    fit.device_ns += found->second;
+  }
+}
+
+Workload Maker::make() {
+  find_timed();
   std::uint64_t first_ns = std::numeric_limits<std::uint64_t>::max(), last_ns = 0;
   for (std::size_t i = 0; i < trace_.pieces.size(); ++i) {
     const Record record = trace_.at(i);
@@ -346,12 +371,6 @@ Workload Maker::make() {
     if (first_ns > head.time_ns) first_ns = head.time_ns;
     if (i == 0) host_ns_ = device_ns_ = head.time_ns;
     take(record);
-    const bool is_launch = head.kind == BARSWAP_TRACE_LAUNCH || head.kind == BARSWAP_TRACE_GRAPH;
-    if (is_launch)
-      if (const auto found = times.find(numbered_.size() - 1); found != times.end()) {
-        seen_[numbered_.back()].timed_ns = found->second;
-        ++out_.timed;
-      }
     last_ns = std::max({last_ns, host_ns_});
   }
   out_.recorded_ns = last_ns - std::min(first_ns, last_ns);

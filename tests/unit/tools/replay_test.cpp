@@ -280,9 +280,11 @@ TEST_CASE("what was learnt with little room foretells a run with more") {
     const Outcome out = simulate(workload, Policy::place, machine);
     CAPTURE(from.header.program);
     CHECK(out.bytes_in_place == 0);
-    // Whether a launch was bound by the link or by computing a little less, nobody can see.
+    // How much less than the link's time a launch would compute, nobody can see: most of training
+    // computes longer than its bytes need, nothing of decoding does.
     CHECK(out.time_ns <= workload.recorded_ns);
-    CHECK(ratio(out.time_ns, really.recorded_ns) == doctest::Approx(1).epsilon(0.5));
+    CHECK(ratio(out.time_ns, really.recorded_ns) ==
+          doctest::Approx(1).epsilon(make == &synthetic::training ? 0.1 : 0.5));
   }
 }
 

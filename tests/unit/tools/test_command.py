@@ -4,8 +4,10 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import pytest
 
@@ -14,6 +16,9 @@ DRIVER = pathlib.Path(os.environ["TEST_DRIVER"])
 PRELOAD = os.environ["TEST_PRELOAD"]
 PROCESS = os.environ["TEST_PROCESS"]
 STATIC = os.environ["TEST_STATIC"]
+MAKE_TRACES = os.environ["TEST_MAKE_TRACES"]
+TRACES = pathlib.Path(os.environ["TEST_TRACES"])
+STORED = ("cycle", "decode", "gather", "training")
 PRINT = "import os, sys; print([os.environ.get(name) for name in sys.argv[1:]])"
 
 
@@ -242,3 +247,99 @@ class TestStatus:
             assert "99" in shown["trouble"]
         finally:
             end(process)
+
+
+def replayed(variables, *arguments):
+    done = barswap(variables, "replay", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def times(report):
+    return {row["policy"]: row["time_ns"] for row in report["policies"]}
+
+
+class TestReplay:
+    @pytest.mark.parametrize("name", STORED)
+    def test_stored_traces_are_what_their_maker_writes(self, tmp_path, name):
+        subprocess.run([MAKE_TRACES, str(tmp_path)], check=True)
+        stored = (TRACES / f"{name}.trace").read_bytes()
+        assert stored == (tmp_path / f"{name}.trace").read_bytes()
+        assert len(stored) < 65536
+
+    @pytest.mark.parametrize("name", STORED)
+    def test_replay_is_within_a_tenth_and_nobody_beats_the_bound(self, variables, name):
+        report = replayed(variables, str(TRACES / f"{name}.trace"))
+        assert report["whole"] and report["notes"] == []
+        assert abs(report["replayed_ns"] / report["recorded_ns"] - 1) < 0.1
+        assert len(report["policies"]) == 9
+        assert min(times(report).values()) >= report["bound_ns"] > 0
+
+    def test_the_stripe_beats_recency_on_a_cycle(self, variables):
+        shown = times(replayed(variables, str(TRACES / "cycle.trace")))
+        assert shown["stream"] < shown["min"] < shown["lru"]
+
+    def test_what_is_given_changes_what_is_foretold(self, variables):
+        trace = str(TRACES / "cycle.trace")
+        as_it_was = replayed(variables, trace, "--policy", "lru,stream")
+        roomy = replayed(variables, trace, "--policy", "lru,stream", "--budget", "100%")
+        assert [row["moves"] for row in roomy["policies"]] == [0, 0]
+        assert times(roomy)["lru"] < times(as_it_was)["stream"]
+        assert replayed(variables, trace, "--budget", "1GiB")["dies"] == [
+            {"peak": 512 << 20, "budget": 1 << 30}]
+        faster = replayed(variables, trace, "--policy", "lru,stream", "--h", "110", "--d", "110",
+                          "--z", "102.6")
+        assert times(faster)["stream"] < times(as_it_was)["stream"]
+        free = replayed(variables, trace, "--policy", "lru,stream", "--remap-in", "0",
+                        "--remap-out", "0")
+        assert times(free)["lru"] < times(as_it_was)["lru"]
+        assert times(free)["stream"] == times(as_it_was)["stream"]
+
+    def test_table(self, variables):
+        done = barswap(variables, "replay", str(TRACES / "decode.trace"), "--policy", "place,min")
+        assert done.returncode == 0, done.stderr
+        rows = [line.split()[0] for line in done.stdout.splitlines() if line]
+        assert rows[-2:] == ["place", "min"]
+        assert "T*" in done.stdout and "budget 256.0 MiB" in done.stdout
+
+    def test_picture(self, variables, tmp_path):
+        path = tmp_path / "a.png"
+        done = barswap(variables, "replay", str(TRACES / "cycle.trace"), "--plot", str(path))
+        assert done.returncode == 0, done.stderr
+        data = path.read_bytes()
+        assert data[:8] == b"\x89PNG\r\n\x1a\n"
+        pieces, at = {}, 8
+        while at < len(data):
+            [size] = struct.unpack_from(">I", data, at)
+            kind, body = data[at + 4:at + 8], data[at + 8:at + 8 + size]
+            assert struct.unpack_from(">I", data, at + 8 + size)[0] == zlib.crc32(kind + body)
+            pieces[kind] = body
+            at += 12 + size
+        width, height = struct.unpack_from(">II", pieces[b"IHDR"])
+        pixels = zlib.decompress(pieces[b"IDAT"])
+        assert len(pixels) == height * (width + 1)
+        assert max(pixels) < len(pieces[b"PLTE"]) // 3
+        # Nine bars in the panel of times, in its color.
+        assert len(set(pixels)) > 5
+
+    def test_a_cut_trace_is_replayed_and_told(self, variables, tmp_path):
+        path = tmp_path / "cut.trace"
+        path.write_bytes((TRACES / "cycle.trace").read_bytes()[:-21])
+        report = replayed(variables, str(path))
+        assert not report["whole"]
+        assert any("early" in note for note in report["notes"])
+        assert any("no whole record" in note for note in report["notes"])
+
+    @pytest.mark.parametrize("arguments, words", [
+        (["/no/such.trace"], ["/no/such.trace", "BARSWAP_TRACE"]),
+        ([__file__], ["is no trace", "BARSWAP_TRACE"]),
+        ([str(TRACES / "cycle.trace"), "--policy", "lrv"], ["lrv", "lru"]),
+        ([str(TRACES / "cycle.trace"), "--budget", "much"], ["much", "8GiB"]),
+        ([str(TRACES / "cycle.trace"), "--plot", "/no/such/folder/a.png"], ["a.png", "folder"]),
+        ([str(TRACES / "cycle.trace"), "--h", "-3"], ["--h"]),
+        ([], ["TRACE"]),
+    ])
+    def test_refusals_name_cause_and_cure(self, variables, arguments, words):
+        done = barswap(variables, "replay", *arguments)
+        assert done.returncode == 2
+        assert all(word in done.stderr for word in words), done.stderr

@@ -1,0 +1,47 @@
+"""A trace of a run: it changes nothing, it is whole, and it agrees with the statistics."""
+
+import json
+import subprocess
+
+import pytest
+
+LIMIT_MIB = 128
+OPTIONS = {"mib": 256, "count": 200}
+
+
+def replayed(house, path):
+    done = subprocess.run(
+        [house.command(), "replay", path, "--policy", "recorded,place", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("chaos", [None, 7])
+def test_a_trace_changes_nothing_and_has_every_move(house, tmp_path, chaos):
+    bare = house.bare("small_late", **OPTIONS).need_healthy()
+    path = tmp_path / "a.trace"
+    outcome = house.swapped(
+        "small_late", LIMIT_MIB, chaos=chaos, environment={"BARSWAP_TRACE": str(path)}, **OPTIONS
+    ).need_healthy()
+    assert outcome.lines == bare.lines
+    report = replayed(house, path)
+    assert report["whole"] and report["program"] == "e2e_small_late"
+    figures = outcome.figures()
+    recorded = report["policies"][0]
+    # A chaotic move from tier to tier of the same kind is neither in nor out for the bytes of a
+    # policy, and both count by their target in the statistics.
+    assert recorded["bytes_out"] == figures["bytes_out"] > 0
+    assert recorded["bytes_in"] == figures["bytes_in"]
+    assert report["dies"][0]["budget"] == figures["limit"]
+
+
+def test_a_trace_that_cannot_be_written_is_said_once(house):
+    outcome = house.swapped(
+        "small_late", LIMIT_MIB, environment={"BARSWAP_TRACE": "/no/such/folder/t"}, **OPTIONS
+    )
+    assert outcome.status == 0 and outcome.lines[-1] == "ok"
+    assert outcome.err.count("\n") == 1 and "/no/such/folder/t" in outcome.err

@@ -34,9 +34,11 @@ struct DieState {
   explicit DieState(const Rates& rates) : link(rates.duplex_permille) {}
   Link link;
   std::uint64_t used_bytes = 0;
-  std::uint64_t idle_ns = 0;       // when what was submitted ends
-  bool pressed = false;            // something of this die has spilled
-  std::uint64_t recent_bytes = 0;  // of small runs born so far, for the headroom
+  std::uint64_t held_bytes[2][2] = {};  // of living pages: small or large, in HBM or not
+  std::vector<std::uint32_t> runs;      // that live
+  std::uint64_t idle_ns = 0;            // when what was submitted ends
+  bool pressed = false;                 // something of this die has spilled
+  std::uint64_t recent_bytes = 0;       // of small runs born so far, for the headroom
 };
 
 class Simulator {
@@ -62,7 +64,13 @@ class Simulator {
     const RunInfo& run = workload_.runs[pages_[page].run];
     return run.bytes_of_page(page - run.first_page);
   }
+  std::uint64_t& held(std::uint32_t page) {
+    const RunInfo& run = workload_.runs[pages_[page].run];
+    return at(run.die).held_bytes[run.kind == BARSWAP_TRACE_LARGE][pages_[page].tier != kHbm];
+  }
+  policy::PageFacts facts_of(std::uint32_t page) const;
   void put(std::uint32_t page, std::uint8_t tier);
+  bool wishes(int die, std::uint64_t free, std::uint64_t keep) const;
 
   void plan_next_uses();
   void plan_stream();
@@ -145,22 +153,29 @@ void Simulator::plan_stream() {
     for (std::uint32_t page = 0; page < pages_.size(); ++page) {
       const RunInfo& run = workload_.runs[pages_[page].run];
       if (run.die != die || !fullest[pages_[page].run]) continue;
-      policy::PageFacts fact;
-      fact.range_order = pages_[page].run;
-      fact.page_index = page - run.first_page;
-      fact.pages_in_range = run.pages();
-      fact.bytes = bytes_of(page);
-      fact.large = run.kind == BARSWAP_TRACE_LARGE;
-      fact.packed = run.kind == BARSWAP_TRACE_PACKED;
+      policy::PageFacts fact = facts_of(page);
       fact.resident = true;
-      fact.wants_hbm = run.place == 1;
-      fact.wants_stream = run.place == 2;
       facts.push_back(fact);
       which.push_back(page);
     }
     for (const std::size_t i : policy::victims(facts, peak - budget(die)))
       stays_out_[which[i]] = true;
   }
+}
+
+policy::PageFacts Simulator::facts_of(std::uint32_t page) const {
+  const RunInfo& run = workload_.runs[pages_[page].run];
+  policy::PageFacts fact;
+  fact.range_order = pages_[page].run;
+  fact.page_index = page - run.first_page;
+  fact.pages_in_range = run.pages();
+  fact.bytes = bytes_of(page);
+  fact.large = run.kind == BARSWAP_TRACE_LARGE;
+  fact.packed = run.kind == BARSWAP_TRACE_PACKED;
+  fact.resident = pages_[page].tier == kHbm;
+  fact.wants_hbm = run.place == 1;
+  fact.wants_stream = run.place == 2;
+  return fact;
 }
 
 void Simulator::put(std::uint32_t page, std::uint8_t tier) {
@@ -170,7 +185,9 @@ void Simulator::put(std::uint32_t page, std::uint8_t tier) {
   if (state.tier == kHbm) die.used_bytes -= bytes_of(page);
   if (tier == kHbm) die.used_bytes += bytes_of(page);
   else die.pressed = true;
+  held(page) -= bytes_of(page);
   state.tier = tier;
+  held(page) += bytes_of(page);
 }
 
 void Simulator::birth(const Step& step) {
@@ -179,7 +196,9 @@ void Simulator::birth(const Step& step) {
   for (std::uint32_t i = 0; i < run.pages(); ++i) {
     pages_[run.first_page + i].live = true;
     pages_[run.first_page + i].dirty = false;
+    held(run.first_page + i) += run.bytes_of_page(i);
   }
+  at(run.die).runs.push_back(step.run);
   if (run.kind != BARSWAP_TRACE_LARGE) at(run.die).recent_bytes += run.bytes;
   if (policy_ == Policy::place) return birth_as_pager(run);
   for (std::uint32_t i = 0; i < run.pages(); ++i) {
@@ -221,13 +240,18 @@ void Simulator::birth_as_pager(const RunInfo& run) {
 void Simulator::death(const Step& step) {
   const RunInfo& run = workload_.runs[step.run];
   Order* order = orders_[static_cast<std::size_t>(run.die)].get();
+  DieState& die = at(run.die);
+  const bool pressed = die.pressed;
+  std::erase(die.runs, step.run);
   for (std::uint32_t i = 0; i < run.pages(); ++i) {
     const std::uint32_t page = run.first_page + i;
     if (!pages_[page].live) continue;
     if (order && order->has(page)) order->leave(page);
     put(page, kHost);
+    held(page) -= bytes_of(page);
     pages_[page].live = false;
   }
+  die.pressed = pressed;  // what ends has not spilled
 }
 
 // A page into HBM: a frame of a victim if none is free, its bytes out if they changed, then ours
@@ -382,34 +406,35 @@ void Simulator::drain(const Step& step) {
   stall(Stall::gate, step.closed_ns);
 }
 
+// As the pager's own wishes: what a move could gain.
+bool Simulator::wishes(int die, std::uint64_t free, std::uint64_t keep) const {
+  const DieState& state = at(die);
+  const std::uint64_t small_host = state.held_bytes[0][1];
+  const std::uint64_t large_hbm = state.held_bytes[1][0], large_host = state.held_bytes[1][1];
+  if (!state.pressed) return false;
+  if (small_host > 0 && (large_hbm > 0 || free >= 2 * kMib)) return true;
+  return (free < keep / 2 && large_hbm > 0) || (large_host > 0 && free > 2 * keep);
+}
+
 // The choice of the pager's mover (shim/pager/planning.cpp), with the same policy code.
 void Simulator::free_moment(int die) {
-  DieState& state = at(die);
-  if (!state.pressed) return;
+  const std::uint64_t free = free_bytes(die);
+  const std::uint64_t keep = policy::headroom_bytes({}, budget(die), at(die).recent_bytes);
+  if (!wishes(die, free, keep)) return;
   std::vector<policy::PageFacts> facts;
   std::vector<std::uint32_t> which;
   std::uint64_t small_host = 0, large_hbm = 0, large_host = 0, page_bytes = 2 * kMib;
-  for (std::uint32_t page = 0; page < pages_.size(); ++page) {
-    const RunInfo& run = workload_.runs[pages_[page].run];
-    if (run.die != die || !pages_[page].live) continue;
-    policy::PageFacts fact;
-    fact.range_order = pages_[page].run;
-    fact.page_index = page - run.first_page;
-    fact.pages_in_range = run.pages();
-    fact.bytes = bytes_of(page);
-    fact.large = run.kind == BARSWAP_TRACE_LARGE;
-    fact.packed = run.kind == BARSWAP_TRACE_PACKED;
-    fact.resident = pages_[page].tier == kHbm;
-    fact.wants_hbm = run.place == 1;
-    fact.wants_stream = run.place == 2;
-    if (!fact.large && !fact.resident && !fact.wants_stream) small_host += fact.bytes;
-    if (fact.large) (fact.resident ? large_hbm : large_host) += fact.bytes;
-    if (fact.large) page_bytes = std::max(page_bytes, run.page_bytes);
-    facts.push_back(fact);
-    which.push_back(page);
+  for (const std::uint32_t number : at(die).runs) {
+    const RunInfo& run = workload_.runs[number];
+    for (std::uint32_t i = 0; i < run.pages(); ++i) {
+      policy::PageFacts fact = facts_of(run.first_page + i);
+      if (!fact.large && !fact.resident && !fact.wants_stream) small_host += fact.bytes;
+      if (fact.large) (fact.resident ? large_hbm : large_host) += fact.bytes;
+      if (fact.large) page_bytes = std::max(page_bytes, run.page_bytes);
+      facts.push_back(fact);
+      which.push_back(run.first_page + i);
+    }
   }
-  const std::uint64_t free = free_bytes(die);
-  const std::uint64_t keep = policy::headroom_bytes({}, budget(die), state.recent_bytes);
   const std::uint64_t page_cost =
       machine_.costs.out_ns(page_bytes) +
       page_bytes * 1000 / std::max<std::uint64_t>(machine_.rates.copy_out / 1'000'000, 1);

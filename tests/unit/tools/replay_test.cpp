@@ -108,6 +108,12 @@ TEST_CASE("a pure cycle: T* is the larger of computing and what does not fit") {
   CHECK(steady_bound(50, 40, 1'000) == doctest::Approx(10 * kPageNs).epsilon(0.03));
 }
 
+TEST_CASE("the bound of a long trace is as tight as that of a short one") {
+  const Machine machine = machine_with(20 * kMib);
+  const double bound = static_cast<double>(window_bound(cycle(40, 3000, 1'000), machine));
+  CHECK(bound / 3000 == doctest::Approx(20 * kPageNs).epsilon(0.01));
+}
+
 TEST_CASE("a pure cycle: what forgets by recency moves everything, r/(r-1) of T*") {
   for (const auto& [pages, frames] : {std::pair{40u, 20u}, {50u, 40u}, {40u, 10u}}) {
     const double bound = (pages - frames) * kPageNs;

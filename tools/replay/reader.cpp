@@ -70,7 +70,8 @@ std::vector<std::uint8_t> Record::tiers() const {
 
 bool parse(std::vector<std::uint8_t> file, Trace& trace, std::string& trouble) {
   trace = {};
-  std::memcpy(&trace.header, file.data(), std::min(file.size(), sizeof trace.header));
+  if (!file.empty())
+    std::memcpy(&trace.header, file.data(), std::min(file.size(), sizeof trace.header));
   trouble = judge(trace.header, file.size());
   if (!trouble.empty()) return false;
   trace.header.program[sizeof trace.header.program - 1] = '\0';

@@ -76,8 +76,9 @@ Step& Maker::add(Step::Kind kind, const barswap_trace_record& head) {
   step.die = head.die < kDiesMax ? head.die : -1;
   step.stream = head.stream;
   const std::uint64_t gap_ns = head.time_ns - std::min(head.time_ns, host_ns_);
-  step.think_ns = gap_ns - std::min(gap_ns, drained_ns_);
-  drained_ns_ = 0;
+  const std::uint64_t closed_ns = std::min(gap_ns, drained_ns_);
+  step.think_ns = gap_ns - closed_ns;
+  drained_ns_ -= closed_ns;
   host_ns_ = std::max(host_ns_, head.time_ns);
   if (kind == Step::Kind::work || kind == Step::Kind::copy_in || kind == Step::Kind::copy_out)
     worked_ = true;
@@ -243,14 +244,16 @@ void Maker::wait(const Record& record) {
   const bool waited = after_ns - facts.head.time_ns >= kWaitedNs;
   // It waited for work that is not in the trace: that takes its time, whatever the policy.
   if (waited && !worked_) {
-    add(Step::Kind::work, facts.head).compute_ns = after_ns - facts.head.time_ns;
+    const std::uint64_t ns = after_ns - facts.head.time_ns;
+    Step& unseen = add(Step::Kind::work, facts.head);
+    unseen.compute_ns = ns - std::min(ns, drained_ns_);  // what is left fell into the wait
     ++out_.unseen;
   }
   add(Step::Kind::wait, facts.head);
   if (waited) apportion(after_ns);
   segment_.clear();
   worked_ = false;
-  segment_drained_ns_ = 0;
+  segment_drained_ns_ = drained_ns_ = 0;
   host_ns_ = device_ns_ = std::max(host_ns_, after_ns);
 }
 

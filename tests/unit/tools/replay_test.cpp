@@ -328,6 +328,30 @@ TEST_CASE("a wait for work that is not in the trace keeps its time") {
   CHECK(simulate(workload, Policy::recorded, machine_of(trace, workload)).time_ns == 6'000'000);
 }
 
+TEST_CASE("a closed gate is counted once, whatever moved behind it") {
+  synthetic::Recorder recorder("drained", 512 * kMib, 2 * kMib);
+  const std::uint64_t range = recorder.allocate(64 * kMib, 0);
+  std::vector<std::uint8_t> bytes = recorder.finish();
+  bytes.resize(bytes.size() - sizeof(barswap_trace_record));
+  const auto append = [&](const auto& record) {
+    const auto* raw = reinterpret_cast<const std::uint8_t*>(&record);
+    bytes.insert(bytes.end(), raw, raw + sizeof record);
+  };
+  // Closed for 3 ms of the 10 between the birth and the end; two pages left meanwhile.
+  append(barswap_trace_drain{{BARSWAP_TRACE_DRAIN, 0, 3, 0, 1'000'000}, 3'000'000});
+  for (std::uint32_t page = 0; page < 2; ++page)
+    append(barswap_trace_move{{BARSWAP_TRACE_MOVE, 0, 4, 0, 4'000'000}, range, page, 0, 2, 0, 0});
+  append(barswap_trace_sync{{BARSWAP_TRACE_SYNC, 0, 3, 0, 10'000'000}, 10'000'000});
+  const Trace trace = parsed(bytes);
+  const Workload workload = workload_of(trace, {});
+  const Machine machine = machine_of(trace, workload);
+  const Outcome recorded = simulate(workload, Policy::recorded, machine);
+  CHECK(recorded.time_ns == 10'000'000);
+  CHECK((recorded.moves == 2 && recorded.bytes_out == 4 * kMib));
+  // Who closes no gate is done earlier.
+  CHECK(simulate(workload, Policy::stream, machine).time_ns == 7'000'000);
+}
+
 TEST_CASE("broken traces are simulated or refused, and nothing else") {
   const std::vector<std::uint8_t> good = synthetic::decode({});
   std::uint64_t random = 88172645463325252ull;

@@ -71,7 +71,8 @@ CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t by
               driver::Stream stream, bool blocks, Direct direct, Submit submit) {
   if (!call) return direct();
   if (call->reach().wanted())
-    call->reach().copy(static_cast<Address>(to), static_cast<Address>(from));
+    call->reach().copy(static_cast<Address>(to), static_cast<Address>(from), bytes,
+                       static_cast<std::uintptr_t>(stream), blocks);
   const session::Submission inside(blocks);
   auto found = route_of(call, to, from, stream);
   if (!found) return code_of(found.error());

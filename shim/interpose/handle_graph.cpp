@@ -26,7 +26,8 @@ CUresult launched(CUgraphExec exec, CUstream stream) {
     session::Session* session = session::Session::current();
     if (session && session->reach().wanted()) [[unlikely]] {
       const session::Door door;
-      if (door.open()) session->reach().graph_launched(word_of(exec));
+      if (door.open())
+        session->reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream));
     }
   }
   return submit<Slot, Trait::PLAIN>(exec, stream);

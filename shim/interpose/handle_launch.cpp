@@ -1,4 +1,5 @@
-// Launches: what they name is counted while something has spilled; nothing else is done to them.
+// Launches: what they name is read while something has spilled, or for a trace; nothing else is
+// done to them.
 // Modules and libraries: when one goes, what we know of its kernels goes with it.
 #include "interpose/call.hpp"
 #include "interpose/submit.hpp"
@@ -7,23 +8,27 @@ namespace barswap::interpose::handlers {
 namespace {
 
 // Only the outermost call of a thread is the program's own.
-void note(CUfunction function, void** parameters, void** extra) {
+void note(const session::Launch& launch) {
   if (session::door_depth != 0) return;
   session::Session* session = session::Session::current();
   if (!session || !session->reach().wanted()) [[likely]] return;
   const session::Door door;
-  if (!door.open()) return;
-  session->reach().launch(
-      static_cast<driver::Function>(reinterpret_cast<std::uintptr_t>(function)), parameters,
-      extra);
+  if (door.open()) session->reach().launch(launch);
 }
 
-// `parameters` and `extra` are the last two arguments of every launch but the cooperative ones.
+session::Launch launch_of(CUfunction function, void** parameters, void** extra,
+                          std::uint64_t threads, std::uint64_t blocks, CUstream stream) {
+  return {static_cast<driver::Function>(reinterpret_cast<std::uintptr_t>(function)), parameters,
+          extra, threads, blocks, reinterpret_cast<std::uintptr_t>(stream)};
+}
+
 template <auto Slot, class... A>
-CUresult launched(CUfunction function, void** parameters, void** extra, A... arguments) {
-  note(function, parameters, extra);
+CUresult launched(const session::Launch& launch, A... arguments) {
+  note(launch);
   return submit<Slot, Trait::RETRY_ON_OOM>(arguments...);
 }
+
+std::uint64_t product(unsigned x, unsigned y, unsigned z) { return std::uint64_t{x} * y * z; }
 
 template <auto Slot, class Handle>
 CUresult unloaded(Handle handle) {
@@ -35,35 +40,45 @@ CUresult unloaded(Handle handle) {
 
 }  // namespace
 
-#define BARSWAP_LAUNCH(symbol)                                                               \
-  CUresult symbol(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,    \
-                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,     \
-                  CUstream stream, void** parameters, void** extra) {                        \
-    return launched<&driver::Api::symbol>(function, parameters, extra, function, grid_x,     \
-                                          grid_y, grid_z, block_x, block_y, block_z, shared, \
-                                          stream, parameters, extra);                        \
+#define BARSWAP_LAUNCH(symbol)                                                            \
+  CUresult symbol(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, \
+                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,  \
+                  CUstream stream, void** parameters, void** extra) {                     \
+    return launched<&driver::Api::symbol>(                                                \
+        launch_of(function, parameters, extra, product(block_x, block_y, block_z),        \
+                  product(grid_x, grid_y, grid_z), stream),                               \
+        function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream,      \
+        parameters, extra);                                                               \
   }
 BARSWAP_LAUNCH(cuLaunchKernel)
 BARSWAP_LAUNCH(cuLaunchKernel_ptsz)
 #undef BARSWAP_LAUNCH
 
-#define BARSWAP_LAUNCH(symbol)                                                               \
-  CUresult symbol(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,    \
-                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,     \
-                  CUstream stream, void** parameters) {                                      \
-    return launched<&driver::Api::symbol>(function, parameters, nullptr, function, grid_x,   \
-                                          grid_y, grid_z, block_x, block_y, block_z, shared, \
-                                          stream, parameters);                               \
+#define BARSWAP_LAUNCH(symbol)                                                            \
+  CUresult symbol(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, \
+                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,  \
+                  CUstream stream, void** parameters) {                                   \
+    return launched<&driver::Api::symbol>(                                                \
+        launch_of(function, parameters, nullptr, product(block_x, block_y, block_z),      \
+                  product(grid_x, grid_y, grid_z), stream),                               \
+        function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream,      \
+        parameters);                                                                      \
   }
 BARSWAP_LAUNCH(cuLaunchCooperativeKernel)
 BARSWAP_LAUNCH(cuLaunchCooperativeKernel_ptsz)
 #undef BARSWAP_LAUNCH
 
-#define BARSWAP_LAUNCH(symbol)                                                             \
-  CUresult symbol(const CUlaunchConfig* config, CUfunction function, void** parameters,    \
-                  void** extra) {                                                          \
-    return launched<&driver::Api::symbol>(function, parameters, extra, config, function,   \
-                                          parameters, extra);                              \
+// Without a configuration there is nothing to read; the driver says so.
+#define BARSWAP_LAUNCH(symbol)                                                              \
+  CUresult symbol(const CUlaunchConfig* config, CUfunction function, void** parameters,     \
+                  void** extra) {                                                           \
+    if (!config) return forward<&driver::Api::symbol>(config, function, parameters, extra); \
+    return launched<&driver::Api::symbol>(                                                  \
+        launch_of(function, parameters, extra,                                              \
+                  product(config->blockDimX, config->blockDimY, config->blockDimZ),         \
+                  product(config->gridDimX, config->gridDimY, config->gridDimZ),            \
+                  config->hStream),                                                         \
+        config, function, parameters, extra);                                               \
   }
 BARSWAP_LAUNCH(cuLaunchKernelEx)
 BARSWAP_LAUNCH(cuLaunchKernelEx_ptsz)

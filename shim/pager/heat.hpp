@@ -38,9 +38,6 @@ class Heat {
   }
   void look() { looked_.store(operations_.load(std::memory_order_relaxed)); }
 
-  // Whether note() would count this address.
-  bool counts(Address address) const { return counter_of(value_of(address)) != nullptr; }
-
   // The uses of a page. Pages of a range are asked in rising order: `carried` holds what the last
   // named address before the page had, and begins at 0 with each range.
   std::uint32_t of(Address page, std::uint64_t bytes, std::uint32_t& carried) const;

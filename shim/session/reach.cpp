@@ -1,6 +1,7 @@
 #include "session/reach.hpp"
 
 #include <cstring>
+#include <span>
 
 namespace barswap::session {
 namespace {
@@ -8,7 +9,41 @@ namespace {
 // The words of cuda.h that mark the entries of `extra`.
 constexpr std::uintptr_t kEnd = 0, kBuffer = 1, kBufferSize = 2;
 
+std::uint64_t mixed(std::uint64_t seed, std::uint64_t value) {
+  std::uint64_t word = (seed ^ value) + 0x9e3779b97f4a7c15u;
+  word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9u;
+  return word ^ (word >> 31);
+}
+
 }  // namespace
+
+class Reach::Ranges {
+ public:
+  explicit Ranges(const memory::Memory& memory) : memory_(memory) {}
+  void add(Address word) {
+    if (!memory_.ours(word)) return;
+    const auto range = memory_.find(word);
+    if (!range) return;
+    for (const trace::NamedRange& known : named_)
+      if (known.range == range->buffer_id) return;
+    named_.push_back({range->buffer_id, 0});
+  }
+  std::span<const trace::NamedRange> named() const { return named_; }
+  // The same for the same ranges in the same order.
+  std::uint64_t key(std::uint64_t seed) const {
+    for (const trace::NamedRange& one : named_) seed = mixed(seed, one.range);
+    return seed;
+  }
+
+ private:
+  const memory::Memory& memory_;
+  std::vector<trace::NamedRange> named_;
+};
+
+trace::Where Reach::here(std::uintptr_t stream) const {
+  auto die = verbs_.current_die();
+  return {die ? *die : trace::kAnyDie, stream};
+}
 
 const Reach::Layout* Reach::layout_of(driver::Function function) {
   const auto word = static_cast<std::uintptr_t>(function);
@@ -56,15 +91,36 @@ void Reach::each_word(driver::Function function, void* const* parameters, void* 
   if (buffer) scan(buffer, size);
 }
 
-void Reach::launch(driver::Function function, void* const* parameters, void* const* extra) {
-  heat_.operations(1);
-  each_word(function, parameters, extra, [&](Address word) { heat_.note(word); });
+void Reach::launch(const Launch& launch) {
+  const auto each = [&](auto take) {
+    each_word(launch.function, launch.parameters, launch.extra, take);
+  };
+  if (heat_.watching()) {
+    heat_.operations(1);
+    each([&](Address word) { heat_.note(word); });
+  }
+  if (!trace::on()) return;
+  Ranges ranges(memory_);
+  each([&](Address word) { ranges.add(word); });
+  const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
+  trace::launch(site, ranges.key(mixed(site, launch.grid)), here(launch.stream), ranges.named());
 }
 
-void Reach::copy(Address to, Address from) {
-  heat_.operations(1);
-  heat_.note(to);
-  heat_.note(from);
+void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream,
+                 bool blocks) {
+  if (heat_.watching()) {
+    heat_.operations(1);
+    heat_.note(to);
+    heat_.note(from);
+  }
+  if (!trace::on()) return;
+  Ranges ranges(memory_);
+  ranges.add(to);
+  ranges.add(from);
+  const barswap_trace_direction direction = !memory_.ours(from) ? BARSWAP_TRACE_TO_DIE
+                                            : !memory_.ours(to) ? BARSWAP_TRACE_TO_HOST
+                                                                : BARSWAP_TRACE_ON_DIE;
+  trace::copy({bytes, direction, blocks}, here(stream), ranges.named());
 }
 
 // The handle may have been that of another graph, which the driver destroyed with its context.
@@ -73,7 +129,7 @@ void Reach::graph_made(std::uintptr_t exec, driver::Graph graph) {
   if (!work) return graph_gone(exec);
   std::map<Address, std::uint32_t> times;
   const auto name = [&](Address word) {
-    if (heat_.counts(word)) ++times[word];
+    if (memory_.ours(word)) ++times[word];
   };
   for (const driver::GraphWork& one : *work) {
     if (one.function != driver::Function::none)
@@ -88,7 +144,7 @@ void Reach::graph_made(std::uintptr_t exec, driver::Graph graph) {
   graphs_[exec] = std::move(named);
 }
 
-void Reach::graph_launched(std::uintptr_t exec) {
+void Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
   std::shared_ptr<const Named> named;
   {
     Lock lock(mutex_);
@@ -96,8 +152,14 @@ void Reach::graph_launched(std::uintptr_t exec) {
     if (found == graphs_.end()) return;
     named = found->second;
   }
-  heat_.operations(named->operations);
-  for (const auto& [address, times] : named->times) heat_.note(address, times);
+  if (heat_.watching()) {
+    heat_.operations(named->operations);
+    for (const auto& [address, times] : named->times) heat_.note(address, times);
+  }
+  if (!trace::on()) return;
+  Ranges ranges(memory_);
+  for (const auto& [address, times] : named->times) ranges.add(address);
+  trace::graph(mixed(0, named->operations), mixed(0, exec), here(stream), ranges.named());
 }
 
 void Reach::graph_gone(std::uintptr_t exec) {

@@ -3,7 +3,7 @@
 // a licence to move one.
 //
 // It owns the layouts of kernels' parameters, guarded by Rank::reach, and hands what it finds to
-// the pager's counters. It is asked only while those count.
+// the pager's counters and to the trace. It is asked only while one of them wants to know.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -13,24 +13,36 @@
 
 #include "barswap/mutex.hpp"
 #include "driver/verbs.hpp"
+#include "memory/memory.hpp"
 #include "pager/pager.hpp"
+#include "trace/trace.hpp"
 
 namespace barswap::session {
 
+struct Launch {
+  driver::Function function = driver::Function::none;
+  // As cuLaunchKernel takes them: one of the two lists, or neither.
+  void* const* parameters = nullptr;
+  void* const* extra = nullptr;
+  // For the trace: what tells one use of the function from another.
+  std::uint64_t block = 0, grid = 0;  // threads, blocks
+  std::uintptr_t stream = 0;
+};
+
 class Reach {
  public:
-  Reach(const driver::Verbs& verbs, pager::Heat& heat) : verbs_(verbs), heat_(heat) {}
+  Reach(const driver::Verbs& verbs, const memory::Memory& memory, pager::Heat& heat)
+      : verbs_(verbs), memory_(memory), heat_(heat) {}
   Reach(const Reach&) = delete;
   Reach& operator=(const Reach&) = delete;
 
-  bool wanted() const { return heat_.watching(); }
-  // As cuLaunchKernel takes them: one of the two lists, or neither.
-  void launch(driver::Function function, void* const* parameters, void* const* extra);
-  void copy(Address to, Address from);
+  bool wanted() const { return heat_.watching() || trace::on(); }
+  void launch(const Launch& launch);
+  void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks);
   // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
   // names is counted at each of its launches.
   void graph_made(std::uintptr_t exec, driver::Graph graph);
-  void graph_launched(std::uintptr_t exec);
+  void graph_launched(std::uintptr_t exec, std::uintptr_t stream);
   void graph_gone(std::uintptr_t exec);
   // A module or library goes: its handles may come back as those of other kernels.
   void forget_functions();
@@ -43,7 +55,12 @@ class Reach {
   void each_word(driver::Function function, void* const* parameters, void* const* extra,
                  Take take);
 
+  // The ranges behind addresses, each once.
+  class Ranges;
+  trace::Where here(std::uintptr_t stream) const;
+
   const driver::Verbs& verbs_;
+  const memory::Memory& memory_;
   pager::Heat& heat_;
 
   Mutex<Rank::reach> mutex_;

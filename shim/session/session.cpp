@@ -98,7 +98,7 @@ bool Session::prepare(const char** why) {
   maps_ = std::make_unique<memory::Maps>(*memory_);
   outside_ = std::make_unique<memory::Outside>(*pager_);
   crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
-  reach_ = std::make_unique<Reach>(verbs_, pager_->heat());
+  reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat());
   if (!settings.may_move)
     stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
   else if (!verbs_.has_idle_proof())

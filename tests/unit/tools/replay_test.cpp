@@ -1,5 +1,4 @@
 // The simulator against what can be worked out by hand, and against traces whose times are known.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <cstdint>

@@ -1,6 +1,5 @@
 // The recorder and the reader of traces: what goes in comes out, and what ends a trace ends nothing
 // else.
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/resource.h>

@@ -321,10 +321,7 @@ void Pager::finish(std::vector<Job>& jobs) {
 
 void Pager::free_moment() {
   if (closing_.load(std::memory_order_relaxed)) return;
-  if (heat_.due()) {
-    weigh_heat();
-    update_wish();
-  }
+  if (heat_.due()) weigh_heat();
   if (!wanted_.load(std::memory_order_relaxed) || !mover_.try_lock()) return;
   for (const Die die : dies_) (void)move_once(die, 0, Patience::none);
   mover_.unlock();

@@ -208,6 +208,7 @@ class Pager {
   bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
 
   std::atomic<bool> wanted_{false};
+  std::atomic<std::uint64_t> weigh_after_ns_{0};  // heat is not weighed again before
   std::atomic<bool> may_move_{true};
   std::atomic<bool> callbacks_{false};
   std::atomic<bool> context_lost_{false};  // a sticky error: the driver answers nothing any more

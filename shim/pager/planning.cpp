@@ -1,6 +1,7 @@
 // From the policy's advice to jobs with frames: which pages move in the next batch.
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "pager/job.hpp"
 #include "pager/pager.hpp"
 #include "pager/run.hpp"
@@ -107,13 +108,22 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   return jobs;
 }
 
-// Whether places are worth changing; the walk is paid once in many operations.
+// Whether places are worth changing. It walks all pages, on a thread of the program: so it takes at
+// most a fiftieth of the time.
 void Pager::weigh_heat() {
+  constexpr std::uint64_t kRestTimes = 50;
   heat_.look();
-  Lock lock(pages_);
-  for (const Die die : dies_)
-    swap_wanted_[slot(die)] =
-        !policy::swaps(candidates_of(runs_, die, heat_).facts, frames_.free_hbm(die)).empty();
+  const std::uint64_t start_ns = now_ns();
+  if (start_ns < weigh_after_ns_.load(std::memory_order_relaxed)) return;
+  {
+    Lock lock(pages_);
+    for (const Die die : dies_)
+      swap_wanted_[slot(die)] =
+          !policy::swaps(candidates_of(runs_, die, heat_).facts, frames_.free_hbm(die)).empty();
+  }
+  const std::uint64_t end_ns = now_ns();
+  weigh_after_ns_.store(end_ns + kRestTimes * (end_ns - start_ns), std::memory_order_relaxed);
+  update_wish();
 }
 
 // Any page to any tier, also to a fresh frame of its own: what the rules must survive.

@@ -33,7 +33,7 @@ enum class Rank : std::uint8_t {
   start,    // session: start and end of the process's life with us
   mover,    // pager: one drain at a time; a context's birth and death
   crossing,  // session: the buffers of copies between dies
-  reach,    // session: the layouts of kernels' parameters
+  reach,    // session: what executable graphs name
   maps,     // memory: the handles that stand for memory the program maps itself
   ranges,   // memory: which addresses belong to which range
   pages,    // pager: which frame each page has

@@ -147,32 +147,17 @@ Result<void> Verbs::release_primary(Die die) const {
   return done(api_->cuDevicePrimaryCtxRelease_v2(index_of(die)));
 }
 
-// A handle does not say of which kind it is; the driver refuses the wrong question.
-Result<std::vector<std::uint32_t>> Verbs::parameter_bytes(Function function) const {
+Result<std::uint64_t> Verbs::parameter_bytes(Function function, FunctionKind kind,
+                                             std::size_t index) const {
   const auto word = static_cast<std::uintptr_t>(function);
-  const auto ask = [&](std::size_t index, std::size_t* size, bool kernel) {
-    std::size_t offset = 0;
-    if (kernel)
-      return api_->cuKernelGetParamInfo
-                 ? api_->cuKernelGetParamInfo(reinterpret_cast<CUkernel>(word), index, &offset,
-                                              size)
-                 : kMissing;
-    return api_->cuFuncGetParamInfo
-               ? api_->cuFuncGetParamInfo(reinterpret_cast<CUfunction>(word), index, &offset, size)
-               : kMissing;
-  };
-  std::vector<std::uint32_t> sizes;
-  CUresult refusal = kMissing;
-  for (const bool kernel : {true, false}) {
-    std::size_t size = 0;
-    CUresult code = CUDA_SUCCESS;
-    while ((code = ask(sizes.size(), &size, kernel)) == CUDA_SUCCESS)
-      sizes.push_back(static_cast<std::uint32_t>(size));
-    // Past the last parameter the index is invalid; a kernel without any answers so at once.
-    if (code == CUDA_ERROR_INVALID_VALUE || !sizes.empty()) return sizes;
-    refusal = code;
-  }
-  return Error{Fault::driver, refusal};
+  std::size_t offset = 0, size = 0;
+  CUresult code = kMissing;
+  if (kind == FunctionKind::kernel && api_->cuKernelGetParamInfo)
+    code = api_->cuKernelGetParamInfo(reinterpret_cast<CUkernel>(word), index, &offset, &size);
+  else if (kind == FunctionKind::function && api_->cuFuncGetParamInfo)
+    code = api_->cuFuncGetParamInfo(reinterpret_cast<CUfunction>(word), index, &offset, &size);
+  if (code == CUDA_ERROR_INVALID_VALUE) return Error{Fault::invalid};
+  return answer<std::uint64_t>(code, size);
 }
 
 Result<void> Verbs::add_work(Graph graph, int depth, std::vector<GraphWork>& work) const {

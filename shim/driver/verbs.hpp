@@ -34,6 +34,8 @@ struct Place {
 
 enum class Graph : std::uintptr_t { none = 0 };
 
+enum class FunctionKind : std::uint8_t { kernel, function };  // CUkernel, CUfunction
+
 // One operation of a graph, as far as it names memory: a kernel with its parameters, which the
 // driver owns and the graph keeps, or up to two addresses.
 struct GraphWork {
@@ -102,8 +104,10 @@ class Verbs {
   Result<bool> ready(Event event) const;
   Result<void> trim_default_pool(Die die) const;
 
-  // The size of each parameter of a kernel; an error where the driver cannot say (before 12.4).
-  Result<std::vector<std::uint32_t>> parameter_bytes(Function function) const;
+  // The size of a kernel's parameter. Fault::invalid: it has no such parameter; any other error:
+  // the driver cannot say (before 12.4), or the handle is of the other kind.
+  Result<std::uint64_t> parameter_bytes(Function function, FunctionKind kind,
+                                        std::size_t index) const;
 
   // What a graph will do, child graphs included. The bodies of conditional nodes are not seen.
   Result<std::vector<GraphWork>> work_of(Graph graph) const;

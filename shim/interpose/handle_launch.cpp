@@ -1,6 +1,5 @@
 // Launches: what they name is read while something has spilled, or for a trace; nothing else is
 // done to them.
-// Modules and libraries: when one goes, what we know of its kernels goes with it.
 #include "interpose/call.hpp"
 #include "interpose/submit.hpp"
 
@@ -29,14 +28,6 @@ CUresult launched(const session::Launch& launch, A... arguments) {
 }
 
 std::uint64_t product(unsigned x, unsigned y, unsigned z) { return std::uint64_t{x} * y * z; }
-
-template <auto Slot, class Handle>
-CUresult unloaded(Handle handle) {
-  const Call call;
-  const CUresult result = forward<Slot>(handle);
-  if (call) call->reach().forget_functions();
-  return result;
-}
 
 }  // namespace
 
@@ -83,10 +74,5 @@ BARSWAP_LAUNCH(cuLaunchCooperativeKernel_ptsz)
 BARSWAP_LAUNCH(cuLaunchKernelEx)
 BARSWAP_LAUNCH(cuLaunchKernelEx_ptsz)
 #undef BARSWAP_LAUNCH
-
-CUresult cuModuleUnload(CUmodule module) { return unloaded<&driver::Api::cuModuleUnload>(module); }
-CUresult cuLibraryUnload(CUlibrary library) {
-  return unloaded<&driver::Api::cuLibraryUnload>(library);
-}
 
 }  // namespace barswap::interpose::handlers

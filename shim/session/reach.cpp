@@ -45,20 +45,6 @@ trace::Where Reach::here(std::uintptr_t stream) const {
   return {die ? *die : trace::kAnyDie, stream};
 }
 
-const Reach::Layout* Reach::layout_of(driver::Function function) {
-  const auto word = static_cast<std::uintptr_t>(function);
-  {
-    Lock lock(mutex_);
-    const auto found = known_.find(word);
-    if (found != known_.end()) return found->second;
-  }
-  auto sizes = verbs_.parameter_bytes(function);
-  Lock lock(mutex_);
-  const Layout* layout = sizes ? &layouts_.emplace(*sizes, true).first->first : nullptr;
-  known_[word] = layout;
-  return layout;
-}
-
 // Pointers lie at multiples of eight, in structures passed by value as well; an integer that looks
 // like an address of ours costs a wrong count. A tensor map begins with its address.
 template <class Take>
@@ -73,11 +59,20 @@ void Reach::each_word(driver::Function function, void* const* parameters, void* 
     }
   };
   if (parameters) {
-    const Layout* layout = layout_of(function);
-    if (!layout) return;
-    for (std::size_t i = 0; i < layout->size(); ++i)
-      if ((*layout)[i] >= sizeof(std::uint64_t) && parameters[i]) scan(parameters[i], (*layout)[i]);
-    return;
+    // Asked anew at each launch, at some 23 ns a parameter: a handle that was remembered could have
+    // become that of another kernel, unloaded through a door that we do not see, and parameters
+    // must never be read past their end.
+    auto kind = driver::FunctionKind::kernel;
+    for (std::size_t i = 0;; ++i) {
+      auto bytes = verbs_.parameter_bytes(function, kind, i);
+      if (!bytes && i == 0 && kind == driver::FunctionKind::kernel &&
+          bytes.error().fault != Fault::invalid) {
+        kind = driver::FunctionKind::function;
+        bytes = verbs_.parameter_bytes(function, kind, i);
+      }
+      if (!bytes) return;
+      if (*bytes >= sizeof(std::uint64_t) && parameters[i]) scan(parameters[i], *bytes);
+    }
   }
   if (!extra) return;
   const void* buffer = nullptr;
@@ -165,11 +160,6 @@ void Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
 void Reach::graph_gone(std::uintptr_t exec) {
   Lock lock(mutex_);
   graphs_.erase(exec);
-}
-
-void Reach::forget_functions() {
-  Lock lock(mutex_);
-  known_.clear();
 }
 
 }  // namespace barswap::session

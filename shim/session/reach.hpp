@@ -2,11 +2,10 @@
 // finds through pointers in device memory is not seen: reach is advice for placing pages and never
 // a licence to move one.
 //
-// It owns the layouts of kernels' parameters, guarded by Rank::reach, and hands what it finds to
-// the pager's counters and to the trace. It is asked only while one of them wants to know.
+// It owns what executable graphs name, guarded by Rank::reach, and hands what it finds to the
+// pager's counters and to the trace. It is asked only while one of them wants to know.
 #pragma once
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -44,12 +43,8 @@ class Reach {
   void graph_made(std::uintptr_t exec, driver::Graph graph);
   void graph_launched(std::uintptr_t exec, std::uintptr_t stream);
   void graph_gone(std::uintptr_t exec);
-  // A module or library goes: its handles may come back as those of other kernels.
-  void forget_functions();
 
  private:
-  using Layout = std::vector<std::uint32_t>;  // the size of each parameter
-  const Layout* layout_of(driver::Function function);
   // Calls `named` with each word that a launch passes to its kernel.
   template <class Take>
   void each_word(driver::Function function, void* const* parameters, void* const* extra,
@@ -64,10 +59,6 @@ class Reach {
   pager::Heat& heat_;
 
   Mutex<Rank::reach> mutex_;
-  // Null: the driver cannot say. The layouts themselves stay for good, each once: a launch may be
-  // reading one while its kernel is unloaded by another thread.
-  std::unordered_map<std::uintptr_t, const Layout*> known_ BARSWAP_GUARDED_BY(mutex_);
-  std::map<Layout, bool> layouts_ BARSWAP_GUARDED_BY(mutex_);
   struct Named {
     std::uint64_t operations = 0;
     std::vector<std::pair<Address, std::uint32_t>> times;  // how often each address is named

@@ -17,6 +17,7 @@ PROGRAMS = {
     "demo": {},
     "graphs": {"count": 6},
     "hidden": {"count": 100, "rounds": 2},
+    "hot_late": {"rounds": 6},
     "persistent": {"count": 6},
     "queries": {},
     "runtime_shared": {},

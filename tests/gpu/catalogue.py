@@ -77,7 +77,8 @@ E2E_MIB = 2048
 E2E_ARGUMENTS = {
     "callbacks": ["--count", "16"], "churn": ["--count", "120"], "contexts": ["--count", "3"],
     "graphs": ["--count", "6"], "hidden": ["--count", "100", "--rounds", "2"],
-    "hot_late": ["--rounds", "12"], "persistent": ["--count", "6"], "small_late": ["--count", "60", "--rounds", "2"],
+    "hot_late": ["--rounds", "12"],
+    "persistent": ["--count", "6"], "small_late": ["--count", "60", "--rounds", "2"],
     "small_million": ["--count", "3000"], "streams": ["--rounds", "1"], "threads": ["--count", "2"],
     "copies": [], "alloc_kinds": [], "exit_ways": [], "ipc": [], "peers": [], "queries": [],
 }

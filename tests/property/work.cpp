@@ -202,18 +202,30 @@ void World::copy_between_dies() {
   const std::uint64_t dice = chance_.below(4);
   if (dice < 2) stream = contexts_[context].legacy;
   const CUcontext there = contexts_[to_context].handle, here = contexts_[from_context].handle;
+  const auto call = [&](CUstream handle) {
+    switch (dice) {
+      case 0: return cuMemcpyPeer(to.address(), there, from.address(), here, to.bytes);
+      case 1: return cuMemcpyDtoD_v2(to.address(), from.address(), to.bytes);
+      case 2:
+        return cuMemcpyPeerAsync(to.address(), there, from.address(), here, to.bytes, handle);
+      default: return cuMemcpyDtoDAsync_v2(to.address(), from.address(), to.bytes, handle);
+    }
+  };
+  // A machine whose host has no room left for the two buffers may refuse; then nothing happened.
+  constexpr std::size_t kBuffersBytes = 8_MiB;
+  const auto refused = std::make_shared<bool>(false);
   submit(
       stream, {from.range, to.range}, "copy between dies",
       [&](CUstream handle) {
-        switch (dice) {
-          case 0: return cuMemcpyPeer(to.address(), there, from.address(), here, to.bytes);
-          case 1: return cuMemcpyDtoD_v2(to.address(), from.address(), to.bytes);
-          case 2:
-            return cuMemcpyPeerAsync(to.address(), there, from.address(), here, to.bytes, handle);
-          default: return cuMemcpyDtoDAsync_v2(to.address(), from.address(), to.bytes, handle);
-        }
+        const CUresult code = call(handle);
+        *refused = code == CUDA_ERROR_OUT_OF_MEMORY &&
+                   life_.machine().memory().host_used_bytes() + kBuffersBytes >
+                       plan_.setting.machine.host_bytes;
+        return *refused ? CUDA_SUCCESS : code;
       },
-      [from, to] { std::memcpy(to.shadow(), from.shadow(), to.bytes); });
+      [from, to, refused] {
+        if (!*refused) std::memcpy(to.shadow(), from.shadow(), to.bytes);
+      });
 }
 
 // A copy of rows, from the host or on the device.

@@ -123,10 +123,11 @@ std::string Life::bury() {
   for (const auto& state : session_->dies())
     if (frames.host_mapped(state->die) != 0) return "page tables are counted for no page";
   const sim::Audit audit = machine_.audit();
-  // The two bounce buffers of copies between dies stay, and the addresses of the mover's aliases.
+  // The two bounce buffers of copies between dies stay, or the first alone if the host had no room
+  // for the second; and the addresses of the mover's aliases.
   const std::size_t bounces = machine_.memory().vmm_mapping_count();
   const pager::Frames::Totals totals = frames.totals();
-  if ((bounces == 0 || bounces == 2) && audit.mappings == bounces && totals.hbm_frames_bytes == 0 &&
+  if (bounces <= 2 && audit.mappings == bounces && totals.hbm_frames_bytes == 0 &&
       totals.host_frames_bytes == bounces * 4_MiB)
     return {};
   char text[200];

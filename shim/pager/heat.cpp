@@ -83,7 +83,7 @@ std::uint32_t Heat::of(Address page, std::uint64_t bytes, std::uint32_t& carried
 }
 
 void Heat::forget(Address base, std::uint64_t bytes) {
-  if (!watching()) return;
+  if (operations_.load(std::memory_order_relaxed) == 0) return;  // nothing was ever counted
   for (std::uint64_t offset = 0; offset < bytes; offset += kGranuleBytes)
     if (Counter* counter = counter_of(value_of(base) + offset))
       if (counter->load(std::memory_order_relaxed) != 0)

@@ -102,7 +102,8 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   const policy::Swap swap = policy::swaps(
       all.facts, std::min({free_bytes, batch_bytes, kSwapPagesMax * settings_.page_bytes}));
   swap_wanted_[slot(die)] = !swap.empty();
-  // What leaves goes first: should frames on the host run out, nothing comes in on credit.
+  // Should frames on the host run out, what comes in lives on the headroom, and gives the host back
+  // the frames that restore it.
   for (const std::size_t i : swap.out) add(i, Cause::hot, Tier::host);
   for (const std::size_t i : swap.in) add(i, Cause::hot, Tier::hbm);
   return jobs;

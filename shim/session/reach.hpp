@@ -45,7 +45,7 @@ class Reach {
   void graph_gone(std::uintptr_t exec);
 
  private:
-  // Calls `named` with each word that a launch passes to its kernel.
+  // Calls `take` with each word that a launch passes to its kernel.
   template <class Take>
   void each_word(driver::Function function, void* const* parameters, void* const* extra,
                  Take take);

@@ -104,8 +104,9 @@ class Session {
   // Peers.
   Result<void> peer_enabled(driver::Context accessor, driver::Context owner);
   void peer_disabled(driver::Context accessor, driver::Context owner);
-  // More than one die has a context: copies may cross.
   Result<Die> die_of(driver::Context context);
+  // Copies may cross. Asked of the machine, not of the contexts that we know: one that we could not
+  // adopt may copy as well.
   bool several_dies() const { return dies_.size() > 1; }
   std::optional<Die> home_of(Address address) const;
   Crossing& crossing() { return *crossing_; }

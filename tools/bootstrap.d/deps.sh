@@ -90,7 +90,7 @@ fetch_unwind_headers() {
   mkdir "$headers"
   cp .deps/libunwind/include/libunwind-aarch64.h "$headers/libunwind.h"
   cp .deps/libunwind/include/libunwind-dynamic.h "$headers/"
-  cp /usr/include/*/libunwind-common.h "$headers/"
+  cp "/usr/include/$(gcc -print-multiarch)/libunwind-common.h" "$headers/"
   rm -rf .deps/libunwind
 }
 

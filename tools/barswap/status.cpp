@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdarg>
 #include <cstdint>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -12,6 +11,7 @@
 
 #include "barswap/units.hpp"
 #include "commands.hpp"
+#include "format.hpp"
 #include "reading.hpp"
 
 namespace barswap::tools {
@@ -43,15 +43,6 @@ const char* kind_of(std::uint32_t kind) {
 
 const char* cause_of(std::uint32_t cause) {
   return cause < kCauses ? name_of(static_cast<Cause>(cause)) : "?";
-}
-
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  char text[512];
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(text, sizeof text, pattern, arguments);
-  va_end(arguments);
-  return text;
 }
 
 std::string size_text(std::uint64_t bytes) {

@@ -1,7 +1,6 @@
 // `barswap replay`: a trace under other policies, as a table, as JSON, as a picture.
 #include <algorithm>
 #include <cmath>
-#include <cstdarg>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "../barswap/commands.hpp"
+#include "../barswap/format.hpp"
 #include "engine.hpp"
 #include "picture.hpp"
 #include "policy/values.hpp"
@@ -34,15 +34,6 @@ struct Report {
   Outcome as_recorded;
   std::vector<Row> rows;
 };
-
-[[gnu::format(printf, 1, 2)]] std::string format(const char* pattern, ...) {
-  char text[512];
-  va_list arguments;
-  va_start(arguments, pattern);
-  std::vsnprintf(text, sizeof text, pattern, arguments);
-  va_end(arguments);
-  return text;
-}
 
 double mib(std::uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
 double ms(std::uint64_t ns) { return static_cast<double>(ns) / 1e6; }

@@ -28,6 +28,7 @@ class Reach::Ranges {
       if (known.range == range->buffer_id) return;
     named_.push_back({range->buffer_id, 0});
   }
+  void add_everything() { named_.push_back({trace::kEverything, 0}); }
   std::span<const trace::NamedRange> named() const { return named_; }
   // The same for the same ranges in the same order.
   std::uint64_t key(std::uint64_t seed) const {
@@ -48,7 +49,7 @@ trace::Where Reach::here(std::uintptr_t stream) const {
 // Pointers lie at multiples of eight, in structures passed by value as well; an integer that looks
 // like an address of ours costs a wrong count. A tensor map begins with its address.
 template <class Take>
-void Reach::each_word(driver::Function function, void* const* parameters, void* const* extra,
+bool Reach::each_word(driver::Function function, void* const* parameters, void* const* extra,
                       Take take) {
   const auto scan = [&](const void* bytes, std::uint64_t size) {
     const auto* at = static_cast<const unsigned char*>(bytes);
@@ -70,33 +71,34 @@ void Reach::each_word(driver::Function function, void* const* parameters, void* 
         kind = driver::FunctionKind::function;
         bytes = verbs_.parameter_bytes(function, kind, i);
       }
-      if (!bytes) return;
+      if (!bytes) return i > 0 || bytes.error().fault == Fault::invalid;
       if (*bytes >= sizeof(std::uint64_t) && parameters[i]) scan(parameters[i], *bytes);
     }
   }
-  if (!extra) return;
+  if (!extra) return true;
   const void* buffer = nullptr;
   std::uint64_t size = 0;
   for (std::size_t i = 0; reinterpret_cast<std::uintptr_t>(extra[i]) != kEnd; i += 2) {
     const auto mark = reinterpret_cast<std::uintptr_t>(extra[i]);
     if (mark == kBuffer) buffer = extra[i + 1];
     else if (mark == kBufferSize) size = *static_cast<const std::size_t*>(extra[i + 1]);
-    else return;
+    else return false;
   }
   if (buffer) scan(buffer, size);
+  return true;
 }
 
 void Reach::launch(const Launch& launch) {
   const auto each = [&](auto take) {
-    each_word(launch.function, launch.parameters, launch.extra, take);
+    return each_word(launch.function, launch.parameters, launch.extra, take);
   };
   if (heat_.watching()) {
     heat_.operations(1);
-    each([&](Address word) { heat_.note(word); });
+    (void)each([&](Address word) { heat_.note(word); });
   }
   if (!trace::on()) return;
   Ranges ranges(memory_);
-  each([&](Address word) { ranges.add(word); });
+  if (!each([&](Address word) { ranges.add(word); })) ranges.add_everything();
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
   trace::launch(site, ranges.key(mixed(site, launch.grid)), here(launch.stream), ranges.named());
 }
@@ -128,7 +130,7 @@ void Reach::graph_made(std::uintptr_t exec, driver::Graph graph) {
   };
   for (const driver::GraphWork& one : *work) {
     if (one.function != driver::Function::none)
-      each_word(one.function, one.parameters, one.extra, name);
+      (void)each_word(one.function, one.parameters, one.extra, name);
     name(one.first);
     name(one.second);
   }

@@ -45,9 +45,10 @@ class Reach {
   void graph_gone(std::uintptr_t exec);
 
  private:
-  // Calls `take` with each word that a launch passes to its kernel.
+  // Calls `take` with each word that a launch passes to its kernel. False: the driver cannot say
+  // what that is.
   template <class Take>
-  void each_word(driver::Function function, void* const* parameters, void* const* extra,
+  bool each_word(driver::Function function, void* const* parameters, void* const* extra,
                  Take take);
 
   // The ranges behind addresses, each once.

@@ -18,19 +18,36 @@ bool Contexts::knows_primary(Die die) const {
   return false;
 }
 
-Result<void> Contexts::adopt(driver::Context context, Die die, bool primary) {
-  ContextEntry entry{context, die, primary, {}, {}, {}, {}};
+Result<void> Contexts::make_objects(ContextEntry& entry) const {
   entry.copier = BARSWAP_TRY(verbs_.make_stream());
-  driver::Event* events[] = {&entry.copied, &entry.drained, &entry.quiet};
-  for (driver::Event* event : events) {
-    auto made = verbs_.make_event();
-    if (!made) {
-      for (driver::Event* done : events)
-        if (*done != driver::Event::none) verbs_.destroy(*done);
-      verbs_.destroy(entry.copier);
-      return made.error();
-    }
-    *event = *made;
+  entry.out_copier = BARSWAP_TRY(verbs_.make_stream());
+  entry.drained = BARSWAP_TRY(verbs_.make_event());
+  entry.quiet = BARSWAP_TRY(verbs_.make_event());
+  for (auto& direction : entry.marks)
+    for (driver::Event& mark : direction) mark = BARSWAP_TRY(verbs_.make_event());
+  return {};
+}
+
+void Contexts::destroy_objects(const ContextEntry& entry) const {
+  const auto destroy = [&](auto object) {
+    if (object != decltype(object)::none) verbs_.destroy(object);
+  };
+  destroy(entry.copier);
+  destroy(entry.out_copier);
+  destroy(entry.drained);
+  destroy(entry.quiet);
+  for (const auto& direction : entry.marks)
+    for (const driver::Event mark : direction) destroy(mark);
+}
+
+Result<void> Contexts::adopt(driver::Context context, Die die, bool primary) {
+  ContextEntry entry;
+  entry.context = context;
+  entry.die = die;
+  entry.primary = primary;
+  if (auto made = make_objects(entry); !made) {
+    destroy_objects(entry);
+    return made.error();
   }
   Lock lock(mutex_);
   // A context that joins while a proof is outstanding was not asked; the proof starts over.

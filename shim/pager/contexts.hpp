@@ -1,4 +1,4 @@
-// Contexts: which contexts live, with the shim's own objects in each (a stream for copies, events),
+// Contexts: which contexts live, with the shim's own objects in each (streams for copies, events),
 // how many captures live, and the proof that all submitted work has ended. Guards its list with
 // Rank::proofs; a context dies only under Rank::mover, so that a drain may keep pointers to
 // entries.
@@ -6,6 +6,7 @@
 // The proof is cuCtxRecordEvent on every context, then a query: exact, and it never blocks. It is
 // never made while a capture lives, because it would invalidate the program's capture.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -19,8 +20,11 @@ struct ContextEntry {
   driver::Context context = driver::Context::none;
   Die die{0};
   bool primary = false;
-  driver::Stream copier = driver::Stream::none;
-  driver::Event copied = driver::Event::none;
+  // The link carries both directions at once; the first also copies between dies.
+  driver::Stream copier = driver::Stream::none, out_copier = driver::Stream::none;
+  // How far the copies of a batch have come, in either direction.
+  static constexpr std::size_t kMarks = 8;
+  std::array<std::array<driver::Event, kMarks>, 2> marks{};
   driver::Event drained = driver::Event::none;  // the drain's proof
   driver::Event quiet = driver::Event::none;    // the proof for freed memory
 };
@@ -64,6 +68,9 @@ class Contexts {
   void all_quiet();
 
  private:
+  Result<void> make_objects(ContextEntry& entry) const;
+  void destroy_objects(const ContextEntry& entry) const;
+
   const driver::Verbs& verbs_;
   mutable Mutex<Rank::proofs> mutex_;
   std::vector<ContextEntry> entries_ BARSWAP_GUARDED_BY(mutex_);

@@ -1,15 +1,17 @@
 // The mover: one bounded batch of moves inside one drain. The order of every batch is
-//   frames taken -> fresh frames mapped at aliases -> gate closed -> all contexts idle -> copies
-//   done
-//   -> for each page: alias unmapped, page unmapped, fresh frame mapped and granted -> gate opened
-//   -> old frames back.
-// Up to the first unmap it can give up without a trace. After it, a page is never left without a
+//   frames taken -> fresh frames mapped at aliases -> gate closed -> all contexts idle
+//   -> for each page, once its copy has ended: alias unmapped, page unmapped, fresh frame mapped
+//   and granted -> gate opened -> old frames back.
+// Up to the first unmap it can give up without a trace, and a page whose copy has not ended stays
+// where it is. After its unmap, a page is never left without a
 // frame: the fresh frame, the old one, the same again with the ballast freed; else the process
 // stops.
 #include <sched.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <span>
+#include <vector>
 
 #include "barswap/log.hpp"
 #include "base/clock.hpp"
@@ -95,8 +97,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
     const std::uint64_t drain_ns = now_ns();
     if (staged && drain(patience)) {
       const std::uint64_t start_ns = now_ns();
-      if (copy_all(jobs, *entry))
-        for (Job& job : jobs) remap(job);
+      copy_and_remap(jobs, *entry);
       Gate::open();
       closed_ns = now_ns() - start_ns;
       stats::add(stats::live().drain_ns, closed_ns);
@@ -214,31 +215,60 @@ bool Pager::drain(Patience patience) {
   return true;
 }
 
-bool Pager::copy_all(std::vector<Job>& jobs, const ContextEntry& entry) {
-  Result<void> outcome;
-  for (Job& job : jobs) {
-    if (!job.staged || !outcome) continue;
-    outcome = verbs_.copy(job.alias, job.address, job.old.bytes, entry.copier);
+// Both directions at once; a page is remapped as soon as its copy is seen to have ended, so that
+// the driver works on its tables while the link works on the next pages.
+void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
+  constexpr std::size_t kMarks = ContextEntry::kMarks;
+  std::vector<Job*> lanes[2];
+  for (Job& job : jobs)
+    if (job.staged) lanes[job.target == Tier::host ? 1 : 0].push_back(&job);
+  struct Group {
+    std::span<Job*> jobs;
+    driver::Event copied;
+  };
+  std::vector<Group> groups;
+  Result<void> submitted, marked;
+  for (std::size_t mark = 0; mark < kMarks; ++mark) {
+    for (std::size_t lane = 0; lane < 2; ++lane) {
+      std::vector<Job*>& all = lanes[lane];
+      const std::size_t first = all.size() * mark / kMarks;
+      const std::size_t count = all.size() * (mark + 1) / kMarks - first;
+      if (count == 0 || !submitted || !marked) continue;
+      const Group group{std::span(all).subspan(first, count), entry.marks[lane][mark]};
+      const driver::Stream stream = lane == 0 ? entry.copier : entry.out_copier;
+      for (Job* job : group.jobs) {
+        if (!submitted) break;
+        job->running = true;
+        submitted = verbs_.copy(job->alias, job->address, job->old.bytes, stream);
+      }
+      marked = verbs_.record(group.copied, stream);
+      if (marked) groups.push_back(group);
+    }
   }
-  auto recorded = verbs_.record(entry.copied, entry.copier);
-  const std::uint64_t limit_ns = now_ns() + kCopyNs;
-  while (recorded) {
-    auto ready = verbs_.ready(entry.copied);
-    if (ready && *ready && outcome) return true;
-    if (ready && *ready) break;
-    if (!ready || now_ns() > limit_ns) {
-      recorded = ready ? Error{Fault::busy} : ready.error();
+  // A copy whose end is never seen keeps its fresh frame and alias for good. Until all copies are
+  // on their way nothing has been unmapped, and a refusal costs nothing.
+  bool ended = static_cast<bool>(marked);
+  for (const Group& group : groups) {
+    if (!wait_for(group.copied)) {
+      ended = false;
       break;
     }
+    for (Job* job : group.jobs) {
+      job->running = false;
+      if (submitted && marked) remap(*job);
+    }
+  }
+  if (!ended) stop_moving("a copy of ours failed; the driver reports a lost context or link");
+}
+
+bool Pager::wait_for(driver::Event copied) {
+  const std::uint64_t limit_ns = now_ns() + kCopyNs;
+  for (;;) {
+    auto ready = verbs_.ready(copied);
+    if (!ready || now_ns() > limit_ns) return false;
+    if (*ready) return true;
     sched_yield();
   }
-  // A copy that may still run keeps its fresh frame and alias for good; the pages were never
-  // touched.
-  if (!recorded) {
-    for (Job& job : jobs) job.running = job.staged;
-    stop_moving("a copy of ours failed; the driver reports a lost context or link");
-  }
-  return false;
 }
 
 void Pager::remap(Job& job) {

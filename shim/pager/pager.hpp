@@ -171,7 +171,9 @@ class Pager {
   bool drain(Patience patience) BARSWAP_REQUIRES(mover_);
   bool drain_failed(bool timed_out) BARSWAP_REQUIRES(mover_);
   bool stage(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);
-  bool copy_all(std::vector<Job>& jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
+  void copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry)
+      BARSWAP_REQUIRES(mover_);
+  bool wait_for(driver::Event copied) BARSWAP_REQUIRES(mover_);
   void remap(Job& job) BARSWAP_REQUIRES(mover_);
   bool put(const Job& job, const Frame& frame) BARSWAP_REQUIRES(mover_);
   void give_up_ballast(Die die) BARSWAP_REQUIRES(mover_);

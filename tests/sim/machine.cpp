@@ -182,7 +182,7 @@ void Machine::remap_check(const Mapping& mapping, const char* what) {
   if (!config_.strict || !mapping.live()) return;
   for (int die = 0; die < config_.dies; ++die) {
     if (mapping.access[static_cast<std::size_t>(die)] == Access::None) continue;
-    if (!scheduler_.device_work(die)) continue;
+    if (!scheduler_.device_work(die, mapping.base, mapping.size_bytes)) continue;
     char text[160];
     std::snprintf(text, sizeof text, "%s of %zu bytes at %#zx while die %d has work", what,
                   mapping.size_bytes, static_cast<std::size_t>(mapping.base), die);

@@ -63,6 +63,15 @@ std::size_t CopyOp::run_span(Machine& machine, std::size_t row, std::size_t colu
   return source.size_bytes;
 }
 
+bool CopyOp::may_touch(std::uintptr_t base, std::size_t bytes) const {
+  const auto meets = [&](const Side& side) {
+    const std::size_t extent =
+        (depth - 1) * side.slice_bytes + (height - 1) * side.pitch_bytes + width_bytes;
+    return !side.raw && side.address < base + bytes && base < side.address + extent;
+  };
+  return meets(to) || meets(from);
+}
+
 Progress CopyOp::step(Machine& machine, bool) {
   const std::size_t total = width_bytes * height * depth;
   std::size_t left = std::min(step_bytes(total), total - done_bytes);

@@ -29,6 +29,7 @@ struct CopyOp : OpBase<CopyOp> {
   std::size_t done_bytes = 0;
 
   Progress step(Machine& machine, bool host_allowed) override;
+  bool may_touch(std::uintptr_t base, std::size_t bytes) const override;
 
  private:
   std::size_t run_span(Machine& machine, std::size_t row, std::size_t column, std::size_t bytes);

@@ -115,10 +115,10 @@ std::vector<Dependency> Scheduler::everything(const Context* context) const {
   return result;
 }
 
-bool Scheduler::device_work(int die) const {
+bool Scheduler::device_work(int die, std::uintptr_t base, std::size_t bytes) const {
   for (const auto& stream : streams_)
     for (const auto& op : stream->queue)
-      if (op->touches_memory && op->die == die) return true;
+      if (op->die == die && op->may_touch(base, bytes)) return true;
   return false;
 }
 

@@ -33,6 +33,12 @@ struct Op {
   virtual ~Op() = default;
   virtual Progress step(Machine& machine, bool host_allowed) = 0;
   virtual std::unique_ptr<Op> clone() const = 0;
+  // Whether it may touch an address of these; a kernel may touch anything.
+  virtual bool may_touch(std::uintptr_t base, std::size_t bytes) const {
+    (void)base;
+    (void)bytes;
+    return touches_memory;
+  }
   // True if the next step runs a function of the program.
   virtual bool wants_host() const { return false; }
 
@@ -103,8 +109,8 @@ class Scheduler {
   const std::vector<std::shared_ptr<Stream>>& streams() const { return streams_; }
   // Where every stream of the context stands: when all are met, all work submitted so far is done.
   std::vector<Dependency> everything(const Context* context) const;
-  // Whether work that touches memory is started or queued on the die.
-  bool device_work(int die) const;
+  // Whether work that may touch these addresses is started or queued on the die.
+  bool device_work(int die, std::uintptr_t base, std::size_t bytes) const;
   std::uint64_t trace() const { return trace_; }
   std::uint64_t steps() const { return steps_; }
   Random& random() { return random_; }

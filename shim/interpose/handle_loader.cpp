@@ -51,26 +51,46 @@ constexpr Uuid kVetted[] = {
     // The run-time compiler, which works on the host alone.
     {{0xda, 0x91, 0x51, 0xd3, 0x3a, 0xe6, 0xcc, 0x41, 0xa5, 0xc0, 0x4f, 0x26, 0xd5, 0x33, 0xe3,
       0x28}},
+    // How clusters of blocks lie on the die: cuBLASLt for kernels with clusters, compilers.
+    {{0x17, 0x34, 0xdc, 0x26, 0x80, 0x0d, 0x47, 0x45, 0x87, 0x26, 0xc0, 0xf1, 0xe7, 0xdd, 0x8b,
+      0xca}},
+    // What NVML registers at its start.
+    {{0x69, 0xa2, 0x8e, 0x9f, 0x24, 0x49, 0x8b, 0x47, 0xb0, 0x30, 0xc5, 0xda, 0x33, 0x0e, 0xa4,
+      0xe9}},
     // Context checks.
     {{0x26, 0x3e, 0x88, 0x60, 0x7c, 0xd2, 0x61, 0x43, 0x92, 0xf6, 0xbb, 0xd5, 0x00, 0x6d, 0xfa,
       0x7e}},
 };
 
-bool is_vetted(const CUuuid& id) {
-  return std::any_of(std::begin(kVetted), std::end(kVetted), [&](const Uuid& known) {
-    return std::memcmp(known.bytes, id.bytes, sizeof(known.bytes)) == 0;
-  });
+// A large table that tools use as well; cuFFT takes from it how to walk a module's functions.
+constexpr Uuid kOfModules = {{0x6e, 0x16, 0x3f, 0xbe, 0xb9, 0x58, 0x44, 0x4d, 0x83, 0x5c, 0xe1,
+                              0x82, 0xaf, 0xf1, 0x99, 0x1e}};
+
+bool same(const Uuid& known, const CUuuid& id) {
+  return std::memcmp(known.bytes, id.bytes, sizeof(known.bytes)) == 0;
+}
+
+// The path of the library that called, or of the program.
+const char* asker_of(const void* caller) {
+  Dl_info info{};
+  return dladdr(caller, &info) != 0 && info.dli_fname ? info.dli_fname : "the program";
+}
+
+bool is_vetted(const CUuuid& id, const char* asker) {
+  const char* slash = std::strrchr(asker, '/');
+  constexpr const char* kFft = "libcufft";
+  if (same(kOfModules, id))
+    return std::strncmp(slash ? slash + 1 : asker, kFft, std::strlen(kFft)) == 0;
+  return std::any_of(std::begin(kVetted), std::end(kVetted),
+                     [&](const Uuid& known) { return same(known, id); });
 }
 
 // Who asks, and for what: enough for a user's report.
-void report_table(const CUuuid& id, const void* caller) {
+void report_table(const CUuuid& id, const char* asker) {
   char text[2 * sizeof id.bytes + 1];
   for (std::size_t i = 0; i < sizeof id.bytes; ++i)
     std::snprintf(text + 2 * i, 3, "%02x", static_cast<unsigned char>(id.bytes[i]));
-  Dl_info info{};
-  const bool known = dladdr(caller, &info) != 0 && info.dli_fname;
-  BARSWAP_LOG(info, "interpose", "%s asks for the driver's private table %s",
-              known ? info.dli_fname : "the program", text);
+  BARSWAP_LOG(info, "interpose", "%s asks for the driver's private table %s", asker, text);
 }
 
 }  // namespace
@@ -89,8 +109,9 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int version, c
 
 CUresult cuGetExportTable(const void** table, const CUuuid* id) {
   const CUresult result = forward<&driver::Api::cuGetExportTable>(table, id);
-  if (result == CUDA_SUCCESS && id && !is_vetted(*id)) {
-    report_table(*id, __builtin_return_address(0));
+  if (result != CUDA_SUCCESS || !id) return result;
+  if (const char* asker = asker_of(__builtin_return_address(0)); !is_vetted(*id, asker)) {
+    report_table(*id, asker);
     session::note_unseen_submitter("a private table of the driver that is not the runtime's");
   }
   return result;

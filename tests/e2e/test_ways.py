@@ -58,3 +58,37 @@ def test_every_tier_full(house):
     full = house.swapped("demo", LIMIT_MIB, keys=keys, mib=384)
     assert full.status == 2 and "CUDA_ERROR_OUT_OF_MEMORY" in full.err
     assert full.figures()["out_of_memory"] > 0
+
+
+VETTED = (
+    "21318c60971432488ca641ff7324c8f2",
+    "da9151d33ae6cc41a5c04f26d533e328",
+    "1734dc26800d47458726c0f1e7dd8bca",
+    "69a28e9f24498b47b030c5da330ea4e9",
+)
+OF_MODULES = "6e163fbeb958444d835ce182aff1991e"
+UNKNOWN = "00112233445566778899aabbccddeeff"
+
+
+@pytest.mark.parametrize("table", VETTED + (OF_MODULES, UNKNOWN))
+def test_private_tables(simulated, table):
+    """Those that submit nothing leave pages free to move; any other ends all moving, and is named."""
+    outcome = simulated.swapped(
+        "private_tables", LIMIT_MIB, mode=table, environment={"BARSWAP_LOG": "info"}
+    )
+    assert outcome.status == 0 and outcome.lines[-1] == "ok", outcome.err
+    moves = table in VETTED
+    assert (f"private table {table}" in outcome.err) != moves
+
+
+def test_a_table_vetted_for_one_library(simulated):
+    if simulated.first:
+        pytest.skip("a sanitizer's build does not see who calls, and stays on the safe side")
+    twin = simulated.build / "tests/e2e/libcufft_twin.so"
+    outcome = simulated.swapped(
+        "private_tables",
+        LIMIT_MIB,
+        mode=f"{OF_MODULES}@{twin}",
+        environment={"BARSWAP_LOG": "info"},
+    )
+    assert "private table" not in outcome.need_healthy().err

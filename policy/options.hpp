@@ -58,7 +58,7 @@ struct DieLimit {
 using DieLimits = std::vector<DieLimit>;
 
 enum class Present : std::uint8_t { as_is };
-enum class Plan : std::uint8_t { automatic, stream };
+enum class Plan : std::uint8_t { automatic, stream, move };
 enum class Place : std::uint8_t { automatic, resident, stream };
 
 // Both ends count.

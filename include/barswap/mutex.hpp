@@ -34,6 +34,7 @@ enum class Rank : std::uint8_t {
   mover,    // pager: one drain at a time; a context's birth and death
   crossing,  // session: the buffers of copies between dies
   reach,    // session: what executable graphs name
+  foresight,  // session: the learnt cycle
   maps,     // memory: the handles that stand for memory the program maps itself
   ranges,   // memory: which addresses belong to which range
   pages,    // pager: which frame each page has

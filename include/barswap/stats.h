@@ -11,10 +11,10 @@ extern "C" {
 #endif
 
 #define BARSWAP_STATS_MAGIC 0x3153544154534242ull /* "BBSTATS1" */
-#define BARSWAP_STATS_VERSION 2u
+#define BARSWAP_STATS_VERSION 3u
 #define BARSWAP_STATS_DIES 16
 #define BARSWAP_STATS_TIERS 3   /* hbm, peer, host */
-#define BARSWAP_STATS_CAUSES 7  /* headroom, small, refill, hot, pin, pressure, chaos */
+#define BARSWAP_STATS_CAUSES 8  /* headroom, small, refill, hot, pin, pressure, chaos, turn */
 #define BARSWAP_STATS_EVENTS 256
 
 enum barswap_state {

@@ -153,7 +153,7 @@ struct barswap_trace_move {
   uint32_t page;
   uint8_t from; /* tiers */
   uint8_t to;
-  uint8_t cause; /* as in stats.h: headroom, small, refill, pin, pressure, chaos */
+  uint8_t cause; /* as in stats.h: headroom, small and so on */
   uint8_t reserved;
 };
 

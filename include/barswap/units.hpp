@@ -46,8 +46,9 @@ enum class Cause : std::uint8_t {
   pin,       // the program exports the page
   pressure,  // the driver itself ran out of memory
   chaos,     // forced by BARSWAP_CHAOS
+  turn,      // ranges of a program that repeats itself take turns in HBM
 };
-constexpr int kCauses = 7;
+constexpr int kCauses = 8;
 constexpr const char* name_of(Cause cause) {
   switch (cause) {
     case Cause::headroom: return "headroom";
@@ -57,6 +58,7 @@ constexpr const char* name_of(Cause cause) {
     case Cause::pin: return "pin";
     case Cause::pressure: return "pressure";
     case Cause::chaos: return "chaos";
+    case Cause::turn: return "turn";
   }
   return "?";
 }

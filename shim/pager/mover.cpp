@@ -162,16 +162,19 @@ bool Pager::drain_failed(bool timed_out) {
   return false;
 }
 
+// A die may spin for a launch on another that our closed gate holds, and a host callback may want a
+// lock whose holder waits at the gate: then only an instant at which all is idle will do.
+bool Pager::must_not_wait(std::span<const ContextEntry> all) const {
+  return callbacks_.load(std::memory_order_relaxed) ||
+         std::any_of(all.begin(), all.end(), [&](const ContextEntry& entry) {
+           return entry.die != all.front().die;
+         });
+}
+
 // True: the gate is closed and everything submitted has ended.
 bool Pager::drain(Patience patience) {
   const auto all = contexts_.all();
-  const bool several_dies = std::any_of(all.begin(), all.end(), [&](const ContextEntry& entry) {
-    return entry.die != all.front().die;
-  });
-  // A die may spin for a launch on another that our closed gate holds, and a host callback may want
-  // a lock whose holder waits at the gate: then only an instant at which all is idle will do.
-  const bool at_once = patience == Patience::none || several_dies ||
-                       callbacks_.load(std::memory_order_relaxed);
+  const bool at_once = patience == Patience::none || must_not_wait(all);
   if (!at_once && timed_out_) {
     // If the proof that was given up has turned ready since, the device makes progress and a longer
     // wait is worth it; if not, a kernel that never ends is running.
@@ -355,6 +358,22 @@ void Pager::free_moment() {
   if (!wanted_.load(std::memory_order_relaxed) || !mover_.try_lock()) return;
   for (const Die die : dies_) (void)move_once(die, 0, Patience::none);
   mover_.unlock();
+}
+
+bool Pager::exchange(Die die, const policy::Exchange& exchange) {
+  if (contexts_.capturing() || !mover_.try_lock()) return false;
+  bool moved = false;
+  const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;
+  bool possible = rested && (!must_not_wait(contexts_.all()) || idle_now());
+  while (possible && may_move() && !closing_.load(std::memory_order_relaxed)) {
+    auto jobs = choose_turn(die, exchange);
+    reserve(jobs);
+    possible = !jobs.empty() && move_batch(die, jobs, Patience::deadline);
+    moved |= possible;
+  }
+  update_wish();
+  mover_.unlock();
+  return moved;
 }
 
 void Pager::room_for_small(Die die, std::uint64_t bytes) {

@@ -20,6 +20,7 @@
 #include "pager/frames.hpp"
 #include "pager/heat.hpp"
 #include "policy/options.hpp"
+#include "policy/turns.hpp"
 
 namespace barswap::pager {
 
@@ -116,6 +117,14 @@ class Pager {
   bool pressed(Die die) const {
     return pressed_[static_cast<std::size_t>(index_of(die))].load(std::memory_order_relaxed);
   }
+  // The large runs of a die whose place is nobody's wish, by rising address. An id is the address
+  // at which a run begins.
+  std::vector<policy::RangeFacts> survey(Die die) const;
+  // Brings the first runs' pages in and moves those of the second out, as much as needed, in a
+  // number of drains; waits for the device as long as the policy's deadline allows. False: nothing
+  // moved.
+  bool exchange(Die die, const policy::Exchange& exchange);
+  bool may_move() const { return may_move_.load(std::memory_order_relaxed); }
   // From now on pages stay where they are; `why` is for the user.
   void stop_moving(const char* why);
   void expect_callbacks() { callbacks_.store(true, std::memory_order_relaxed); }
@@ -160,6 +169,7 @@ class Pager {
   // planning.cpp
   std::vector<Job> choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes);
   std::vector<Job> choose_chaos(Die die) BARSWAP_REQUIRES(mover_);
+  std::vector<Job> choose_turn(Die die, const policy::Exchange& exchange);
   std::vector<Job> choose_pin(Run* run, std::uint64_t batch_bytes);
   void reserve(std::vector<Job>& jobs);
 
@@ -168,6 +178,7 @@ class Pager {
   bool move_batch(Die die, std::vector<Job>& jobs, Patience patience) BARSWAP_REQUIRES(mover_);
   bool idle_now() BARSWAP_REQUIRES(mover_);
   bool record_alone() BARSWAP_REQUIRES(mover_);
+  bool must_not_wait(std::span<const ContextEntry> all) const;
   bool drain(Patience patience) BARSWAP_REQUIRES(mover_);
   bool drain_failed(bool timed_out) BARSWAP_REQUIRES(mover_);
   bool stage(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);

@@ -1,5 +1,6 @@
 // From the policy's advice to jobs with frames: which pages move in the next batch.
 #include <algorithm>
+#include <unordered_map>
 
 #include "base/clock.hpp"
 #include "pager/job.hpp"
@@ -47,6 +48,11 @@ std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 constexpr std::size_t kJobsMax = 64;
 // A swap needs an alias for each of its two sides.
 constexpr std::size_t kSwapPagesMax = kJobsMax / 2;
+
+bool may_turn(const Run& run, Die die) {
+  return run.home == die && run.live && run.kind == RunKind::large && !run.pinned &&
+         run.place == policy::Place::automatic;
+}
 
 }  // namespace
 
@@ -127,6 +133,19 @@ void Pager::weigh_heat() {
   update_wish();
 }
 
+std::vector<policy::RangeFacts> Pager::survey(Die die) const {
+  std::vector<policy::RangeFacts> out;
+  {
+    Lock lock(pages_);
+    for (const auto& run : runs_)
+      if (may_turn(*run, die))
+        out.push_back({static_cast<std::uint64_t>(run->base), run->bytes, run->host_bytes(),
+                       run->moving == 0});
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  return out;
+}
+
 // Any page to any tier, also to a fresh frame of its own: what the rules must survive.
 std::vector<Pager::Job> Pager::choose_chaos(Die die) {
   std::vector<Job> jobs;
@@ -153,6 +172,61 @@ std::vector<Pager::Job> Pager::choose_chaos(Die die) {
     jobs.push_back(job);
   }
   for (Job& job : jobs) ++job.run->moving;
+  return jobs;
+}
+
+// Pages come in as far as HBM is free, and as many leave as those still waiting need: so the first
+// batch lives on the headroom, each one makes place for the next, and the last restores it.
+std::vector<Pager::Job> Pager::choose_turn(Die die, const policy::Exchange& exchange) {
+  std::vector<Job> jobs;
+  Lock lock(pages_);
+  std::unordered_map<std::uint64_t, Run*> runs;
+  for (const auto& run : runs_)
+    if (may_turn(*run, die) && run->moving == 0)
+      runs.emplace(static_cast<std::uint64_t>(run->base), run.get());
+  const auto add = [&](Run* run, std::size_t page, Tier target) {
+    Job job;
+    job.run = run;
+    job.page = page;
+    job.cause = Cause::turn;
+    job.target = target;
+    job.address = run->pages[page].address;
+    job.old = run->pages[page].frame;
+    ++run->moving;
+    jobs.push_back(job);
+  };
+  std::uint64_t free_bytes = frames_.free_hbm(die);
+  std::uint64_t waiting_bytes = 0;
+  for (const policy::RangeId id : exchange.in) {
+    const auto found = runs.find(id);
+    if (found == runs.end()) continue;
+    Run* run = found->second;
+    runs.erase(found);  // what comes in does not leave, so that an exchange ends
+    for (std::size_t i = 0; i < run->pages.size(); ++i) {
+      const Frame& frame = run->pages[i].frame;
+      if (frame.tier != Tier::host) continue;
+      if (jobs.size() < kSwapPagesMax && frame.bytes <= free_bytes) {
+        free_bytes -= frame.bytes;
+        add(run, i, Tier::hbm);
+      } else {
+        waiting_bytes += frame.bytes;
+      }
+    }
+  }
+  const std::uint64_t wanted_bytes = waiting_bytes + headroom(die);
+  const std::size_t most = jobs.size() + kSwapPagesMax;
+  for (const policy::RangeId id : exchange.out) {
+    const auto found = runs.find(id);
+    if (found == runs.end()) continue;
+    Run* run = found->second;
+    for (std::size_t i = 0; i < run->pages.size(); ++i) {
+      const Frame& frame = run->pages[i].frame;
+      if (free_bytes >= wanted_bytes || jobs.size() == most) return jobs;
+      if (frame.tier != Tier::hbm) continue;
+      free_bytes += frame.bytes;
+      add(run, i, Tier::host);
+    }
+  }
   return jobs;
 }
 

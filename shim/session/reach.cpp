@@ -1,7 +1,10 @@
 #include "session/reach.hpp"
 
 #include <cstring>
+#include <map>
 #include <span>
+
+#include "policy/place.hpp"
 
 namespace barswap::session {
 namespace {
@@ -27,9 +30,15 @@ class Reach::Ranges {
     for (const trace::NamedRange& known : named_)
       if (known.range == range->buffer_id) return;
     named_.push_back({range->buffer_id, 0});
+    if (range->packed || range->mapping_bytes < policy::kLargeBytes) return;
+    if (large_.empty()) home_ = range->home;
+    if (range->home == home_) large_.push_back(static_cast<policy::RangeId>(range->base));
   }
   void add_everything() { named_.push_back({trace::kEverything, 0}); }
   std::span<const trace::NamedRange> named() const { return named_; }
+  // Those that could change places, of the die of the first.
+  std::span<const policy::RangeId> large() const { return large_; }
+  Die home() const { return home_; }
   // The same for the same ranges in the same order.
   std::uint64_t key(std::uint64_t seed) const {
     for (const trace::NamedRange& one : named_) seed = mixed(seed, one.range);
@@ -39,6 +48,8 @@ class Reach::Ranges {
  private:
   const memory::Memory& memory_;
   std::vector<trace::NamedRange> named_;
+  std::vector<policy::RangeId> large_;
+  Die home_{0};
 };
 
 trace::Where Reach::here(std::uintptr_t stream) const {
@@ -96,11 +107,22 @@ void Reach::launch(const Launch& launch) {
     heat_.operations(1);
     (void)each([&](Address word) { heat_.note(word); });
   }
-  if (!trace::on()) return;
+  if (!foretells() && !trace::on()) return;
   Ranges ranges(memory_);
-  if (!each([&](Address word) { ranges.add(word); })) ranges.add_everything();
+  const bool known = each([&](Address word) { ranges.add(word); });
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
+  if (foretells()) foretell(site, launch.grid, ranges);
+  if (!trace::on()) return;
+  if (!known) ranges.add_everything();
   trace::launch(site, ranges.key(mixed(site, launch.grid)), here(launch.stream), ranges.named());
+}
+
+// Launches that name nothing large are left out of the sequence: they would only make it longer.
+void Reach::foretell(std::uint64_t site, std::uint64_t variant, const Ranges& ranges) {
+  if (ranges.large().empty()) return;
+  std::uint64_t instance = mixed(site, variant);
+  for (const policy::RangeId range : ranges.large()) instance = mixed(instance, range);
+  foresight_.launch({site, instance}, ranges.home(), ranges.large());
 }
 
 void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream,
@@ -153,9 +175,11 @@ void Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
     heat_.operations(named->operations);
     for (const auto& [address, times] : named->times) heat_.note(address, times);
   }
-  if (!trace::on()) return;
+  if (!foretells() && !trace::on()) return;
   Ranges ranges(memory_);
   for (const auto& [address, times] : named->times) ranges.add(address);
+  if (foretells()) foretell(mixed(0, named->operations), exec, ranges);
+  if (!trace::on()) return;
   trace::graph(mixed(0, named->operations), mixed(0, exec), here(stream), ranges.named());
 }
 

@@ -3,7 +3,8 @@
 // a licence to move one.
 //
 // It owns what executable graphs name, guarded by Rank::reach, and hands what it finds to the
-// pager's counters and to the trace. It is asked only while one of them wants to know.
+// pager's counters, to foresight and to the trace. It is asked only while one of them wants to
+// know.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -14,6 +15,7 @@
 #include "driver/verbs.hpp"
 #include "memory/memory.hpp"
 #include "pager/pager.hpp"
+#include "session/foresight.hpp"
 #include "trace/trace.hpp"
 
 namespace barswap::session {
@@ -30,8 +32,9 @@ struct Launch {
 
 class Reach {
  public:
-  Reach(const driver::Verbs& verbs, const memory::Memory& memory, pager::Heat& heat)
-      : verbs_(verbs), memory_(memory), heat_(heat) {}
+  Reach(const driver::Verbs& verbs, const memory::Memory& memory, pager::Heat& heat,
+        Foresight& foresight)
+      : verbs_(verbs), memory_(memory), heat_(heat), foresight_(foresight) {}
   Reach(const Reach&) = delete;
   Reach& operator=(const Reach&) = delete;
 
@@ -53,11 +56,14 @@ class Reach {
 
   // The ranges behind addresses, each once.
   class Ranges;
+  bool foretells() const { return heat_.watching() && foresight_.wanted(); }
+  void foretell(std::uint64_t site, std::uint64_t variant, const Ranges& ranges);
   trace::Where here(std::uintptr_t stream) const;
 
   const driver::Verbs& verbs_;
   const memory::Memory& memory_;
   pager::Heat& heat_;
+  Foresight& foresight_;
 
   Mutex<Rank::reach> mutex_;
   struct Named {

@@ -98,7 +98,8 @@ bool Session::prepare(const char** why) {
   maps_ = std::make_unique<memory::Maps>(*memory_);
   outside_ = std::make_unique<memory::Outside>(*pager_);
   crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
-  reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat());
+  foresight_ = std::make_unique<Foresight>(*pager_, options.paging_plan);
+  reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat(), *foresight_);
   if (!settings.may_move)
     stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
   else if (!verbs_.has_idle_proof())

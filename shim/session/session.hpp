@@ -22,6 +22,7 @@
 #include "policy/load.hpp"
 #include "session/crossing.hpp"
 #include "session/door.hpp"
+#include "session/foresight.hpp"
 #include "session/reach.hpp"
 
 namespace barswap::session {
@@ -137,6 +138,7 @@ class Session {
   std::unique_ptr<memory::Maps> maps_;
   std::unique_ptr<memory::Outside> outside_;
   std::unique_ptr<Crossing> crossing_;
+  std::unique_ptr<Foresight> foresight_;
   std::unique_ptr<Reach> reach_;
   std::atomic<std::uint64_t> allocation_order_{0};
 

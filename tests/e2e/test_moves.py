@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import pytest
 import stats_file
 
 LIMIT_MIB = 128
@@ -79,6 +80,21 @@ def test_a_late_hot_range_comes_in(house):
     assert hot.get("bytes_out", 0) >= hot["bytes_in"]
     fits = house.same("hot_late", 512, **options).figures()
     assert "hot" not in fits["causes"], "a program that fits moves nothing"
+
+
+@pytest.mark.parametrize("chaos", (None, 11))
+def test_ranges_take_turns(house, chaos):
+    """A program that sweeps has what its next launches name brought in, and the same bytes."""
+    options = {"mib": 512, "rounds": 12}
+    limit_mib = 3 * LIMIT_MIB
+    keys = {"paging.plan": "move", "vram.headroom": f"{8 * house.scale}MiB"}
+    outcome = house.same("sweep", limit_mib, keys=keys, chaos=chaos, **options)
+    turn = outcome.figures()["causes"].get("turn", {})
+    # What does not fit comes in once a round, some of it early and in the place of others; by
+    # recency it would be all, four times as much.
+    missing = house.scale * (options["mib"] - limit_mib) << 20
+    assert 6 * missing < turn["bytes_in"] < 2 * 12 * missing
+    assert turn["bytes_out"] >= turn["bytes_in"] - missing
 
 
 def test_capacity_lost_to_small_ranges(house):

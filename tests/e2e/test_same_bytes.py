@@ -25,6 +25,7 @@ PROGRAMS = {
     "small_late": {"count": 60, "rounds": 2},
     "small_million": {"count": 3000},
     "streams": {"rounds": 1},
+    "sweep": {"rounds": 8},
     "threads": {"count": 2},
 }
 # These still hold their memory when they end, so that their last statistics show where it lay.
@@ -48,6 +49,12 @@ def test_ratio(house, name, ratio):
         assert figures["bytes_out"] == 0
     else:
         assert figures["host"] > 0, "the run was not oversubscribed"
+
+
+@pytest.mark.parametrize("name", ("demo", "graphs", "hot_late", "streams", "sweep", "threads"))
+def test_turns(house, name):
+    """Ranges take turns without a trial, whatever else the program does."""
+    house.same(name, LIMIT_MIB, mib=128, keys={"paging.plan": "move"}, **PROGRAMS[name])
 
 
 @pytest.mark.parametrize("seed", SEEDS)

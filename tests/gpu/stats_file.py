@@ -25,7 +25,7 @@ def read_layout(text):
 
 NUMBERS, Stats = read_layout(HEADER.read_text())
 STATES = {1: "active", 2: "place-only", 3: "bypass", 4: "closing"}
-CAUSES = ["headroom", "small", "refill", "hot", "pin", "pressure", "chaos"]
+CAUSES = ["headroom", "small", "refill", "hot", "pin", "pressure", "chaos", "turn"]
 
 
 def read(path):

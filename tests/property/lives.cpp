@@ -192,6 +192,10 @@ void World::allocate() {
                                     : chance_.between(32_MiB, 44_MiB);
   if (dice >= 92 && (plan_.faulty || held_bytes() > plan_.held_bytes_max / 2)) bytes = 3_MiB;
   if (held_bytes() + bytes > plan_.held_bytes_max && chance_.percent(85)) return release();
+  allocate_bytes(bytes, context);
+}
+
+void World::allocate_bytes(std::uint64_t bytes, std::size_t context) {
   enter(context);
   CUdeviceptr base = 0;
   const CUresult result = cuMemAlloc_v2(&base, bytes);

@@ -46,6 +46,19 @@ void draw_policy(Chance& chance, Plan& plan) {
   }
 }
 
+// Several large ranges, of which some do not fit, and a policy that lets them take turns.
+void let_sweep(Chance& chance, Plan& plan) {
+  plan.sweeps = true;
+  plan.setting.machine.vram_bytes = 192_MiB;
+  plan.setting.machine.host_bytes = std::max<std::uint64_t>(
+      plan.setting.machine.host_bytes, chance.percent(20) ? 64_MiB : 384_MiB);
+  policy::Options& options = plan.setting.setup.options;
+  const std::uint64_t limit_bytes = chance.between(76, 140) << 20;
+  options.vram_limit = policy::size_of(limit_bytes);
+  options.paging_plan = chance.percent(80) ? policy::Plan::move : policy::Plan::automatic;
+  plan.held_bytes_max = limit_bytes + (chance.between(20, 120) << 20);
+}
+
 void describe(Plan& plan) {
   const sim::Config& machine = plan.setting.machine;
   const policy::Options& options = plan.setting.setup.options;
@@ -95,6 +108,7 @@ Plan draw_plan(std::uint64_t seed) {
   const std::uint64_t limit_bytes = setup.options.vram_limit.bytes;
   plan.held_bytes_max =
       plan.mode == Mode::tight ? chance.between(2, 4) * limit_bytes : chance.between(24, 160) << 20;
+  if (seed % 5 == 4) let_sweep(chance, plan);
   describe(plan);
   return plan;
 }

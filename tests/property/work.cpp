@@ -348,6 +348,38 @@ void World::kernel_on(int stream) {
   }
 }
 
+// The same ranges in the same order, again and again: what a learner of cycles waits for.
+void World::sweep() {
+  const std::size_t context = pick_context();
+  const int stream = pick_stream(context);
+  if (stream < 0) return;
+  std::vector<Range*> by_size;
+  for (const auto& range : ranges_)
+    if (reaches(context, *range, false)) by_size.push_back(range.get());
+  std::stable_sort(by_size.begin(), by_size.end(), [](const Range* left, const Range* right) {
+    return left->bytes > right->bytes;
+  });
+  std::vector<Slice> slices;
+  for (Range* range : by_size) {
+    if (slices.size() == 5) break;
+    for (Window& window : range->windows) {
+      if (!window.known || window.bytes.size() < 64) continue;
+      slices.push_back({range, &window, 0, 64});
+      break;
+    }
+  }
+  const std::uint64_t passes = chance_.between(4, 20);
+  for (std::uint64_t pass = 0; pass < passes; ++pass) {
+    for (const Slice& slice : slices) {
+      const auto seed = static_cast<std::uint32_t>(chance_.next());
+      launch(
+          stream, {slice.range}, "barswap_xorshift_update",
+          [=] { xorshift_update(slice.shadow_words(), slice.words(), seed); }, slice.address(),
+          slice.words(), seed);
+    }
+  }
+}
+
 // A list whose nodes lie in several ranges: no parameter names them.
 void World::chase() {
   const std::size_t context = pick_context();

@@ -230,6 +230,9 @@ void World::run() {
   unsigned total = 0;
   for (const Odds& odds : steps) total += odds.weight;
   for (int i = 0; i < 3; ++i) allocate();
+  for (int i = 0; plan_.sweeps && i < 8; ++i)
+    if (held_bytes() + 33_MiB <= plan_.held_bytes_max)
+      allocate_bytes(chance_.between(32_MiB, 33_MiB), 0);
   for (unsigned i = 0; i < plan_.operations; ++i) {
     std::uint64_t dice = chance_.below(total);
     const Odds* odds = steps;
@@ -238,6 +241,10 @@ void World::run() {
     while (dice >= odds->weight) dice -= (odds++)->weight;
     (this->*odds->step)();
     check_machine();
+    if (plan_.sweeps && chance_.percent(8)) {
+      sweep();
+      check_machine();
+    }
     if (chance_.percent(2)) compare_all(chance_.percent(50));
   }
   compare_all(true);

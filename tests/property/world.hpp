@@ -121,6 +121,7 @@ class World {
   void make_stream();
   void end_stream();
   void allocate();
+  void allocate_bytes(std::uint64_t bytes, std::size_t context);
   void allocate_pitch();
   void adopt_range(CUdeviceptr base, std::uint64_t bytes, std::size_t context);
   void release();
@@ -139,6 +140,7 @@ class World {
   void copy_between_dies();
   void copy_rows();
   void kernel();
+  void sweep();
   void kernel_on(int stream);
   void chase();
   void pointer_table();

@@ -66,10 +66,6 @@ TEST_CASE("a word of a later version says which this one knows") {
   CHECK(said("dies.present = \"pooled\"\n") ==
         "p:2:16: error: dies.present = \"pooled\" is not in this version, which knows only "
         "\"as-is\"\n");
-  CHECK(
-      said("paging.plan = \"move\"\n") ==
-      "p:2:15: error: paging.plan = \"move\" is not in this version, which knows only \"auto\" or "
-      "\"stream\"\n");
   CHECK(said("[[allocation]]\nmatch = {}\nplace = \"peer\"\n") ==
         "p:4:9: error: allocation.place = \"peer\" is not in this version, which knows only "
         "\"auto\", "
@@ -110,7 +106,8 @@ TEST_CASE("an impossible value says what is wanted, a misspelt word the nearest"
         "p:2:14: error: vram.limit wants \"auto\", a size such as \"20GiB\" or a share such as "
         "\"80%\", not \"-4GiB\"\n");
   CHECK(said("paging.plan = \"steam\"\n") ==
-        "p:2:15: error: paging.plan wants \"auto\" or \"stream\", not \"steam\"; did you mean "
+        "p:2:15: error: paging.plan wants \"auto\", \"stream\" or \"move\", not \"steam\"; did you "
+        "mean "
         "'stream'?\n");
   CHECK(said("vram.max_alloc = \"50%\"\n") ==
         "p:2:18: error: vram.max_alloc wants \"none\" or a size such as \"20GiB\", not \"50%\"\n");

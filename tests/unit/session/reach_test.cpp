@@ -159,4 +159,38 @@ TEST_CASE("a plan of streaming moves nothing for heat") {
   CHECK(host_bytes(program.bench, program.hot, kHotBytes) == before);
 }
 
+TEST_CASE("ranges that take turns are in HBM when their launches come") {
+  support::Setting setting = crowded();
+  setting.machine.vram_bytes = 256_MiB;
+  setting.setup.options.vram_limit = policy::size_of(176_MiB);
+  setting.setup.options.paging_plan = policy::Plan::move;
+  Program program(setting);
+  std::vector<std::pair<CUdeviceptr, std::uint64_t>> ranges{{program.cold, kColdBytes},
+                                                            {program.hot, kHotBytes}};
+  for (int i = 0; i < 3; ++i) ranges.emplace_back(program.bench.alloc(40_MiB), 40_MiB);
+  const auto pass = [&](bool judged) {
+    for (const auto& [base, bytes] : ranges) {
+      program.name(base, false);
+      if (judged) CHECK(host_bytes(program.bench, base, bytes) == 0);
+    }
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  };
+  for (int i = 0; i < 20; ++i) pass(false);
+  for (int i = 0; i < 5; ++i) pass(true);
+  // And beside a capture nothing moves, nor is the capture harmed.
+  CUstream stream = nullptr;
+  REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS);
+  const auto moved = [] {
+    return stats::get(stats::live().causes[static_cast<std::size_t>(Cause::turn)].bytes_in);
+  };
+  const std::uint64_t before = moved();
+  CHECK(before > 0);
+  for (const auto& [base, bytes] : ranges) program.name(base, false);
+  CHECK(moved() == before);
+  CUgraph graph = nullptr;
+  REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
+  REQUIRE(cuGraphDestroy(graph) == CUDA_SUCCESS);
+}
+
 }  // namespace

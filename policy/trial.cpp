@@ -1,0 +1,76 @@
+#include "policy/trial.hpp"
+
+#include <algorithm>
+
+namespace barswap::policy {
+namespace {
+
+constexpr std::uint32_t kSamples = 2;
+// Until what is moved first has found its place.
+constexpr std::uint32_t kSettling = 2;
+// Reading once in place takes little longer than the link alone; only a good deal more than that
+// leaves something to gain.
+constexpr double kWorthTrying = 1.5;
+constexpr std::uint64_t kLeastBytes = std::uint64_t{64} << 20;
+constexpr double kBetter = 0.95, kWorse = 1.1;
+constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 3;
+constexpr std::uint64_t kRest = 64;
+constexpr std::uint32_t kRestDoublings = 8;
+
+double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
+
+}  // namespace
+
+void Trial::cycle(const Cycle& cycle) {
+  const auto elapsed = static_cast<double>(cycle.elapsed_ns);
+  switch (mode_) {
+    case Mode::streaming:
+      if (resting_ > 0) {
+        --resting_;
+        return;
+      }
+      // Submitted ahead of the die: that says nothing about the die.
+      if (elapsed < link_ns(cycle.host_bytes)) return;
+      streaming_ns_ =
+          samples_ == 0 ? cycle.elapsed_ns : std::min(streaming_ns_, cycle.elapsed_ns);
+      if (++samples_ < kSamples) return;
+      samples_ = 0;
+      if (cycle.host_bytes >= kLeastBytes &&
+          static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
+        mode_ = Mode::trying;
+        settling_ = kSettling;
+      }
+      return;
+    case Mode::trying:
+      if (settling_ > 0) {
+        --settling_;
+        return;
+      }
+      moving_ns_ = samples_ == 0 ? cycle.elapsed_ns : std::min(moving_ns_, cycle.elapsed_ns);
+      if (++samples_ < kSamples) return;
+      samples_ = 0;
+      if (static_cast<double>(moving_ns_) < kBetter * static_cast<double>(streaming_ns_))
+        mode_ = Mode::moving;
+      else
+        revert();
+      return;
+    case Mode::moving:
+      worse_ = elapsed > kWorse * static_cast<double>(streaming_ns_) ? worse_ + 1 : 0;
+      if (worse_ == kWorseMax) revert();
+      return;
+  }
+}
+
+void Trial::exchanged(bool made) {
+  refusals_ = made ? 0 : refusals_ + 1;
+  if (moves() && refusals_ == kRefusalsMax) revert();
+}
+
+void Trial::revert() {
+  mode_ = Mode::streaming;
+  samples_ = worse_ = refusals_ = 0;
+  resting_ = kRest << std::min(failures_, kRestDoublings);
+  ++failures_;
+}
+
+}  // namespace barswap::policy

@@ -1,0 +1,45 @@
+// Whether moving pages pays for a program that repeats itself: it is tried, and kept only if whole
+// cycles got shorter. How often a kernel reads what lies on the host cannot be seen from outside,
+// so no formula could say it.
+//
+// Values in, advice out: one object for each phase of a program, fed with its whole cycles. It owns
+// a few numbers and knows no clock.
+#pragma once
+#include <cstdint>
+
+namespace barswap::policy {
+
+// No link carries more; what a cycle reads over it therefore takes at least so long.
+constexpr double kLinkBytesPerNs = 55;
+
+class Trial {
+ public:
+  enum class Mode : std::uint8_t { streaming, trying, moving };
+
+  struct Cycle {
+    std::uint64_t elapsed_ns = 0;
+    // Of what its launches named, bytes on the host at the moment when they were named.
+    std::uint64_t host_bytes = 0;
+  };
+  void cycle(const Cycle& cycle);
+  // Whether an exchange could be made.
+  void exchanged(bool made);
+
+  Mode mode() const { return mode_; }
+  bool moves() const { return mode_ != Mode::streaming; }
+
+ private:
+  void revert();
+
+  Mode mode_ = Mode::streaming;
+  std::uint64_t streaming_ns_ = 0;  // of the best cycle without moves, seen before the trial
+  std::uint64_t moving_ns_ = 0;
+  std::uint32_t samples_ = 0;
+  std::uint32_t settling_ = 0;
+  std::uint32_t worse_ = 0;     // cycles in a row
+  std::uint32_t refusals_ = 0;  // in a row
+  std::uint64_t resting_ = 0;   // cycles until the next look
+  std::uint32_t failures_ = 0;
+};
+
+}  // namespace barswap::policy

@@ -1,0 +1,71 @@
+// Turns: the ranges of a program that repeats itself change places with each other, so that those
+// of the next launches are in HBM and those needed last are not. It holds the learnt cycle, a trial
+// for each phase, and chooses what changes places; it never knows pages, only ranges and their
+// bytes.
+//
+// Values in, advice out. It takes no lock and is told the time; whoever holds it guards it. About
+// 4 MiB, allocated in the constructor.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "policy/cycle.hpp"
+#include "policy/options.hpp"
+#include "policy/trial.hpp"
+
+namespace barswap::policy {
+
+struct RangeFacts {
+  RangeId id = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t host_bytes = 0;  // of these, on the host
+  bool movable = false;
+};
+
+struct Exchange {
+  std::vector<RangeId> in;   // those needed first come first
+  std::vector<RangeId> out;  // those needed last come first
+  std::uint64_t in_bytes = 0;
+};
+
+class Turns {
+ public:
+  explicit Turns(Plan plan);
+
+  // Takes the next launch that names large ranges, which of them, how many bytes of these lie on
+  // the host, and when it came.
+  void launch(LaunchKey key, std::span<const RangeId> ranges, std::uint64_t host_bytes,
+              std::uint64_t now_ns);
+  // What is on the host should come into HBM before the launches that name it.
+  bool moving() const;
+  // For the launch taken last and those expected after it, as many as bring in `most_bytes`. `held`
+  // is everything that could change places, in rising order of id. Both lists are empty if nothing
+  // needs to come in, or nothing can make place.
+  Exchange choose(std::span<const RangeFacts> held, std::uint64_t most_bytes);
+  void exchanged(bool made);
+
+  const Cycle& cycle() const { return cycle_; }
+
+ private:
+  struct Phase {
+    Phases::Name name = 0;
+    std::uint64_t used = 0;
+    Trial trial;
+  };
+  Phase& phase_of(Phases::Name name);
+  const Trial* trial() const;
+  void measure(std::uint64_t position, std::uint64_t host_bytes, std::uint64_t now_ns);
+
+  const Plan plan_;
+  Cycle cycle_;
+  std::array<Phase, Phases::kMax> phases_{};
+  std::uint64_t uses_ = 0;
+  std::vector<RangeId> named_;  // by the launch taken last
+  // The cycle under way.
+  Phases::Name phase_ = 0;  // 0: none
+  std::uint64_t begun_at_ = 0, begun_ns_ = 0, launches_ = 0, host_bytes_ = 0;
+};
+
+}  // namespace barswap::policy

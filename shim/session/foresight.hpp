@@ -1,0 +1,50 @@
+// Foresight: hands what each launch names to the learnt cycle, and has the pager exchange ranges
+// before a launch whose ranges are not all in HBM. It is asked only while something has spilled.
+//
+// The exchange is made on the thread that launches, which is thereby held at the planned point:
+// what it submitted before must end, and nothing piles up behind. It owns the learnt cycle, guarded
+// by Rank::foresight; no driver call is made under that lock.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "barswap/mutex.hpp"
+#include "barswap/units.hpp"
+#include "pager/pager.hpp"
+#include "policy/turns.hpp"
+
+namespace barswap::session {
+
+class Foresight {
+ public:
+  Foresight(pager::Pager& pager, policy::Plan plan)
+      : pager_(pager), plan_(plan), random_(pager.settings().chaos_seed) {}
+  Foresight(const Foresight&) = delete;
+  Foresight& operator=(const Foresight&) = delete;
+
+  bool wanted() const { return pager_.may_move(); }
+  // A launch is about to be submitted that names these large ranges, all of one die.
+  void launch(policy::LaunchKey key, Die die, std::span<const policy::RangeId> ranges);
+
+ private:
+  std::uint64_t host_bytes(std::span<const policy::RangeId> ranges) const
+      BARSWAP_REQUIRES(mutex_);
+  policy::Exchange at_random(Die die) BARSWAP_REQUIRES(mutex_);
+  policy::Exchange due(policy::LaunchKey key, Die die, std::span<const policy::RangeId> ranges);
+
+  pager::Pager& pager_;
+  const policy::Plan plan_;
+  Mutex<Rank::foresight> mutex_;
+  std::unique_ptr<policy::Turns> turns_ BARSWAP_GUARDED_BY(mutex_);  // from the first launch on
+  // What lies where, as it was when last looked at. Stale figures cost time only.
+  std::vector<policy::RangeFacts> held_ BARSWAP_GUARDED_BY(mutex_);
+  std::uint32_t until_survey_ BARSWAP_GUARDED_BY(mutex_) = 0;
+  std::mt19937_64 random_ BARSWAP_GUARDED_BY(mutex_);
+  std::uint32_t resting_ BARSWAP_GUARDED_BY(mutex_) =
+      0;  // launches, after one that brought nothing
+};
+
+}  // namespace barswap::session

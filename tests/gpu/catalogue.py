@@ -6,6 +6,9 @@ import pathlib
 import sys
 
 FRAMEWORKS = pathlib.Path(__file__).resolve().parents[1] / "frameworks"
+CHAIN = FRAMEWORKS.parent / "bench" / "chain.py"
+CHAIN_CAP_MIB = 9300
+MOVE_RATE = 42.9e9  # bytes a second into HBM, with victims mapped to the host at once (physics.md)
 GIB = 1024
 
 

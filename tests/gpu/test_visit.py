@@ -125,6 +125,27 @@ def test_pairs_are_timed(go):
     assert [run["mode"] for run in whole["runs"]] == ["timed-bare", "timed", "timed", "timed-bare"]
 
 
+CHAIN = """
+import os
+ours = "LD_PRELOAD" in os.environ
+print("weights", 12 << 30)
+for batch in (1, 256):
+    print("chain", batch, "eager", 3.5 if not ours else 500.0 if batch == 256 else 3.6, "abcd", "1 2 3")
+"""
+
+
+def test_chains_are_held_against_their_bounds(go, tmp_path, monkeypatch):
+    script = tmp_path / "chain.py"
+    script.write_text(CHAIN)
+    monkeypatch.setattr(catalogue, "CHAIN", script)
+    monkeypatch.setattr(visit.Visit, "phase_links",
+                        lambda self: self.links.update({"h": 55e9, "z": 51e9}))
+    _, bars, whole = go(["steady"], phases="chain")
+    assert bars["chain auto 256 eager"] == "MISSED"
+    run = next(run for run in whole["runs"] if run["mode"] == "move")
+    assert "paging.plan=move" in run["environment"]["BARSWAP_SET"]
+
+
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 def test_layout_is_that_of_the_header(tmp_path):
     source = tmp_path / "layout.c"

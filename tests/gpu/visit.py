@@ -13,6 +13,7 @@ Phases, in the order in which they run:
     gate      launch overhead, bare and preloaded in turn
     inside    time of each program inside the cap, bare and preloaded in turn
     generate  transformers generate at a cap of 9,000 MiB against its bound and against accelerate
+    chain     chained products (tests/bench/chain.py) under the policy's plans, against their bounds
 Runs of the phases `e2e` and `hash` go side by side, so their times are rough; the others go alone.
 What came so far is written after every run to $OUT/visit.json, visit.md and logs.txt, so that a visit
 that is cut short has still said something.
@@ -35,7 +36,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import catalogue
 from processes import Run, Runner, grow_memory, memory_mib
 
-PHASES = ["links", "queries", "twins", "command", "e2e", "hash", "gate", "inside", "generate"]
+PHASES = ["links", "queries", "twins", "command", "e2e", "hash", "gate", "inside", "generate",
+          "chain"]
 MIB = 1 << 20
 PACKAGES = ["torch", "transformers", "accelerate", "jax", "cupy-cuda13x", "triton", "numba",
             "numba-cuda"]
@@ -398,6 +400,49 @@ class Visit:
         self.sections[f"generate, {tokens} tokens, cap {cap}"] = table(
             ("what", "s", "ours over it"), head + rows)
 
+    def phase_chain(self):
+        """Each plan in a process of its own. Twelve passes teach the cycle and are its trial."""
+        if not self.links:
+            self.phase_links()
+        cap_mib = catalogue.CHAIN_CAP_MIB
+        runs = {}
+        for plan in ("bare", "auto", "move"):
+            arguments = ["--modes", "eager" if plan == "move" else "graph,eager", "--passes", "5",
+                         "--warm", "3" if plan == "bare" else "12",
+                         "--batches", "256,2048" if plan == "move" else "1,16,256,2048"]
+            environment = {}
+            if plan != "bare":
+                environment = self.environment(cap=f"{cap_mib}MiB")
+                environment["BARSWAP_SET"] += f";paging.plan={plan}"
+                environment["BARSWAP_LOG"] = "info"  # who asks for private tables
+            runs[plan] = Run("chain", plan, [sys.executable, str(catalogue.CHAIN), *arguments],
+                             environment, limit_s=150, gpu_mib=20 * 1024, host_mib=20 * 1024)
+            self.runner.run_all([runs[plan]])
+        passes = {plan: chain_passes(run.out) for plan, run in runs.items()}
+        weights = int(runs["bare"].values.get("weights", 0))
+        rows = []
+        for plan in ("auto", "move"):
+            stats = runs[plan].stats
+            turn = stats.get("causes", {}).get("turn", {})
+            moved = f"{turn.get('bytes_in', 0) // MIB} MiB in by turns, {active(runs[plan])}"
+            remote = max(0, weights - stats.get("peak_budget", weights))
+            for key, (ms, seen) in passes[plan].items():
+                batch, mode = key
+                if key not in passes["bare"]:
+                    continue
+                native, right = passes["bare"][key]
+                # Read in place, or moved at the rate that was last measured with victims mapped.
+                bound = (remote / self.links["z"] * 1e3 * 1.05 if batch <= 16
+                         else 1.25 * (native + remote / catalogue.MOVE_RATE * 1e3))
+                rows.append((plan, batch, mode, f"{native:.1f}", f"{ms:.1f}", f"{bound:.1f}", moved))
+                same = 'equal' if seen == right else 'DIFFERS'
+                self.bar(f"chain {plan} {batch} {mode}", f"{ms:.1f} ms, {same}",
+                         f"<= {bound:.1f} ms", seen == right and ms <= bound)
+        if not rows:
+            self.bar("chain", "no pair", "runs", False)
+        self.sections[f"Chained products, cap {cap_mib} MiB, ms a pass"] = table(
+            ("plan", "batch", "mode", "bare", "ours", "must", "what moved"), rows)
+
     # --- output
 
     def program_table(self):
@@ -501,6 +546,12 @@ def seconds(run):
 
 def line_figures(text):
     return {name: int(value) for name, value in re.findall(r"(p50|p99|mean) (\d+)", text)}
+
+
+def chain_passes(text):
+    """(batch, mode) -> milliseconds, hash."""
+    return {(int(batch), mode): (float(ms), seen) for batch, mode, ms, seen in
+            re.findall(r"^chain (\d+) (\w+) ([\d.]+) (\w+)", text, re.MULTILINE)}
 
 
 def norm_gap(run, other):

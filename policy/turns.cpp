@@ -9,6 +9,17 @@ namespace {
 constexpr CycleLimits kLimits{16384, 65536, 4096};
 // Launches that one exchange looks ahead at most, and ranges that one of them is taken to name.
 constexpr std::size_t kAheadMax = 1024, kNamedMax = 64;
+constexpr std::uint64_t kWhole = ~std::uint64_t{0};
+constexpr std::uint64_t kLeastStripeBytes = std::uint64_t{64} << 20;
+
+// In facts sorted by id; their size if it is not there.
+std::size_t index_of(std::span<const RangeFacts> held, RangeId id) {
+  const auto found = std::lower_bound(
+      held.begin(), held.end(), id,
+      [](const RangeFacts& facts, RangeId wanted) { return facts.id < wanted; });
+  return found == held.end() || found->id != id ? held.size()
+                                                : static_cast<std::size_t>(found - held.begin());
+}
 
 }  // namespace
 
@@ -26,8 +37,15 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
   const Sequence& sequence = cycle_.sequence();
   const Phases::Name name = cycle_.trusted() ? sequence.phase() : Phases::Name{0};
   const bool known = name != 0 && sequence.period() != 0;
+  // Just after a change the way back to the last occurrence looks like a long cycle.
+  if (known && sequence.period() < launches_) phase_ = 0;
   if (known && name == phase_ && position - begun_at_ >= launches_) {
-    phase_of(name).trial.cycle({now_ns - begun_ns_, host_bytes_});
+    Phase& phase = phase_of(name);
+    const bool moved = phase.trial.moves();
+    if (phase.striped || moved) phase.trial.cycle({now_ns - begun_ns_, host_bytes_});
+    if (moved && !phase.trial.moves()) phase.striped = false;
+    if (!moved && phase.striped) compare(phase, host_bytes_);
+    stripe_due_ = plan_ == Plan::automatic && !phase.striped && !phase.trial.moves();
     phase_ = 0;
   }
   if (!known || name != phase_) {
@@ -38,6 +56,18 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     host_bytes_ = 0;
   }
   host_bytes_ += host_bytes;
+}
+
+// A spread costs about as much as two cycles waste: so many are waited for.
+void Turns::compare(Phase& phase, std::uint64_t host_bytes) {
+  constexpr std::uint32_t kWorseMax = 2;
+  if (phase.spread_bytes == 0) phase.spread_bytes = host_bytes + 1;
+  const std::uint64_t bound =
+      phase.spread_bytes + std::max(phase.spread_bytes / 4, kLeastStripeBytes);
+  phase.worse = host_bytes > bound ? phase.worse + 1 : 0;
+  if (phase.worse < kWorseMax) return;
+  phase.worse = 0;
+  phase.striped = false;
 }
 
 Turns::Phase& Turns::phase_of(Phases::Name name) {
@@ -75,18 +105,14 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
   std::vector<bool> needed(held.size());
   std::vector<std::size_t> latest;  // needed by the launch looked at
   const auto need = [&](RangeId id) {
-    const auto found = std::lower_bound(
-        held.begin(), held.end(), id,
-        [](const RangeFacts& facts, RangeId wanted) { return facts.id < wanted; });
-    if (found == held.end() || found->id != id) return;
-    const auto index = static_cast<std::size_t>(found - held.begin());
-    if (needed[index]) return;
+    const std::size_t index = index_of(held, id);
+    if (index == held.size() || needed[index]) return;
     needed[index] = true;
     latest.push_back(index);
-    needed_bytes += found->bytes;
-    if (found->host_bytes == 0 || !found->movable) return;
-    out.in.push_back(id);
-    out.in_bytes += found->host_bytes;
+    needed_bytes += held[index].bytes;
+    if (held[index].host_bytes == 0 || !held[index].movable) return;
+    out.in.push_back({id, kWhole});
+    out.in_bytes += held[index].host_bytes;
   };
   for (const RangeId id : named_) need(id);
   std::vector<std::uint64_t> ahead(kAheadMax);
@@ -111,13 +137,79 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
     if (!needed[i] && held[i].movable && held[i].host_bytes < held[i].bytes)
       leaving.push_back({held[i].id, 0, 0});
   cycle_.furthest(leaving);
-  for (const Candidate& candidate : leaving) out.out.push_back(candidate.range);
+  for (const Candidate& candidate : leaving) out.out.push_back({candidate.range, kWhole});
   if (out.in.empty() || out.out.empty()) return {};
   return out;
 }
 
-void Turns::exchanged(bool made) {
-  if (const Phases::Name name = cycle_.sequence().phase()) phase_of(name).trial.exchanged(made);
+// How often the last cycle named each.
+std::vector<std::uint32_t> Turns::uses_in_cycle(std::span<const RangeFacts> held) const {
+  std::vector<std::uint32_t> uses(held.size());
+  const Sequence& sequence = cycle_.sequence();
+  std::array<RangeId, kNamedMax> named;
+  const std::uint64_t recorded = sequence.recorded();
+  for (std::uint64_t back = 1; back <= std::min(sequence.period(), recorded); ++back) {
+    const std::size_t count = cycle_.named_at(recorded - back, named);
+    for (std::size_t i = 0; i < count; ++i)
+      if (const std::size_t index = index_of(held, named[i]); index < held.size()) ++uses[index];
+  }
+  return uses;
+}
+
+Exchange Turns::stripe(std::span<const RangeFacts> held) {
+  Exchange out;
+  out.stripe = true;
+  const std::vector<std::uint32_t> uses = uses_in_cycle(held);
+  std::vector<std::size_t> order;
+  std::uint64_t room_bytes = 0;
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    if (!held[i].movable) continue;
+    order.push_back(i);
+    room_bytes += held[i].bytes - held[i].host_bytes;
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return uses[a] > uses[b]; });
+  std::uint64_t all_bytes = room_bytes;
+  for (std::size_t first = 0; first < order.size();) {
+    std::size_t end = first;
+    std::uint64_t equal_bytes = 0;
+    for (; end < order.size() && uses[order[end]] == uses[order[first]]; ++end)
+      equal_bytes += held[order[end]].bytes;
+    const double share =
+        std::min(1.0, static_cast<double>(room_bytes) / static_cast<double>(equal_bytes));
+    for (; first < end; ++first) {
+      const RangeFacts& facts = held[order[first]];
+      const auto wanted_bytes =
+          static_cast<std::uint64_t>(static_cast<double>(facts.bytes) * share);
+      const std::uint64_t here_bytes = facts.bytes - facts.host_bytes;
+      if (wanted_bytes > here_bytes) {
+        out.in.push_back({facts.id, wanted_bytes - here_bytes});
+        out.in_bytes += wanted_bytes - here_bytes;
+      } else if (here_bytes > wanted_bytes) {
+        out.out.push_back({facts.id, here_bytes - wanted_bytes});
+      }
+    }
+    room_bytes -= std::min(room_bytes, equal_bytes);
+  }
+  // Rounding to pages is not worth a drain.
+  if (out.in_bytes < std::max(kLeastStripeBytes, all_bytes / 32)) return {{}, {}, 0, true};
+  return out;
+}
+
+void Turns::exchanged(const Exchange& exchange, bool made) {
+  const Phases::Name name = cycle_.sequence().phase();
+  if (exchange.stripe) stripe_due_ = false;
+  if (name == 0) return;
+  Phase& phase = phase_of(name);
+  if (!exchange.stripe) {
+    const bool moved = phase.trial.moves();
+    phase.trial.exchanged(made);
+    if (moved && !phase.trial.moves()) phase.striped = false;
+    return;
+  }
+  phase.striped = true;
+  phase.spread_bytes = 0;
+  phase_ = 0;  // the cycle under way was disturbed
 }
 
 }  // namespace barswap::policy

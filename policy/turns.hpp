@@ -1,7 +1,7 @@
 // Turns: the ranges of a program that repeats itself change places with each other, so that those
-// of the next launches are in HBM and those needed last are not. It holds the learnt cycle, a trial
-// for each phase, and chooses what changes places; it never knows pages, only ranges and their
-// bytes.
+// of the next launches are in HBM and those needed last are not; or, where that does not pay, what
+// stays on the host is spread evenly over them. It holds the learnt cycle, a trial for each phase,
+// and chooses what changes places; it never knows pages, only ranges and their bytes.
 //
 // Values in, advice out. It takes no lock and is told the time; whoever holds it guards it. About
 // 4 MiB, allocated in the constructor.
@@ -24,10 +24,18 @@ struct RangeFacts {
   bool movable = false;
 };
 
+// So many bytes of a range, spread evenly over it.
+struct Part {
+  RangeId id = 0;
+  std::uint64_t bytes = 0;
+  bool operator==(const Part&) const = default;
+};
+
 struct Exchange {
-  std::vector<RangeId> in;   // those needed first come first
-  std::vector<RangeId> out;  // those needed last come first
+  std::vector<Part> in;   // those needed first come first
+  std::vector<Part> out;  // those needed last come first
   std::uint64_t in_bytes = 0;
+  bool stripe = false;
 };
 
 class Turns {
@@ -44,7 +52,13 @@ class Turns {
   // is everything that could change places, in rising order of id. Both lists are empty if nothing
   // needs to come in, or nothing can make place.
   Exchange choose(std::span<const RangeFacts> held, std::uint64_t most_bytes);
-  void exchanged(bool made);
+  // A cycle has become known, or a trial has failed, or another phase has taken this one's place in
+  // HBM: what is read in place should be little, and even.
+  bool stripe_due() const { return stripe_due_; }
+  // What the cycle names most often is all in HBM; of what it names equally often and what does not
+  // fit as a whole, each range has the same share there. Empty if it is nearly so.
+  Exchange stripe(std::span<const RangeFacts> held);
+  void exchanged(const Exchange& exchange, bool made);
 
   const Cycle& cycle() const { return cycle_; }
 
@@ -53,9 +67,15 @@ class Turns {
     Phases::Name name = 0;
     std::uint64_t used = 0;
     Trial trial;
+    bool striped = false;
+    // What a cycle reads over the link when it is spread; 0 until the first after the spread.
+    std::uint64_t spread_bytes = 0;
+    std::uint32_t worse = 0;  // cycles in a row that read much more
   };
   Phase& phase_of(Phases::Name name);
+  static void compare(Phase& phase, std::uint64_t host_bytes);
   const Trial* trial() const;
+  std::vector<std::uint32_t> uses_in_cycle(std::span<const RangeFacts> held) const;
   void measure(std::uint64_t position, std::uint64_t host_bytes, std::uint64_t now_ns);
 
   const Plan plan_;
@@ -63,6 +83,7 @@ class Turns {
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;
   std::vector<RangeId> named_;  // by the launch taken last
+  bool stripe_due_ = false;
   // The cycle under way.
   Phases::Name phase_ = 0;  // 0: none
   std::uint64_t begun_at_ = 0, begun_ns_ = 0, launches_ = 0, host_bytes_ = 0;

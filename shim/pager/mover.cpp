@@ -360,7 +360,7 @@ void Pager::free_moment() {
   mover_.unlock();
 }
 
-bool Pager::exchange(Die die, const policy::Exchange& exchange) {
+bool Pager::exchange(Die die, policy::Exchange& exchange) {
   if (contexts_.capturing() || !mover_.try_lock()) return false;
   bool moved = false;
   const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;
@@ -368,8 +368,17 @@ bool Pager::exchange(Die die, const policy::Exchange& exchange) {
   while (possible && may_move() && !closing_.load(std::memory_order_relaxed)) {
     auto jobs = choose_turn(die, exchange);
     reserve(jobs);
+    // Afterwards a run may be gone.
+    std::vector<policy::RangeId> ids;
+    for (const Job& job : jobs) ids.push_back(static_cast<policy::RangeId>(job.run->base));
     possible = !jobs.empty() && move_batch(die, jobs, Patience::deadline);
     moved |= possible;
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      if (!jobs[i].moved) continue;
+      auto& shares = jobs[i].target == Tier::hbm ? exchange.in : exchange.out;
+      for (policy::Part& share : shares)
+        if (share.id == ids[i]) share.bytes -= std::min(share.bytes, jobs[i].old.bytes);
+    }
   }
   update_wish();
   mover_.unlock();

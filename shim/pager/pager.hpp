@@ -120,10 +120,10 @@ class Pager {
   // The large runs of a die whose place is nobody's wish, by rising address. An id is the address
   // at which a run begins.
   std::vector<policy::RangeFacts> survey(Die die) const;
-  // Brings the first runs' pages in and moves those of the second out, as much as needed, in a
-  // number of drains; waits for the device as long as the policy's deadline allows. False: nothing
-  // moved.
-  bool exchange(Die die, const policy::Exchange& exchange);
+  // Brings pages of the first runs in and moves those of the second out, as many as needed, in a
+  // number of drains; waits for the device as long as the policy's deadline allows. The shares are
+  // left with what was not moved. False: nothing moved.
+  bool exchange(Die die, policy::Exchange& exchange);
   bool may_move() const { return may_move_.load(std::memory_order_relaxed); }
   // From now on pages stay where they are; `why` is for the user.
   void stop_moving(const char* why);

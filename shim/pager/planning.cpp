@@ -195,37 +195,45 @@ std::vector<Pager::Job> Pager::choose_turn(Die die, const policy::Exchange& exch
     ++run->moving;
     jobs.push_back(job);
   };
+  // Pages of a share, in the tier that they leave, spread evenly.
+  const auto each = [&](Run* run, std::uint64_t share_bytes, Tier from, auto take) {
+    std::vector<std::size_t> there;
+    for (std::size_t i = 0; i < run->pages.size(); ++i)
+      if (run->pages[i].frame.tier == from) there.push_back(i);
+    const std::size_t wanted = std::min<std::uint64_t>(
+        there.size(), share_bytes / settings_.page_bytes +
+                          (share_bytes % settings_.page_bytes != 0 ? 1 : 0));
+    for (std::size_t i = 0; i < there.size(); ++i)
+      if ((i + 1) * wanted / there.size() != i * wanted / there.size()) take(there[i]);
+  };
   std::uint64_t free_bytes = frames_.free_hbm(die);
   std::uint64_t waiting_bytes = 0;
-  for (const policy::RangeId id : exchange.in) {
-    const auto found = runs.find(id);
+  for (const policy::Part& share : exchange.in) {
+    const auto found = runs.find(share.id);
     if (found == runs.end()) continue;
     Run* run = found->second;
     runs.erase(found);  // what comes in does not leave, so that an exchange ends
-    for (std::size_t i = 0; i < run->pages.size(); ++i) {
-      const Frame& frame = run->pages[i].frame;
-      if (frame.tier != Tier::host) continue;
-      if (jobs.size() < kSwapPagesMax && frame.bytes <= free_bytes) {
-        free_bytes -= frame.bytes;
-        add(run, i, Tier::hbm);
+    each(run, share.bytes, Tier::host, [&](std::size_t page) {
+      const std::uint64_t bytes = run->pages[page].frame.bytes;
+      if (jobs.size() < kSwapPagesMax && bytes <= free_bytes) {
+        free_bytes -= bytes;
+        add(run, page, Tier::hbm);
       } else {
-        waiting_bytes += frame.bytes;
+        waiting_bytes += bytes;
       }
-    }
+    });
   }
   const std::uint64_t wanted_bytes = waiting_bytes + headroom(die);
   const std::size_t most = jobs.size() + kSwapPagesMax;
-  for (const policy::RangeId id : exchange.out) {
-    const auto found = runs.find(id);
+  for (const policy::Part& share : exchange.out) {
+    const auto found = runs.find(share.id);
     if (found == runs.end()) continue;
     Run* run = found->second;
-    for (std::size_t i = 0; i < run->pages.size(); ++i) {
-      const Frame& frame = run->pages[i].frame;
-      if (free_bytes >= wanted_bytes || jobs.size() == most) return jobs;
-      if (frame.tier != Tier::hbm) continue;
-      free_bytes += frame.bytes;
-      add(run, i, Tier::host);
-    }
+    each(run, share.bytes, Tier::hbm, [&](std::size_t page) {
+      if (free_bytes >= wanted_bytes || jobs.size() == most) return;
+      free_bytes += run->pages[page].frame.bytes;
+      add(run, page, Tier::host);
+    });
   }
   return jobs;
 }

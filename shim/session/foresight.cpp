@@ -32,8 +32,12 @@ policy::Exchange Foresight::at_random(Die die) {
   held_ = pager_.survey(die);
   if (held_.empty()) return {};
   policy::Exchange exchange;
-  exchange.in.push_back(held_[random_() % held_.size()].id);
-  exchange.out.push_back(held_[random_() % held_.size()].id);
+  const auto share = [&] {
+    const policy::RangeFacts& facts = held_[random_() % held_.size()];
+    return policy::Part{facts.id, 1 + random_() % facts.bytes};
+  };
+  exchange.in.push_back(share());
+  exchange.out.push_back(share());
   return exchange;
 }
 
@@ -51,6 +55,10 @@ policy::Exchange Foresight::due(policy::LaunchKey key, Die die,
   turns_->launch(key, ranges, missing_bytes, now_ns());
   if (pager_.settings().chaos) return at_random(die);
   if (resting_ > 0) --resting_;
+  if (turns_->stripe_due()) {
+    held_ = pager_.survey(die);
+    return turns_->stripe(held_);
+  }
   if (missing_bytes == 0 || resting_ > 0 || !turns_->moving()) return {};
   held_ = pager_.survey(die);
   const std::uint64_t most_bytes =
@@ -61,11 +69,11 @@ policy::Exchange Foresight::due(policy::LaunchKey key, Die die,
 }
 
 void Foresight::launch(policy::LaunchKey key, Die die, std::span<const policy::RangeId> ranges) {
-  const policy::Exchange exchange = due(key, die, ranges);
-  if (exchange.in.empty()) return;
-  const bool made = pager_.exchange(die, exchange);
+  policy::Exchange exchange = due(key, die, ranges);
+  if (exchange.in.empty() && !exchange.stripe) return;
+  const bool made = !exchange.in.empty() && pager_.exchange(die, exchange);
   Lock lock(mutex_);
-  turns_->exchanged(made);
+  turns_->exchanged(exchange, made);
   if (!made) resting_ = kRest;
   held_ = pager_.survey(die);
 }

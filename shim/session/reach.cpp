@@ -103,13 +103,15 @@ void Reach::launch(const Launch& launch) {
   const auto each = [&](auto take) {
     return each_word(launch.function, launch.parameters, launch.extra, take);
   };
-  if (heat_.watching()) {
-    heat_.operations(1);
-    (void)each([&](Address word) { heat_.note(word); });
-  }
-  if (!foretells() && !trace::on()) return;
+  const bool heats = heat_.watching();
+  const bool names = foretells() || trace::on();
+  if (heats) heat_.operations(1);
   Ranges ranges(memory_);
-  const bool known = each([&](Address word) { ranges.add(word); });
+  const bool known = each([&](Address word) {
+    if (heats) heat_.note(word);
+    if (names) ranges.add(word);
+  });
+  if (!names) return;
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
   if (foretells()) foretell(site, launch.grid, ranges);
   if (!trace::on()) return;

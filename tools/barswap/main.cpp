@@ -63,7 +63,7 @@ void add_replay_options(CLI::App& command, ReplayArguments& replay) {
   command
       .add_option("--policy", replay.policies,
                   "Which policies, separated by commas: recorded, lru, fifo, clock, bip, min, "
-                  "stream, place, all-host, resident (default: all but the last)")
+                  "stream, place, auto, move, all-host, resident (default: all but the last)")
       ->delimiter(',')
       ->expected(1)
       ->take_all();

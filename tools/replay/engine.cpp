@@ -8,6 +8,7 @@
 #include "link.hpp"
 #include "order.hpp"
 #include "policy/place.hpp"
+#include "policy/turns.hpp"
 #include "scale.hpp"
 
 namespace barswap::replay {
@@ -16,10 +17,12 @@ namespace {
 constexpr std::uint64_t kMib = 1 << 20;
 constexpr std::uint8_t kHbm = 0, kHost = 2;
 constexpr const char* kPolicyNames[] = {"recorded", "resident", "lru",    "fifo",  "clock",
-                                        "bip",      "min",      "stream", "place", "all-host"};
+                                        "bip",      "min",      "stream", "place", "auto",
+                                        "move",     "all-host"};
 constexpr const char* kStallNames[] = {"page-in", "write-back", "remap", "in-place", "gate"};
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max() - 1;
 
+bool as_pager(Policy policy) { return policy >= Policy::place && policy <= Policy::move; }
 bool pages_on_demand(Policy policy) { return policy >= Policy::lru && policy <= Policy::min; }
 
 struct Page {
@@ -39,7 +42,11 @@ struct DieState {
   std::uint64_t idle_ns = 0;            // when what was submitted ends
   bool pressed = false;                 // something of this die has spilled
   std::uint64_t recent_bytes = 0;       // of small runs born so far, for the headroom
+  std::unique_ptr<policy::Turns> turns;
+  std::uint32_t resting = 0;  // launches, after an exchange that brought nothing
 };
+
+std::uint64_t mib_part(std::uint64_t bytes, std::uint64_t mib_ns) { return bytes * mib_ns / kMib; }
 
 class Simulator {
  public:
@@ -87,6 +94,8 @@ class Simulator {
   void move(const Step& step);
   void drain(const Step& step);
   void free_moment(int die);
+  void turn(const Step& step);
+  bool exchange(int die, const policy::Exchange& exchange);
   void carry_out(int die, const std::vector<std::pair<std::uint32_t, std::uint8_t>>& jobs);
 
   const Workload& workload_;
@@ -112,6 +121,9 @@ Simulator::Simulator(const Workload& workload, Policy policy, const Machine& mac
     dies_.emplace_back(machine.rates);
     orders_.push_back(pages_on_demand(policy) ? std::make_unique<Order>(policy, pages_.size())
                                               : nullptr);
+    if (policy == Policy::automatic || policy == Policy::move)
+      dies_.back().turns = std::make_unique<policy::Turns>(
+          policy == Policy::move ? policy::Plan::move : policy::Plan::automatic);
   }
   plan_next_uses();
   if (policy == Policy::stream) plan_stream();
@@ -200,7 +212,7 @@ void Simulator::birth(const Step& step) {
   }
   at(run.die).runs.push_back(step.run);
   if (run.kind != BARSWAP_TRACE_LARGE) at(run.die).recent_bytes += run.bytes;
-  if (policy_ == Policy::place) return birth_as_pager(run);
+  if (as_pager(policy_)) return birth_as_pager(run);
   for (std::uint32_t i = 0; i < run.pages(); ++i) {
     const std::uint32_t page = run.first_page + i;
     const bool fits = bytes_of(page) <= free_bytes(run.die);
@@ -332,6 +344,7 @@ void Simulator::work(const Step& step, std::size_t index) {
   DieState& die = at(die_index);
   for (std::uint32_t u = step.first_use; u < step.first_use + step.uses; ++u)
     upcoming_[workload_.uses[u].run] = next_use_[u];
+  if (die.turns && step.site != 0) turn(step);
   std::uint64_t& stream_ns = streams_[{die_index, step.stream}];
   std::uint64_t start_ns = std::max({host_ns_, die.idle_ns, stream_ns});
   if (pages_on_demand(policy_)) start_ns = fetch(step, index, start_ns);
@@ -382,7 +395,7 @@ void Simulator::wait(const Step& step) {
                        (step.stream == 0 || name.second == step.stream);
     if (meant) host_ns_ = std::max(host_ns_, idle_ns);
   }
-  if (policy_ != Policy::place) return;
+  if (!as_pager(policy_)) return;
   for (const auto& [name, idle_ns] : streams_)
     if (idle_ns > host_ns_) return;
   for (int die = 0; die < workload_.dies; ++die) free_moment(die);
@@ -457,6 +470,106 @@ void Simulator::free_moment(int die) {
   carry_out(die, jobs);
 }
 
+// As session's foresight: launches that name large runs teach the cycle, and where one names what
+// is not all in HBM, runs may change places before it.
+void Simulator::turn(const Step& step) {
+  const int die_index = std::max(step.die, 0);
+  DieState& die = at(die_index);
+  const auto may_turn = [&](std::uint32_t number) {
+    const RunInfo& run = workload_.runs[number];
+    return run.die == die_index && run.kind == BARSWAP_TRACE_LARGE && run.place == 0;
+  };
+  const auto facts_of_run = [&](std::uint32_t number) {
+    const RunInfo& run = workload_.runs[number];
+    policy::RangeFacts facts{number, run.bytes, 0, true};
+    for (std::uint32_t i = 0; i < run.pages(); ++i)
+      if (pages_[run.first_page + i].tier != kHbm) facts.host_bytes += run.bytes_of_page(i);
+    return facts;
+  };
+  if (!die.pressed) return;
+  std::vector<policy::RangeId> named;
+  std::uint64_t host_bytes = 0;
+  for (std::uint32_t u = step.first_use; u < step.first_use + step.uses; ++u) {
+    const std::uint32_t number = workload_.uses[u].run;
+    if (!may_turn(number)) continue;
+    named.push_back(number);
+    host_bytes += facts_of_run(number).host_bytes;
+  }
+  if (named.empty()) return;
+  die.turns->launch({step.site, step.instance}, named, host_bytes, host_ns_);
+  if (die.resting > 0) --die.resting;
+  const bool due = die.turns->stripe_due();
+  if (!due && (host_bytes == 0 || die.resting > 0 || !die.turns->moving())) return;
+  std::vector<policy::RangeFacts> held;
+  for (const std::uint32_t number : die.runs)
+    if (may_turn(number)) held.push_back(facts_of_run(number));
+  std::sort(held.begin(), held.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  const std::uint64_t most_bytes = std::clamp(budget(die_index) / 8, 64 * kMib, 1024 * kMib);
+  const policy::Exchange chosen =
+      due ? die.turns->stripe(held) : die.turns->choose(held, most_bytes);
+  const bool made = !chosen.in.empty() && exchange(die_index, chosen);
+  if (due || !chosen.in.empty()) die.turns->exchanged(chosen, made);
+  if (!made) die.resting = 64;
+}
+
+// As the mover's: the launching thread waits until the die is idle; both directions of the link at
+// once, and the remaps beside the copies.
+bool Simulator::exchange(int die, const policy::Exchange& exchange) {
+  const std::uint64_t keep = policy::headroom_bytes({}, budget(die), at(die).recent_bytes);
+  const auto pages_of = [&](const std::vector<policy::Part>& shares, std::uint8_t tier) {
+    std::vector<std::uint32_t> pages;
+    for (const policy::Part& share : shares) {
+      const RunInfo& run = workload_.runs[share.id];
+      std::vector<std::uint32_t> there;
+      for (std::uint32_t i = 0; i < run.pages(); ++i)
+        if (pages_[run.first_page + i].tier == tier) there.push_back(run.first_page + i);
+      const std::uint64_t wanted = std::min<std::uint64_t>(
+          there.size(), share.bytes / run.page_bytes + (share.bytes % run.page_bytes != 0 ? 1 : 0));
+      for (std::uint64_t i = 0; i < there.size(); ++i)
+        if ((i + 1) * wanted / there.size() != i * wanted / there.size())
+          pages.push_back(there[i]);
+    }
+    return pages;
+  };
+  const std::vector<std::uint32_t> in = pages_of(exchange.in, kHost);
+  const std::vector<std::uint32_t> out = pages_of(exchange.out, kHbm);
+  std::uint64_t waiting_bytes = 0, in_bytes = 0, out_bytes = 0, remap_ns = 0, stage_ns = 0;
+  for (const std::uint32_t page : in) waiting_bytes += bytes_of(page);
+  for (const std::uint32_t page : out) {
+    if (free_bytes(die) >= waiting_bytes + keep) break;
+    put(page, kHost);
+    out_bytes += bytes_of(page);
+    remap_ns += machine_.costs.out_ns(bytes_of(page)) + machine_.costs.unmap_host_ns;
+    stage_ns +=
+        machine_.costs.map_host_ns + mib_part(bytes_of(page), machine_.costs.map_host_mib_ns);
+    ++outcome_.moves;
+  }
+  for (const std::uint32_t page : in) {
+    if (free_bytes(die) < bytes_of(page)) break;
+    put(page, kHbm);
+    in_bytes += bytes_of(page);
+    remap_ns += machine_.costs.in_ns(bytes_of(page)) + machine_.costs.unmap_hbm_ns;
+    stage_ns += machine_.costs.map_hbm_ns;
+    ++outcome_.moves;
+  }
+  if (in_bytes + out_bytes == 0) return false;
+  outcome_.bytes_in += in_bytes;
+  outcome_.bytes_out += out_bytes;
+  const std::uint64_t asked_ns = host_ns_ + stage_ns;
+  std::uint64_t idle_ns = asked_ns;
+  for (const auto& [name, stream_ns] : streams_)
+    if (name.first == die) idle_ns = std::max(idle_ns, stream_ns);
+  const std::uint64_t from_ns = idle_ns + machine_.costs.drain_ns;
+  std::uint64_t end_ns = from_ns + remap_ns;
+  if (in_bytes > 0)
+    end_ns = std::max(end_ns, at(die).link.in(from_ns, in_bytes, machine_.rates.copy_in));
+  if (out_bytes > 0)
+    end_ns = std::max(end_ns, at(die).link.out(from_ns, out_bytes, machine_.rates.copy_out));
+  stall(Stall::page_in, end_ns - idle_ns);
+  host_ns_ = end_ns;
+  return true;
+}
+
 // One batch, as the mover makes it: the gate closed, copies one behind the other, then the remaps.
 void Simulator::carry_out(int die,
                           const std::vector<std::pair<std::uint32_t, std::uint8_t>>& jobs) {
@@ -498,8 +611,6 @@ Outcome Simulator::run() {
     outcome_.time_ns = std::max(outcome_.time_ns, idle_ns);
   return std::move(outcome_);
 }
-
-std::uint64_t mib_part(std::uint64_t bytes, std::uint64_t mib_ns) { return bytes * mib_ns / kMib; }
 
 }  // namespace
 

@@ -17,15 +17,17 @@ enum class Policy : std::uint8_t {
   lru,
   fifo,
   clock,
-  bip,      // insert cold, one of 32 hot; promoted when used again
-  min,      // out goes what is used again last
-  stream,   // the deficit spread evenly and read in place: no moves
-  place,    // the pager's policy code, at births and at the program's waits
-  all_host  // all read in place
+  bip,        // insert cold, one of 32 hot; promoted when used again
+  min,        // out goes what is used again last
+  stream,     // the deficit spread evenly and read in place: no moves
+  place,      // the pager's policy code, at births and at the program's waits
+  automatic,  // the same, and ranges take turns if a trial shows that to pay
+  move,       // the same without the trial
+  all_host    // all read in place
 };
-inline constexpr std::array kPolicies = {Policy::recorded, Policy::lru,   Policy::fifo,
-                                         Policy::clock,    Policy::bip,   Policy::min,
-                                         Policy::stream,   Policy::place, Policy::all_host};
+inline constexpr std::array kPolicies = {
+    Policy::recorded, Policy::lru,   Policy::fifo,      Policy::clock, Policy::bip,     Policy::min,
+    Policy::stream,   Policy::place, Policy::automatic, Policy::move,  Policy::all_host};
 const char* name_of(Policy policy);
 std::optional<Policy> policy_named(const std::string& name);
 

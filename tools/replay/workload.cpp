@@ -181,6 +181,8 @@ void Maker::launch(const Record& record) {
   const auto facts = record.as<barswap_trace_launch>();
   Step& step = add(Step::Kind::work, facts.head);
   add_uses(step, record.ranges());
+  step.site = facts.site;
+  step.instance = facts.instance;
   note(step, out_.steps.size() - 1, facts.instance, facts.head.time_ns);
   ++out_.launches;
 }

@@ -217,6 +217,67 @@ TEST_CASE("remaps cost the paging policies, and those that move nothing not") {
   CHECK(simulate(workload, Policy::stream, machine).time_ns == free_stream);
 }
 
+// 24 runs of eight pages of 8 MiB, each read `reads` times by its launch, pass after pass, with
+// room for 18.
+double turning_pass_ns(Policy policy, std::uint32_t reads, Machine& machine) {
+  constexpr std::uint32_t kRuns = 24, kPages = 8;
+  constexpr std::uint64_t kPageBytes = 8 * kMib;
+  Workload workload;
+  workload.budget_bytes = {0};
+  for (std::uint32_t i = 0; i < kRuns; ++i) {
+    RunInfo run;
+    run.page_bytes = kPageBytes;
+    run.bytes = kPages * kPageBytes;
+    run.born_tiers.assign(kPages, 0);
+    Step birth;
+    birth.kind = Step::Kind::birth;
+    birth.run = workload.add_run(run);
+    workload.steps.push_back(birth);
+  }
+  constexpr std::uint32_t kPasses = 40;
+  std::vector<std::uint64_t> ends;
+  for (std::uint32_t pass = 0; pass < kPasses; ++pass) {
+    for (std::uint32_t i = 0; i < kRuns; ++i) {
+      Step step;
+      step.first_use = static_cast<std::uint32_t>(workload.uses.size());
+      step.uses = 1;
+      step.compute_ns = 1'000'000;
+      step.reread_permille = 1000 * reads;
+      step.site = 7;
+      step.instance = 100 + i;
+      workload.uses.push_back({i, true, false, false});
+      workload.steps.push_back(step);
+    }
+    Step wait;
+    wait.kind = Step::Kind::wait;
+    wait.die = -1;
+    workload.steps.push_back(wait);
+  }
+  machine.rates = {55'000'000'000, 55'000'000'000, 51'000'000'000, 52'000'000'000,
+                   4'000'000'000'000, 1826};
+  machine.budget_bytes = {18 * kPages * kPageBytes};
+  const Outcome out = simulate(workload, policy, machine);
+  const std::size_t last = out.work_end_ns.size() - 1, before = last - 10 * kRuns;
+  return static_cast<double>(out.work_end_ns[last] - out.work_end_ns[before]) / 10;
+}
+
+TEST_CASE("turns pay where launches read again and again, and only there") {
+  Machine machine;
+  const double deficit_ns = 6 * 64.0 * kMib / 55;
+  const double computed_ns = 24e6;
+  // Eight times: whole in HBM when their launches come.
+  const double streamed = turning_pass_ns(Policy::stream, 8, machine);
+  for (const Policy policy : {Policy::automatic, Policy::move}) {
+    const double turned = turning_pass_ns(policy, 8, machine);
+    CAPTURE(name_of(policy));
+    CHECK(turned < 1.25 * (computed_ns + deficit_ns));
+    CHECK(turned < streamed / 1.5);
+  }
+  // Once: an even spread hides behind computing, and the births alone do not make it.
+  CHECK(turning_pass_ns(Policy::automatic, 1, machine) == doctest::Approx(computed_ns));
+  CHECK(turning_pass_ns(Policy::place, 1, machine) > 1.05 * computed_ns);
+}
+
 TEST_CASE("a link: one way a queue, both ways share what they reach together") {
   constexpr std::uint64_t kBytes = 1'000'000, kFast = 1'000'000'000;  // a millisecond
   Link free(2000);

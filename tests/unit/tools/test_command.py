@@ -272,7 +272,7 @@ class TestReplay:
         report = replayed(variables, str(TRACES / f"{name}.trace"))
         assert report["whole"] and report["notes"] == []
         assert abs(report["replayed_ns"] / report["recorded_ns"] - 1) < 0.1
-        assert len(report["policies"]) == 9
+        assert len(report["policies"]) == 11
         assert min(times(report).values()) >= report["bound_ns"] > 0
 
     def test_the_stripe_beats_recency_on_a_cycle(self, variables):

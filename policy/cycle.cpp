@@ -29,10 +29,10 @@ Cycle::Cycle(const CycleLimits& limits)
       ranges_(rounded(limits.ranges)),
       use_mask_(uses_.size() - 1) {}
 
-Cycle::Range* Cycle::find(RangeId id) {
+const Cycle::Range* Cycle::find(RangeId id) const {
   const std::size_t bucket = scatter(id) & (ranges_.size() - 1) & ~(kWays - 1);
   for (std::size_t way = 0; way < kWays; ++way) {
-    Range& range = ranges_[bucket + way];
+    const Range& range = ranges_[bucket + way];
     if (range.touched != 0 && range.id == id) return &range;
   }
   return nullptr;

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "policy/predict.hpp"
@@ -61,6 +62,8 @@ class Cycle {
   void furthest(std::span<Candidate> candidates);
   // The ranges named by the launch at a position, as many as fit; none if it is forgotten.
   std::size_t named_at(std::uint64_t position, std::span<RangeId> ranges) const;
+  // A launch has named it at some time, as far as is remembered.
+  bool named(RangeId range) const { return find(range) != nullptr; }
 
   const Sequence& sequence() const { return sequence_; }
   // The cursor has been right more often than not.
@@ -87,7 +90,8 @@ class Cycle {
     std::uint64_t start_ns = 0;  // durations of all launches before it
   };
 
-  Range* find(RangeId id);
+  const Range* find(RangeId id) const;
+  Range* find(RangeId id) { return const_cast<Range*>(std::as_const(*this).find(id)); }
   Range& find_or_make(RangeId id);
   void insert(Range& range);
   void use(Range& range, std::uint64_t position);

@@ -134,7 +134,8 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
 
   std::vector<Candidate> leaving;
   for (std::size_t i = 0; i < held.size(); ++i)
-    if (!needed[i] && held[i].movable && held[i].host_bytes < held[i].bytes)
+    if (!needed[i] && held[i].movable && held[i].host_bytes < held[i].bytes &&
+        cycle_.named(held[i].id))
       leaving.push_back({held[i].id, 0, 0});
   cycle_.furthest(leaving);
   for (const Candidate& candidate : leaving) out.out.push_back({candidate.range, kWhole});
@@ -163,7 +164,7 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
   std::vector<std::size_t> order;
   std::uint64_t room_bytes = 0;
   for (std::size_t i = 0; i < held.size(); ++i) {
-    if (!held[i].movable) continue;
+    if (!held[i].movable || !cycle_.named(held[i].id)) continue;
     order.push_back(i);
     room_bytes += held[i].bytes - held[i].host_bytes;
   }

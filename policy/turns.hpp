@@ -50,7 +50,8 @@ class Turns {
   bool moving() const;
   // For the launch taken last and those expected after it, as many as bring in `most_bytes`. `held`
   // is everything that could change places, in rising order of id. Both lists are empty if nothing
-  // needs to come in, or nothing can make place.
+  // needs to come in, or nothing can make place. A range that no launch ever named stays where it
+  // is, here and below: kernels may find it through pointers.
   Exchange choose(std::span<const RangeFacts> held, std::uint64_t most_bytes);
   // A cycle has become known, or a trial has failed, or another phase has taken this one's place in
   // HBM: what is read in place should be little, and even.

@@ -51,7 +51,10 @@ def test_ratio(house, name, ratio):
         assert figures["host"] > 0, "the run was not oversubscribed"
 
 
-@pytest.mark.parametrize("name", ("demo", "graphs", "hot_late", "streams", "sweep", "threads"))
+@pytest.mark.parametrize(
+    "name",
+    "callbacks contexts demo graphs hot_late persistent streams sweep threads".split(),
+)
 def test_turns(house, name):
     """Ranges take turns without a trial, whatever else the program does."""
     house.same(name, LIMIT_MIB, mib=128, keys={"paging.plan": "move"}, **PROGRAMS[name])

@@ -177,17 +177,20 @@ TEST_CASE("models that run in turn have HBM in turn, from the third cycle of eac
 
 TEST_CASE("what a cycle names more often stays whole, what it does not name goes") {
   Turns turns(Plan::automatic);
+  const RangeId once = 11;
+  turns.launch(key(2, 2, 2), {&once, 1}, 0, 1);
   for (int pass = 0; pass < 20; ++pass)
     for (RangeId id = 1; id <= 6; ++id) {
       const RangeId named[] = {id, 10};
       turns.launch(key(1, id, id), named, kGib, static_cast<std::uint64_t>(pass) * kMs);
     }
   REQUIRE(turns.stripe_due());
-  // Four of eight fit: 10 is named by all, 11 by none.
+  // Four of eight fit: 10 is named by all, 11 no more, and 12 is not known.
   std::vector<RangeFacts> held;
   for (RangeId id = 1; id <= 6; ++id) held.push_back({id, kGib, id <= 3 ? 0 : kGib, true});
   held.push_back({10, kGib, kGib, true});
   held.push_back({11, kGib, 0, true});
+  held.push_back({12, kGib, 0, true});
   const Exchange exchange = turns.stripe(held);
   for (const Part& in : exchange.in) CHECK((in.id == 10) == (in.bytes == kGib));
   CHECK(exchange.in.front() == Part{10, kGib});
@@ -214,8 +217,13 @@ TEST_CASE("no range is needed and sent away at once, and nothing moves in vain")
   // Everything is named at once: nothing can make place.
   std::vector<RangeFacts> held{{1, kGib, 0, true}, {2, kGib, 0, true}, {3, kGib, kGib, true}};
   CHECK(turns.choose(held, kGib).in.empty());
-  // Something that nobody names can.
+  // Something that nobody ever named stays, too: nobody knows whether it is used.
   held.push_back({9, kGib, 0, true});
+  CHECK(turns.choose(held, kGib).in.empty());
+  // What is named no more leaves.
+  const RangeId once = 9;
+  turns.launch(key(2, 2, 2), {&once, 1}, 0, 200);
+  for (int i = 0; i < 50; ++i) turns.launch(key(1, 1, 1), all, kGib, static_cast<std::uint64_t>(i));
   const Exchange exchange = turns.choose(held, kGib);
   REQUIRE(exchange.in.size() == 1);
   CHECK(exchange.in.front().id == 3);

@@ -32,12 +32,12 @@ policy::Exchange Foresight::at_random(Die die) {
   held_ = pager_.survey(die);
   if (held_.empty()) return {};
   policy::Exchange exchange;
-  const auto share = [&] {
+  const auto part = [&] {
     const policy::RangeFacts& facts = held_[random_() % held_.size()];
     return policy::Part{facts.id, 1 + random_() % facts.bytes};
   };
-  exchange.in.push_back(share());
-  exchange.out.push_back(share());
+  exchange.in.push_back(part());
+  exchange.out.push_back(part());
   return exchange;
 }
 
@@ -46,6 +46,8 @@ policy::Exchange Foresight::due(policy::LaunchKey key, Die die,
   // What is captured does not run now, and beside a capture nothing moves.
   if (pager_.contexts().capturing()) return {};
   Lock lock(mutex_);
+  if (!die_) die_ = die;
+  if (*die_ != die) return {};
   if (!turns_) turns_ = std::make_unique<policy::Turns>(plan_);
   if (until_survey_-- == 0) {
     held_ = pager_.survey(die);

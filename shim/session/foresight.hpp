@@ -1,12 +1,16 @@
 // Foresight: hands what each launch names to the learnt cycle, and has the pager exchange ranges
 // before a launch whose ranges are not all in HBM. It is asked only while something has spilled.
 //
+// It serves the first die whose ranges are named: where several dies work, pages move only at an
+// instant at which all are idle, and a cycle of one die says little.
+//
 // The exchange is made on the thread that launches, which is thereby held at the planned point:
 // what it submitted before must end, and nothing piles up behind. It owns the learnt cycle, guarded
 // by Rank::foresight; no driver call is made under that lock.
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
@@ -38,6 +42,7 @@ class Foresight {
   pager::Pager& pager_;
   const policy::Plan plan_;
   Mutex<Rank::foresight> mutex_;
+  std::optional<Die> die_ BARSWAP_GUARDED_BY(mutex_);
   std::unique_ptr<policy::Turns> turns_ BARSWAP_GUARDED_BY(mutex_);  // from the first launch on
   // What lies where, as it was when last looked at. Stale figures cost time only.
   std::vector<policy::RangeFacts> held_ BARSWAP_GUARDED_BY(mutex_);

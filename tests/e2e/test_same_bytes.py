@@ -53,7 +53,7 @@ def test_ratio(house, name, ratio):
 
 @pytest.mark.parametrize(
     "name",
-    "callbacks contexts demo graphs hot_late persistent streams sweep threads".split(),
+    "callbacks contexts graphs hot_late persistent streams sweep threads".split(),
 )
 def test_turns(house, name):
     """Ranges take turns without a trial, whatever else the program does."""

@@ -23,14 +23,15 @@ double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkB
 
 void Trial::cycle(const Cycle& cycle) {
   const auto elapsed = static_cast<double>(cycle.elapsed_ns);
+  // Submitted ahead of the die: that says nothing about the die. What lay on the host when it was
+  // named has crossed the link, in place or moved.
+  if (elapsed < link_ns(cycle.host_bytes)) return;
   switch (mode_) {
     case Mode::streaming:
       if (resting_ > 0) {
         --resting_;
         return;
       }
-      // Submitted ahead of the die: that says nothing about the die.
-      if (elapsed < link_ns(cycle.host_bytes)) return;
       streaming_ns_ =
           samples_ == 0 ? cycle.elapsed_ns : std::min(streaming_ns_, cycle.elapsed_ns);
       if (++samples_ < kSamples) return;
@@ -55,7 +56,9 @@ void Trial::cycle(const Cycle& cycle) {
         revert();
       return;
     case Mode::moving:
-      worse_ = elapsed > kWorse * static_cast<double>(streaming_ns_) ? worse_ + 1 : 0;
+      // One good cycle makes up for one bad one, no more.
+      if (elapsed > kWorse * static_cast<double>(streaming_ns_)) ++worse_;
+      else if (worse_ > 0) --worse_;
       if (worse_ == kWorseMax) revert();
       return;
   }

@@ -36,7 +36,7 @@ class Trial {
   std::uint64_t moving_ns_ = 0;
   std::uint32_t samples_ = 0;
   std::uint32_t settling_ = 0;
-  std::uint32_t worse_ = 0;     // cycles in a row
+  std::uint32_t worse_ = 0;     // bad cycles, less good ones
   std::uint32_t refusals_ = 0;  // in a row
   std::uint64_t resting_ = 0;   // cycles until the next look
   std::uint32_t failures_ = 0;

@@ -7,8 +7,8 @@ namespace barswap::policy {
 namespace {
 
 constexpr CycleLimits kLimits{16384, 65536, 4096};
-// Launches that one exchange looks ahead at most, and ranges that one of them is taken to name.
-constexpr std::size_t kAheadMax = 1024, kNamedMax = 64;
+// Launches that one exchange looks ahead at most.
+constexpr std::size_t kAheadMax = 1024;
 constexpr std::uint64_t kWhole = ~std::uint64_t{0};
 constexpr std::uint64_t kLeastStripeBytes = std::uint64_t{64} << 20;
 
@@ -58,15 +58,19 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
   host_bytes_ += host_bytes;
 }
 
-// A spread costs about as much as two cycles waste: so many are waited for.
+// A spread costs about as much as two cycles waste: so many are waited for, and after each spread
+// that did not last, twice as many.
 void Turns::compare(Phase& phase, std::uint64_t host_bytes) {
-  constexpr std::uint32_t kWorseMax = 2;
+  constexpr std::uint32_t kWorseMax = 2, kDoublingsMax = 10, kRepaid = 8;
   if (phase.spread_bytes == 0) phase.spread_bytes = host_bytes + 1;
   const std::uint64_t bound =
       phase.spread_bytes + std::max(phase.spread_bytes / 4, kLeastStripeBytes);
-  phase.worse = host_bytes > bound ? phase.worse + 1 : 0;
-  if (phase.worse < kWorseMax) return;
-  phase.worse = 0;
+  const bool worse = host_bytes > bound;
+  phase.worse = worse ? phase.worse + 1 : 0;
+  phase.good += worse ? 0 : 1;
+  if (phase.worse < kWorseMax << std::min(phase.returns, kDoublingsMax)) return;
+  phase.returns = phase.good < kRepaid ? phase.returns + 1 : 0;
+  phase.worse = phase.good = 0;
   phase.striped = false;
 }
 
@@ -99,6 +103,7 @@ bool Turns::moving() const {
 
 Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_bytes) {
   Exchange out;
+  out.phase = cycle_.sequence().phase();
   // What is needed soon must fit: what does not would only send away what is needed sooner.
   std::uint64_t room_bytes = 0, needed_bytes = 0;
   for (const RangeFacts& facts : held) room_bytes += facts.bytes - facts.host_bytes;
@@ -117,7 +122,8 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
   for (const RangeId id : named_) need(id);
   std::vector<std::uint64_t> ahead(kAheadMax);
   ahead.resize(cycle_.sequence().foretell(ahead));
-  std::array<RangeId, kNamedMax> named;
+  // A launch may name ranges that are gone, but not many.
+  std::vector<RangeId> named(2 * held.size() + 64);
   for (const std::uint64_t position : ahead) {
     const std::size_t count = cycle_.named_at(position, named);
     const std::size_t before = out.in.size();
@@ -147,10 +153,11 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
 std::vector<std::uint32_t> Turns::uses_in_cycle(std::span<const RangeFacts> held) const {
   std::vector<std::uint32_t> uses(held.size());
   const Sequence& sequence = cycle_.sequence();
-  std::array<RangeId, kNamedMax> named;
+  std::vector<RangeId> named(2 * held.size() + 64);
   const std::uint64_t recorded = sequence.recorded();
   for (std::uint64_t back = 1; back <= std::min(sequence.period(), recorded); ++back) {
     const std::size_t count = cycle_.named_at(recorded - back, named);
+    if (count == 0) return {};
     for (std::size_t i = 0; i < count; ++i)
       if (const std::size_t index = index_of(held, named[i]); index < held.size()) ++uses[index];
   }
@@ -160,7 +167,9 @@ std::vector<std::uint32_t> Turns::uses_in_cycle(std::span<const RangeFacts> held
 Exchange Turns::stripe(std::span<const RangeFacts> held) {
   Exchange out;
   out.stripe = true;
+  out.phase = cycle_.sequence().phase();
   const std::vector<std::uint32_t> uses = uses_in_cycle(held);
+  if (uses.size() != held.size()) return out;
   std::vector<std::size_t> order;
   std::uint64_t room_bytes = 0;
   for (std::size_t i = 0; i < held.size(); ++i) {
@@ -193,24 +202,29 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
     room_bytes -= std::min(room_bytes, equal_bytes);
   }
   // Rounding to pages is not worth a drain.
-  if (out.in_bytes < std::max(kLeastStripeBytes, all_bytes / 32)) return {{}, {}, 0, true};
+  if (out.in_bytes >= std::max(kLeastStripeBytes, all_bytes / 32)) return out;
+  out.in.clear();
+  out.out.clear();
   return out;
 }
 
 void Turns::exchanged(const Exchange& exchange, bool made) {
-  const Phases::Name name = cycle_.sequence().phase();
-  if (exchange.stripe) stripe_due_ = false;
-  if (name == 0) return;
-  Phase& phase = phase_of(name);
+  if (exchange.phase == 0) return;
+  Phase& phase = phase_of(exchange.phase);
   if (!exchange.stripe) {
     const bool moved = phase.trial.moves();
     phase.trial.exchanged(made);
     if (moved && !phase.trial.moves()) phase.striped = false;
     return;
   }
+  // One that is refused comes again with the next cycle; whoever always refuses is let alone.
+  constexpr std::uint32_t kRefusalsMax = 16;
+  stripe_due_ = false;
+  phase_ = 0;  // the cycle under way was disturbed
+  phase.refusals = made || exchange.in.empty() ? 0 : phase.refusals + 1;
+  if (phase.refusals != 0 && phase.refusals < kRefusalsMax) return;
   phase.striped = true;
   phase.spread_bytes = 0;
-  phase_ = 0;  // the cycle under way was disturbed
 }
 
 }  // namespace barswap::policy

@@ -36,6 +36,7 @@ struct Exchange {
   std::vector<Part> out;  // those needed last come first
   std::uint64_t in_bytes = 0;
   bool stripe = false;
+  Phases::Name phase = 0;  // for which it is made
 };
 
 class Turns {
@@ -57,7 +58,8 @@ class Turns {
   // HBM: what is read in place should be little, and even.
   bool stripe_due() const { return stripe_due_; }
   // What the cycle names most often is all in HBM; of what it names equally often and what does not
-  // fit as a whole, each range has the same share there. Empty if it is nearly so.
+  // fit as a whole, each range has the same share there. Empty if it is nearly so, or if not all of
+  // the cycle is remembered.
   Exchange stripe(std::span<const RangeFacts> held);
   void exchanged(const Exchange& exchange, bool made);
 
@@ -71,7 +73,10 @@ class Turns {
     bool striped = false;
     // What a cycle reads over the link when it is spread; 0 until the first after the spread.
     std::uint64_t spread_bytes = 0;
-    std::uint32_t worse = 0;  // cycles in a row that read much more
+    std::uint32_t worse = 0;     // cycles in a row that read much more
+    std::uint32_t good = 0;      // cycles since the spread
+    std::uint32_t returns = 0;   // spreads that did not last long enough to repay themselves
+    std::uint32_t refusals = 0;  // of the spread, in a row
   };
   Phase& phase_of(Phases::Name name);
   static void compare(Phase& phase, std::uint64_t host_bytes);

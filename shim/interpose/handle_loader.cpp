@@ -76,13 +76,16 @@ const char* asker_of(const void* caller) {
   return dladdr(caller, &info) != 0 && info.dli_fname ? info.dli_fname : "the program";
 }
 
-bool is_vetted(const CUuuid& id, const char* asker) {
-  const char* slash = std::strrchr(asker, '/');
-  constexpr const char* kFft = "libcufft";
-  if (same(kOfModules, id))
-    return std::strncmp(slash ? slash + 1 : asker, kFft, std::strlen(kFft)) == 0;
+bool is_vetted(const CUuuid& id) {
   return std::any_of(std::begin(kVetted), std::end(kVetted),
                      [&](const Uuid& known) { return same(known, id); });
+}
+
+bool is_vetted_for(const CUuuid& id, const char* asker) {
+  const char* slash = std::strrchr(asker, '/');
+  constexpr const char* kFft = "libcufft";
+  return same(kOfModules, id) &&
+         std::strncmp(slash ? slash + 1 : asker, kFft, std::strlen(kFft)) == 0;
 }
 
 // Who asks, and for what: enough for a user's report.
@@ -109,8 +112,8 @@ CUresult cuGetProcAddress_v2(const char* symbol, void** function, int version, c
 
 CUresult cuGetExportTable(const void** table, const CUuuid* id) {
   const CUresult result = forward<&driver::Api::cuGetExportTable>(table, id);
-  if (result != CUDA_SUCCESS || !id) return result;
-  if (const char* asker = asker_of(__builtin_return_address(0)); !is_vetted(*id, asker)) {
+  if (result != CUDA_SUCCESS || !id || is_vetted(*id)) return result;
+  if (const char* asker = asker_of(__builtin_return_address(0)); !is_vetted_for(*id, asker)) {
     report_table(*id, asker);
     session::note_unseen_submitter("a private table of the driver that is not the runtime's");
   }

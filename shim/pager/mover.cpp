@@ -67,6 +67,22 @@ bool Pager::idle_now() {
   return false;
 }
 
+// Waits with an open gate until what was submitted so far has ended, so that the drain that follows
+// finds a short queue. The thread that waits submits nothing meanwhile.
+bool Pager::queue_ends() {
+  const auto all = contexts_.all();
+  if (all.empty()) return false;
+  const driver::Entered entered(verbs_, all.front().context);
+  if (!entered.ok() || !record_alone()) return false;
+  const std::uint64_t limit_ns = now_ns() + kPatienceMaxNs;
+  for (;;) {
+    auto idle = contexts_.drained();
+    if (idle && *idle) return true;
+    if (!idle || now_ns() > limit_ns || closing_.load(std::memory_order_relaxed)) return false;
+    sched_yield();
+  }
+}
+
 // Who is inside the gate submits, so the answer would be "busy"; and a proof recorded beside a copy
 // from pageable memory has been seen to wait for that copy inside the driver (580.159).
 bool Pager::record_alone() {
@@ -243,16 +259,19 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
         if (!submitted) break;
         job->running = true;
         submitted = verbs_.copy(job->alias, job->address, job->old.bytes, stream);
+        if (!submitted && driver::sticky(submitted.error())) lose_context();
       }
       marked = verbs_.record(group.copied, stream);
       if (marked) groups.push_back(group);
+      else if (driver::sticky(marked.error())) lose_context();
     }
   }
   // A copy whose end is never seen keeps its fresh frame and alias for good. Until all copies are
   // on their way nothing has been unmapped, and a refusal costs nothing.
   bool ended = static_cast<bool>(marked);
+  const std::uint64_t limit_ns = now_ns() + kCopyNs;
   for (const Group& group : groups) {
-    if (!wait_for(group.copied)) {
+    if (!wait_for(group.copied, limit_ns)) {
       ended = false;
       break;
     }
@@ -264,10 +283,10 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
   if (!ended) stop_moving("a copy of ours failed; the driver reports a lost context or link");
 }
 
-bool Pager::wait_for(driver::Event copied) {
-  const std::uint64_t limit_ns = now_ns() + kCopyNs;
+bool Pager::wait_for(driver::Event copied, std::uint64_t limit_ns) {
   for (;;) {
     auto ready = verbs_.ready(copied);
+    if (!ready && driver::sticky(ready.error())) lose_context();
     if (!ready || now_ns() > limit_ns) return false;
     if (*ready) return true;
     sched_yield();
@@ -362,10 +381,12 @@ void Pager::free_moment() {
 
 bool Pager::exchange(Die die, policy::Exchange& exchange) {
   if (contexts_.capturing() || !mover_.try_lock()) return false;
+  const driver::RelaxedCapture relaxed(verbs_);
   bool moved = false;
   const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;
-  bool possible = rested && (!must_not_wait(contexts_.all()) || idle_now());
-  while (possible && may_move() && !closing_.load(std::memory_order_relaxed)) {
+  bool possible = rested && (must_not_wait(contexts_.all()) ? idle_now() : queue_ends());
+  while (possible && may_move() && !closing_.load(std::memory_order_relaxed) &&
+         !contexts_.capturing()) {
     auto jobs = choose_turn(die, exchange);
     reserve(jobs);
     // Afterwards a run may be gone.

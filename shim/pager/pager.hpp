@@ -184,7 +184,8 @@ class Pager {
   bool stage(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);
   void copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry)
       BARSWAP_REQUIRES(mover_);
-  bool wait_for(driver::Event copied) BARSWAP_REQUIRES(mover_);
+  bool wait_for(driver::Event copied, std::uint64_t limit_ns) BARSWAP_REQUIRES(mover_);
+  bool queue_ends() BARSWAP_REQUIRES(mover_);
   void remap(Job& job) BARSWAP_REQUIRES(mover_);
   bool put(const Job& job, const Frame& frame) BARSWAP_REQUIRES(mover_);
   void give_up_ballast(Die die) BARSWAP_REQUIRES(mover_);

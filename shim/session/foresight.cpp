@@ -9,7 +9,7 @@ namespace {
 
 // Others move pages too.
 constexpr std::uint32_t kSurveyEvery = 256;
-constexpr std::uint32_t kRest = 64;
+constexpr std::uint32_t kRest = 64, kRestDoublings = 10;
 // What one exchange brings in: enough that draining the device for it weighs little.
 constexpr std::uint64_t kLeastBytes = 64_MiB, kMostBytes = 1_GiB;
 
@@ -31,13 +31,12 @@ policy::Exchange Foresight::at_random(Die die) {
   if (random_() % 8 != 0) return {};
   held_ = pager_.survey(die);
   if (held_.empty()) return {};
+  const policy::RangeFacts& in = held_[random_() % held_.size()];
+  const policy::RangeFacts& out = held_[random_() % held_.size()];
   policy::Exchange exchange;
-  const auto part = [&] {
-    const policy::RangeFacts& facts = held_[random_() % held_.size()];
-    return policy::Part{facts.id, 1 + random_() % facts.bytes};
-  };
-  exchange.in.push_back(part());
-  exchange.out.push_back(part());
+  exchange.in.push_back({in.id, 1 + random_() % in.bytes});
+  exchange.out.push_back({out.id, 1 + random_() % out.bytes});
+  exchanging_ = true;
   return exchange;
 }
 
@@ -55,28 +54,33 @@ policy::Exchange Foresight::due(policy::LaunchKey key, Die die,
   }
   const std::uint64_t missing_bytes = host_bytes(ranges);
   turns_->launch(key, ranges, missing_bytes, now_ns());
-  if (pager_.settings().chaos) return at_random(die);
   if (resting_ > 0) --resting_;
-  if (turns_->stripe_due()) {
-    held_ = pager_.survey(die);
-    return turns_->stripe(held_);
-  }
-  if (missing_bytes == 0 || resting_ > 0 || !turns_->moving()) return {};
+  if (exchanging_) return {};
+  if (pager_.settings().chaos) return at_random(die);
+  if (resting_ > 0) return {};
+  const bool stripe = turns_->stripe_due();
+  if (!stripe && (missing_bytes == 0 || !turns_->moving())) return {};
   held_ = pager_.survey(die);
   const std::uint64_t most_bytes =
       std::clamp(pager_.frames().budget(die) / 8, kLeastBytes, kMostBytes);
-  policy::Exchange exchange = turns_->choose(held_, most_bytes);
-  if (exchange.in.empty()) resting_ = kRest;
-  return exchange;
+  policy::Exchange exchange =
+      stripe ? turns_->stripe(held_) : turns_->choose(held_, most_bytes);
+  exchanging_ = !exchange.in.empty();
+  if (exchanging_) return exchange;
+  if (stripe) turns_->exchanged(exchange, false);
+  else resting_ = kRest;
+  return {};
 }
 
 void Foresight::launch(policy::LaunchKey key, Die die, std::span<const policy::RangeId> ranges) {
   policy::Exchange exchange = due(key, die, ranges);
-  if (exchange.in.empty() && !exchange.stripe) return;
-  const bool made = !exchange.in.empty() && pager_.exchange(die, exchange);
+  if (exchange.in.empty()) return;
+  const bool made = pager_.exchange(die, exchange);
   Lock lock(mutex_);
+  exchanging_ = false;
   turns_->exchanged(exchange, made);
-  if (!made) resting_ = kRest;
+  refusals_ = made ? 0 : refusals_ + 1;
+  if (!made) resting_ = kRest << std::min(refusals_, kRestDoublings);
   held_ = pager_.survey(die);
 }
 

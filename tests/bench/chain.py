@@ -29,7 +29,7 @@ def products(weights, start):
 def timed(work, passes, warm):
     for _ in range(warm):
         work()
-    torch.cuda.synchronize()
+        torch.cuda.synchronize()
     times = []
     for _ in range(passes):
         begin = time.monotonic()

@@ -126,22 +126,38 @@ def test_pairs_are_timed(go):
 
 
 CHAIN = """
-import os
+import os, pathlib, sys, time
+sys.path.insert(0, {gpu!r})
+import stats_file
 ours = "LD_PRELOAD" in os.environ
+if ours:
+    folder = pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "barswap")
+    folder.mkdir()
+    stats = stats_file.Stats()
+    stats.magic = stats_file.NUMBERS["BARSWAP_STATS_MAGIC"]
+    stats.version = stats_file.NUMBERS["BARSWAP_STATS_VERSION"]
+    stats.state, stats.dies = 1, 1
+    stats.die[0].asked_peak = 12 << 30
+    stats.die[0].budget = 9 << 30
+    (folder / "1.stats").write_bytes(bytes(stats))
+    time.sleep(0.2)
 print("weights", 12 << 30)
-for batch in (1, 256):
-    print("chain", batch, "eager", 3.5 if not ours else 500.0 if batch == 256 else 3.6, "abcd", "1 2 3")
+for batch in (1, 16, 256):
+    if not ours or batch != 16:
+        print("chain", batch, "eager", 500.0 if ours and batch == 256 else 3.5, "abcd", "1 2 3")
 """
 
 
 def test_chains_are_held_against_their_bounds(go, tmp_path, monkeypatch):
     script = tmp_path / "chain.py"
-    script.write_text(CHAIN)
+    script.write_text(CHAIN.format(gpu=str(pathlib.Path(visit.__file__).parent)))
     monkeypatch.setattr(catalogue, "CHAIN", script)
     monkeypatch.setattr(visit.Visit, "phase_links",
                         lambda self: self.links.update({"h": 55e9, "z": 51e9}))
     _, bars, whole = go(["steady"], phases="chain")
     assert bars["chain auto 256 eager"] == "MISSED"
+    assert bars["chain auto 1 eager"] == "holds"
+    assert bars["chain auto 16 eager"] == "MISSED", "what is not printed is not passed"
     run = next(run for run in whole["runs"] if run["mode"] == "move")
     assert "paging.plan=move" in run["environment"]["BARSWAP_SET"]
 

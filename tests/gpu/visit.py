@@ -401,14 +401,14 @@ class Visit:
             ("what", "s", "ours over it"), head + rows)
 
     def phase_chain(self):
-        """Each plan in a process of its own. Twelve passes teach the cycle and are its trial."""
+        """Each plan in a process of its own; the first passes teach the cycle and are its trial."""
         if not self.links:
             self.phase_links()
         cap_mib = catalogue.CHAIN_CAP_MIB
         runs = {}
         for plan in ("bare", "auto", "move"):
             arguments = ["--modes", "eager" if plan == "move" else "graph,eager", "--passes", "5",
-                         "--warm", "3" if plan == "bare" else "12",
+                         "--warm", "3" if plan == "bare" else "16",
                          "--batches", "256,2048" if plan == "move" else "1,16,256,2048"]
             environment = {}
             if plan != "bare":
@@ -421,16 +421,19 @@ class Visit:
         passes = {plan: chain_passes(run.out) for plan, run in runs.items()}
         weights = int(runs["bare"].values.get("weights", 0))
         rows = []
+        wanted = [(plan, key) for plan in ("auto", "move") for key in passes["bare"]
+                  if plan == "auto" or (key[1] == "eager" and key[0] > 16)]
         for plan in ("auto", "move"):
             stats = runs[plan].stats
             turn = stats.get("causes", {}).get("turn", {})
             moved = f"{turn.get('bytes_in', 0) // MIB} MiB in by turns, {active(runs[plan])}"
             remote = max(0, weights - stats.get("peak_budget", weights))
-            for key, (ms, seen) in passes[plan].items():
-                batch, mode = key
-                if key not in passes["bare"]:
+            for batch, mode in (key for name, key in wanted if name == plan):
+                native, right = passes["bare"][batch, mode]
+                if (batch, mode) not in passes[plan] or not stats:
+                    self.bar(f"chain {plan} {batch} {mode}", "no run", "a run", False)
                     continue
-                native, right = passes["bare"][key]
+                ms, seen = passes[plan][batch, mode]
                 # Read in place, or moved at the rate that was last measured with victims mapped.
                 bound = (remote / self.links["z"] * 1e3 * 1.05 if batch <= 16
                          else 1.25 * (native + remote / catalogue.MOVE_RATE * 1e3))

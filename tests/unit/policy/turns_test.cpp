@@ -75,6 +75,26 @@ TEST_CASE("a plan that got worse is given up, one bad cycle is not enough") {
   CHECK(trial.mode() == Mode::streaming);
 }
 
+TEST_CASE("what was only submitted wins no trial and saves no plan") {
+  Trial trial;
+  pass(trial, 2, 500 * kMs);
+  pass(trial, 2, 900 * kMs);
+  REQUIRE(trial.mode() == Mode::trying);
+  pass(trial, 1, kMs / 10);
+  pass(trial, 2, 900 * kMs);
+  CHECK(trial.mode() == Mode::streaming);
+
+  Trial won;
+  pass(won, 2, 500 * kMs);
+  pass(won, 4, 100 * kMs);
+  REQUIRE(won.mode() == Mode::moving);
+  for (int i = 0; i < 20; ++i) {
+    pass(won, 2, 900 * kMs);
+    pass(won, 1, kMs / 10);
+  }
+  CHECK(won.mode() == Mode::streaming);
+}
+
 TEST_CASE("exchanges that are refused end it") {
   Trial trial;
   pass(trial, 2, 500 * kMs);
@@ -173,6 +193,56 @@ TEST_CASE("models that run in turn have HBM in turn, from the third cycle of eac
   }
   // Once for each stay, whole.
   CHECK(die.bytes_in <= 9 * 10 * kGib);
+}
+
+TEST_CASE("stays that are too short for it cost few spreads") {
+  for (const int passes : {4, 5, 6}) {
+    CAPTURE(passes);
+    Die die(Plan::automatic, 20, 10);
+    for (int stay = 0; stay < 200; ++stay)
+      for (int pass = 0; pass < passes; ++pass) {
+        const RangeId first = 1 + static_cast<RangeId>(stay % 2) * 10;
+        for (RangeId id = first; id < first + 10; ++id) die.launch(id, 1);
+      }
+    CHECK(die.stripes <= 20);
+  }
+}
+
+TEST_CASE("a spread that is refused comes again, but not for ever") {
+  Turns turns(Plan::automatic);
+  std::vector<RangeFacts> held;
+  for (RangeId id = 1; id <= 6; ++id) held.push_back({id, kGib, id <= 3 ? 0 : kGib, true});
+  int due = 0;
+  const auto cycles = [&](int count, bool made) {
+    for (int pass = 0; pass < count; ++pass)
+      for (RangeId id = 1; id <= 6; ++id) {
+        turns.launch(key(1, id, id), {&id, 1}, kGib, static_cast<std::uint64_t>(pass) * kMs);
+        if (!turns.stripe_due()) continue;
+        ++due;
+        turns.exchanged(turns.stripe(held), made);
+      }
+  };
+  cycles(20, false);
+  CHECK(due > 3);
+  cycles(200, false);
+  CHECK(due == 16);
+}
+
+TEST_CASE("a launch may name any number of ranges") {
+  Turns turns(Plan::automatic);
+  std::vector<RangeId> all;
+  std::vector<RangeFacts> held;
+  for (RangeId id = 1; id <= 200; ++id) {
+    all.push_back(id);
+    held.push_back({id, kGib, id <= 100 ? 0 : kGib, true});
+  }
+  for (int pass = 0; pass < 200 && !turns.stripe_due(); ++pass)
+    turns.launch(key(1, 1, 1), all, 100 * kGib, static_cast<std::uint64_t>(pass) * kMs);
+  REQUIRE(turns.stripe_due());
+  const Exchange exchange = turns.stripe(held);
+  CHECK(exchange.in.size() == 100);
+  for (const Part& part : exchange.in) CHECK(part.bytes == kGib / 2);
+  for (const Part& part : exchange.out) CHECK(part.bytes == kGib / 2);
 }
 
 TEST_CASE("what a cycle names more often stays whole, what it does not name goes") {

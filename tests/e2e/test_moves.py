@@ -73,13 +73,14 @@ def test_a_late_hot_range_comes_in(house):
     figures = figures_of(home)
     outcome = release(house, process, home, lines).need_healthy()
     assert outcome.lines == bare.lines
-    hot = figures["causes"].get("hot", {})
+    # By its heat, or with the even spread of the cycle that the rounds are, whichever came first.
+    came = [figures["causes"].get(cause, {}) for cause in ("hot", "turn")]
     # How much of it stood in HBM from the start depends on when headroom was made. That all of it
     # ends there is seen page by page in the unit tests of session.
-    assert hot.get("bytes_in", 0) > 0, figures["causes"]
-    assert hot.get("bytes_out", 0) >= hot["bytes_in"]
+    assert sum(one.get("bytes_in", 0) for one in came) > 0, figures["causes"]
+    assert sum(one.get("bytes_out", 0) for one in came) > 0, figures["causes"]
     fits = house.same("hot_late", 512, **options).figures()
-    assert "hot" not in fits["causes"], "a program that fits moves nothing"
+    assert not fits["causes"].keys() & {"hot", "turn"}, "a program that fits moves nothing"
 
 
 @pytest.mark.parametrize("chaos", (None, 11))

@@ -26,16 +26,20 @@ void Trial::cycle(const Cycle& cycle) {
   // Submitted ahead of the die: that says nothing about the die. What lay on the host when it was
   // named has crossed the link, in place or moved.
   if (elapsed < link_ns(cycle.host_bytes)) return;
+  if (settling_ > 0) {
+    --settling_;
+    return;
+  }
+  if (mode_ != Mode::moving) sum_ns_ = (samples_ == 0 ? 0 : sum_ns_) + cycle.elapsed_ns;
   switch (mode_) {
     case Mode::streaming:
       if (resting_ > 0) {
         --resting_;
         return;
       }
-      streaming_ns_ =
-          samples_ == 0 ? cycle.elapsed_ns : std::min(streaming_ns_, cycle.elapsed_ns);
       if (++samples_ < kSamples) return;
       samples_ = 0;
+      streaming_ns_ = sum_ns_ / kSamples;
       if (cycle.host_bytes >= kLeastBytes &&
           static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
         mode_ = Mode::trying;
@@ -43,14 +47,9 @@ void Trial::cycle(const Cycle& cycle) {
       }
       return;
     case Mode::trying:
-      if (settling_ > 0) {
-        --settling_;
-        return;
-      }
-      moving_ns_ = samples_ == 0 ? cycle.elapsed_ns : std::min(moving_ns_, cycle.elapsed_ns);
       if (++samples_ < kSamples) return;
       samples_ = 0;
-      if (static_cast<double>(moving_ns_) < kBetter * static_cast<double>(streaming_ns_))
+      if (static_cast<double>(sum_ns_ / kSamples) < kBetter * static_cast<double>(streaming_ns_))
         mode_ = Mode::moving;
       else
         revert();
@@ -67,6 +66,11 @@ void Trial::cycle(const Cycle& cycle) {
 void Trial::exchanged(bool made) {
   refusals_ = made ? 0 : refusals_ + 1;
   if (moves() && refusals_ == kRefusalsMax) revert();
+}
+
+void Trial::spread() {
+  samples_ = 0;
+  settling_ = 1;
 }
 
 void Trial::revert() {

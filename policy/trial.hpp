@@ -24,6 +24,9 @@ class Trial {
   void cycle(const Cycle& cycle);
   // Whether an exchange could be made.
   void exchanged(bool made);
+  // Pages were spread anew. The next cycle begins on an idle die and ends on a busy one, so that it
+  // looks shorter than it is.
+  void spread();
 
   Mode mode() const { return mode_; }
   bool moves() const { return mode_ != Mode::streaming; }
@@ -32,10 +35,10 @@ class Trial {
   void revert();
 
   Mode mode_ = Mode::streaming;
-  std::uint64_t streaming_ns_ = 0;  // of the best cycle without moves, seen before the trial
-  std::uint64_t moving_ns_ = 0;
+  std::uint64_t streaming_ns_ = 0;  // of a cycle without moves, the mean of those before the trial
+  std::uint64_t sum_ns_ = 0;        // of the samples so far
   std::uint32_t samples_ = 0;
-  std::uint32_t settling_ = 0;
+  std::uint32_t settling_ = 1;  // cycles that do not count yet
   std::uint32_t worse_ = 0;     // bad cycles, less good ones
   std::uint32_t refusals_ = 0;  // in a row
   std::uint64_t resting_ = 0;   // cycles until the next look

@@ -23,13 +23,20 @@ std::size_t index_of(std::span<const RangeFacts> held, RangeId id) {
 
 }  // namespace
 
+std::uint64_t turn_bytes(std::uint64_t budget_bytes) {
+  constexpr std::uint64_t kLeastBytes = std::uint64_t{64} << 20;
+  constexpr std::uint64_t kMostBytes = std::uint64_t{256} << 20;
+  return std::clamp(budget_bytes / 32, kLeastBytes, kMostBytes);
+}
+
 Turns::Turns(Plan plan) : plan_(plan), cycle_(kLimits) {}
 
-void Turns::launch(LaunchKey key, std::span<const RangeId> ranges, std::uint64_t host_bytes,
-                   std::uint64_t now_ns) {
-  const std::uint64_t position = cycle_.record(key, ranges);
+void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const RangeId> ranges,
+                   std::uint64_t host_bytes, std::uint64_t now_ns) {
   named_.assign(ranges.begin(), ranges.end());
-  measure(position, host_bytes, now_ns);
+  const auto instance = instances_.of(variant, ranges);
+  if (!instance) host_bytes_ += host_bytes;
+  else measure(cycle_.record({site, *instance}, ranges), host_bytes, now_ns);
 }
 
 // Cuts the run into whole cycles, from whichever launch one is first known at.
@@ -224,6 +231,7 @@ void Turns::exchanged(const Exchange& exchange, bool made) {
   phase.refusals = made || exchange.in.empty() ? 0 : phase.refusals + 1;
   if (phase.refusals != 0 && phase.refusals < kRefusalsMax) return;
   phase.striped = true;
+  phase.trial.spread();
   phase.spread_bytes = 0;
 }
 

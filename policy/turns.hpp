@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "policy/cycle.hpp"
+#include "policy/instance.hpp"
 #include "policy/options.hpp"
 #include "policy/trial.hpp"
 
@@ -39,14 +40,18 @@ struct Exchange {
   Phases::Name phase = 0;  // for which it is made
 };
 
+// What one exchange should bring in: enough that draining the device for it weighs little, and no
+// more, since what comes in early takes the place of what is needed sooner.
+std::uint64_t turn_bytes(std::uint64_t budget_bytes);
+
 class Turns {
  public:
   explicit Turns(Plan plan);
 
-  // Takes the next launch that names large ranges, which of them, how many bytes of these lie on
-  // the host, and when it came.
-  void launch(LaunchKey key, std::span<const RangeId> ranges, std::uint64_t host_bytes,
-              std::uint64_t now_ns);
+  // Takes the next launch that names large ranges, its site and its variant (the same for the same
+  // site and grid), which ranges, how many bytes of these lie on the host, and when it came.
+  void launch(std::uint64_t site, std::uint64_t variant,
+              std::span<const RangeId> ranges, std::uint64_t host_bytes, std::uint64_t now_ns);
   // What is on the host should come into HBM before the launches that name it.
   bool moving() const;
   // For the launch taken last and those expected after it, as many as bring in `most_bytes`. `held`
@@ -86,6 +91,7 @@ class Turns {
 
   const Plan plan_;
   Cycle cycle_;
+  Instances instances_;
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;
   std::vector<RangeId> named_;  // by the launch taken last

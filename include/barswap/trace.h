@@ -124,7 +124,7 @@ struct barswap_trace_free {
 struct barswap_trace_launch {
   struct barswap_trace_record head; /* time_ns: of the submission */
   uint64_t site;     /* the same for the same function and block, wherever it works */
-  uint64_t instance; /* the same for the same grid and ranges as well */
+  uint64_t variant;  /* and for the same grid as well */
 };
 
 enum barswap_trace_direction {

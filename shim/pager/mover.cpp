@@ -26,6 +26,8 @@ namespace {
 std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
 constexpr std::uint64_t kBatchNs = 2'000'000;          // a drain's aim
+// Of the time since the last free moment, and at most.
+constexpr std::uint64_t kMomentShare = 16, kMomentMaxNs = 50'000'000;
 constexpr std::uint64_t kPatienceMaxNs = 2'000'000'000;  // a drain's end, whatever progress it sees
 constexpr std::uint64_t kAtOnceNs = 100'000;  // "idle at this instant", with room for the query
 constexpr std::uint64_t kInsideNs = 50'000;            // for entrants that are just leaving
@@ -110,8 +112,10 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
   if (entry) {
     const driver::Entered entered(verbs_, entry->context);
     const bool staged = entered.ok() && stage(jobs);
+    const bool ended =
+        patience != Patience::queue || must_not_wait(contexts_.all()) || queue_ends();
     const std::uint64_t drain_ns = now_ns();
-    if (staged && drain(patience)) {
+    if (staged && ended && drain(patience)) {
       const std::uint64_t start_ns = now_ns();
       copy_and_remap(jobs, *entry);
       Gate::open();
@@ -127,6 +131,10 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
     const std::uint64_t cost = closed_ns / std::max<std::uint64_t>(moved_bytes / 1_MiB, 1);
     cost_ns_per_mib_ = (3 * cost_ns_per_mib_ + cost) / 4;
   }
+  BARSWAP_LOG(debug, "pager", "%s: %llu MiB moved, %llu us behind a closed gate",
+              barswap::name_of(jobs.front().cause),
+              static_cast<unsigned long long>(moved_bytes / 1_MiB),
+              static_cast<unsigned long long>(closed_ns / 1000));
   finish(jobs);
   return moved;
 }
@@ -375,7 +383,17 @@ void Pager::free_moment() {
   if (closing_.load(std::memory_order_relaxed)) return;
   if (heat_.due()) weigh_heat();
   if (!wanted_.load(std::memory_order_relaxed) || !mover_.try_lock()) return;
-  for (const Die die : dies_) (void)move_once(die, 0, Patience::none);
+  // A program that computes for long between its free moments can spare more than one batch in each.
+  const std::uint64_t start_ns = now_ns();
+  const std::uint64_t room_ns = std::min((start_ns - moment_ns_) / kMomentShare, kMomentMaxNs);
+  bool moved = true;
+  while (moved && wanted_.load(std::memory_order_relaxed) &&
+         !closing_.load(std::memory_order_relaxed)) {
+    moved = false;
+    for (const Die die : dies_) moved |= move_once(die, 0, Patience::none);
+    if (settings_.chaos || now_ns() - start_ns >= room_ns) break;
+  }
+  moment_ns_ = now_ns();
   mover_.unlock();
 }
 
@@ -384,7 +402,9 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   const driver::RelaxedCapture relaxed(verbs_);
   bool moved = false;
   const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;
-  bool possible = rested && (must_not_wait(contexts_.all()) ? idle_now() : queue_ends());
+  bool possible = rested && (!must_not_wait(contexts_.all()) || idle_now());
+  // The driver prepares the first batch while the device still works.
+  Patience patience = Patience::queue;
   while (possible && may_move() && !closing_.load(std::memory_order_relaxed) &&
          !contexts_.capturing()) {
     auto jobs = choose_turn(die, exchange);
@@ -392,8 +412,9 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
     // Afterwards a run may be gone.
     std::vector<policy::RangeId> ids;
     for (const Job& job : jobs) ids.push_back(static_cast<policy::RangeId>(job.run->base));
-    possible = !jobs.empty() && move_batch(die, jobs, Patience::deadline);
+    possible = !jobs.empty() && move_batch(die, jobs, patience);
     moved |= possible;
+    patience = Patience::deadline;
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       if (!jobs[i].moved) continue;
       auto& shares = jobs[i].target == Tier::hbm ? exchange.in : exchange.out;

@@ -26,7 +26,7 @@ namespace barswap::pager {
 
 // What the process's policy says to this room, fixed at start.
 struct Settings {
-  std::uint64_t page_bytes = 8_MiB;
+  std::uint64_t page_bytes = 16_MiB;
   policy::Amount headroom;
   double forced_share = 0.02;
   std::uint64_t deadline_ns = 50'000'000;
@@ -146,7 +146,9 @@ class Pager {
 
  private:
   struct Job;
-  enum class Patience { none, deadline };
+  // none: only if all is idle at this instant. queue: what was submitted so far is waited for with
+  // an open gate, then as deadline.
+  enum class Patience { none, deadline, queue };
 
   // residency.cpp
   Result<void> fill(Run& run, const Birth& request);
@@ -235,6 +237,7 @@ class Pager {
   std::uint64_t staging_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
   Frame ballast_[kDiesMax] BARSWAP_GUARDED_BY(mover_);
   std::uint64_t last_failure_ns_ BARSWAP_GUARDED_BY(mover_) = 0;
+  std::uint64_t moment_ns_ BARSWAP_GUARDED_BY(mover_) = 0;  // the end of the last free one
   std::uint64_t backoff_ns_ BARSWAP_GUARDED_BY(mover_) = 0;
   std::uint64_t patience_ns_ BARSWAP_GUARDED_BY(mover_) = 0;
   bool timed_out_ BARSWAP_GUARDED_BY(mover_) = false;  // the last proof was given up, not refused

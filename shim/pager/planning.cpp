@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "barswap/log.hpp"
 #include "base/clock.hpp"
 #include "pager/job.hpp"
 #include "pager/pager.hpp"
@@ -124,9 +125,15 @@ void Pager::weigh_heat() {
   if (start_ns < weigh_after_ns_.load(std::memory_order_relaxed)) return;
   {
     Lock lock(pages_);
-    for (const Die die : dies_)
-      swap_wanted_[slot(die)] =
-          !policy::swaps(candidates_of(runs_, die, heat_).facts, frames_.free_hbm(die)).empty();
+    for (const Die die : dies_) {
+      const std::uint64_t free_bytes = frames_.free_hbm(die);
+      const policy::Swap swap =
+          policy::swaps(candidates_of(runs_, die, heat_).facts, free_bytes);
+      swap_wanted_[slot(die)] = !swap.empty();
+      BARSWAP_LOG(debug, "pager", "die %d: %zu hot pages could come in for %zu cold ones, %llu MiB free",
+                  index_of(die), swap.in.size(), swap.out.size(),
+                  static_cast<unsigned long long>(free_bytes / 1_MiB));
+    }
   }
   const std::uint64_t end_ns = now_ns();
   weigh_after_ns_.store(end_ns + kRestTimes * (end_ns - start_ns), std::memory_order_relaxed);

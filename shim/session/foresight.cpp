@@ -10,8 +10,6 @@ namespace {
 // Others move pages too.
 constexpr std::uint32_t kSurveyEvery = 256;
 constexpr std::uint32_t kRest = 64, kRestDoublings = 10;
-// What one exchange brings in: enough that draining the device for it weighs little.
-constexpr std::uint64_t kLeastBytes = 64_MiB, kMostBytes = 1_GiB;
 
 }  // namespace
 
@@ -40,8 +38,8 @@ policy::Exchange Foresight::at_random(Die die) {
   return exchange;
 }
 
-policy::Exchange Foresight::due(policy::LaunchKey key, Die die,
-                                std::span<const policy::RangeId> ranges) {
+policy::Exchange Foresight::due(const Launch& launch) {
+  const Die die = launch.die;
   // What is captured does not run now, and beside a capture nothing moves.
   if (pager_.contexts().capturing()) return {};
   Lock lock(mutex_);
@@ -52,8 +50,8 @@ policy::Exchange Foresight::due(policy::LaunchKey key, Die die,
     held_ = pager_.survey(die);
     until_survey_ = kSurveyEvery;
   }
-  const std::uint64_t missing_bytes = host_bytes(ranges);
-  turns_->launch(key, ranges, missing_bytes, now_ns());
+  const std::uint64_t missing_bytes = host_bytes(launch.ranges);
+  turns_->launch(launch.site, launch.variant, launch.ranges, missing_bytes, now_ns());
   if (resting_ > 0) --resting_;
   if (exchanging_) return {};
   if (pager_.settings().chaos) return at_random(die);
@@ -61,10 +59,9 @@ policy::Exchange Foresight::due(policy::LaunchKey key, Die die,
   const bool stripe = turns_->stripe_due();
   if (!stripe && (missing_bytes == 0 || !turns_->moving())) return {};
   held_ = pager_.survey(die);
-  const std::uint64_t most_bytes =
-      std::clamp(pager_.frames().budget(die) / 8, kLeastBytes, kMostBytes);
   policy::Exchange exchange =
-      stripe ? turns_->stripe(held_) : turns_->choose(held_, most_bytes);
+      stripe ? turns_->stripe(held_)
+             : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(die)));
   exchanging_ = !exchange.in.empty();
   if (exchanging_) return exchange;
   if (stripe) turns_->exchanged(exchange, false);
@@ -72,8 +69,9 @@ policy::Exchange Foresight::due(policy::LaunchKey key, Die die,
   return {};
 }
 
-void Foresight::launch(policy::LaunchKey key, Die die, std::span<const policy::RangeId> ranges) {
-  policy::Exchange exchange = due(key, die, ranges);
+void Foresight::launch(const Launch& launch) {
+  const Die die = launch.die;
+  policy::Exchange exchange = due(launch);
   if (exchange.in.empty()) return;
   const bool made = pager_.exchange(die, exchange);
   Lock lock(mutex_);

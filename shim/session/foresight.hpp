@@ -30,14 +30,20 @@ class Foresight {
   Foresight& operator=(const Foresight&) = delete;
 
   bool wanted() const { return pager_.may_move(); }
-  // A launch is about to be submitted that names these large ranges, all of one die.
-  void launch(policy::LaunchKey key, Die die, std::span<const policy::RangeId> ranges);
+  struct Launch {
+    std::uint64_t site = 0;     // the same for the same function and block
+    std::uint64_t variant = 0;  // and for the same grid as well
+    Die die{0};
+    std::span<const policy::RangeId> ranges;  // large ones that it names, all of this die
+  };
+  // It is about to be submitted.
+  void launch(const Launch& launch);
 
  private:
   std::uint64_t host_bytes(std::span<const policy::RangeId> ranges) const
       BARSWAP_REQUIRES(mutex_);
   policy::Exchange at_random(Die die) BARSWAP_REQUIRES(mutex_);
-  policy::Exchange due(policy::LaunchKey key, Die die, std::span<const policy::RangeId> ranges);
+  policy::Exchange due(const Launch& launch);
 
   pager::Pager& pager_;
   const policy::Plan plan_;

@@ -39,11 +39,6 @@ class Reach::Ranges {
   // Those that could change places, of the die of the first.
   std::span<const policy::RangeId> large() const { return large_; }
   Die home() const { return home_; }
-  // The same for the same ranges in the same order.
-  std::uint64_t key(std::uint64_t seed) const {
-    for (const trace::NamedRange& one : named_) seed = mixed(seed, one.range);
-    return seed;
-  }
 
  private:
   const memory::Memory& memory_;
@@ -116,15 +111,13 @@ void Reach::launch(const Launch& launch) {
   if (foretells()) foretell(site, launch.grid, ranges);
   if (!trace::on()) return;
   if (!known) ranges.add_everything();
-  trace::launch(site, ranges.key(mixed(site, launch.grid)), here(launch.stream), ranges.named());
+  trace::launch(site, mixed(site, launch.grid), here(launch.stream), ranges.named());
 }
 
 // Launches that name nothing large are left out of the sequence: they would only make it longer.
 void Reach::foretell(std::uint64_t site, std::uint64_t variant, const Ranges& ranges) {
   if (ranges.large().empty()) return;
-  std::uint64_t instance = mixed(site, variant);
-  for (const policy::RangeId range : ranges.large()) instance = mixed(instance, range);
-  foresight_.launch({site, instance}, ranges.home(), ranges.large());
+  foresight_.launch({site, mixed(site, variant), ranges.home(), ranges.large()});
 }
 
 void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream,

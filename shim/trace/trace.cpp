@@ -224,11 +224,11 @@ barswap_trace_record head_at(std::uint64_t time_ns, const Where& where) {
 
 barswap_trace_record head_now(Die die) { return head_at(now_ns(), {die, 0}); }
 
-std::uint64_t submitted(barswap_trace_kind kind, std::uint64_t site, std::uint64_t instance,
+std::uint64_t submitted(barswap_trace_kind kind, std::uint64_t site, std::uint64_t variant,
                         const Where& where, std::span<const NamedRange> ranges) {
   std::uint64_t number = 0;
   if (!on()) return number;
-  const barswap_trace_launch record{head_at(now_ns(), where), site, instance};
+  const barswap_trace_launch record{head_at(now_ns(), where), site, variant};
   writer.record([&](Writer& out) {
     number = out.count_launch();
     put_ranges(out, record, kind, ranges);
@@ -306,14 +306,14 @@ void drained(Die die, std::uint64_t closed_at_ns, std::uint64_t closed_ns) {
   writer.record([&](Writer& out) { put(out, record, BARSWAP_TRACE_DRAIN); });
 }
 
-std::uint64_t launch(std::uint64_t site, std::uint64_t instance, const Where& where,
+std::uint64_t launch(std::uint64_t site, std::uint64_t variant, const Where& where,
                      std::span<const NamedRange> ranges) {
-  return submitted(BARSWAP_TRACE_LAUNCH, site, instance, where, ranges);
+  return submitted(BARSWAP_TRACE_LAUNCH, site, variant, where, ranges);
 }
 
-std::uint64_t graph(std::uint64_t site, std::uint64_t instance, const Where& where,
+std::uint64_t graph(std::uint64_t site, std::uint64_t variant, const Where& where,
                     std::span<const NamedRange> ranges) {
-  return submitted(BARSWAP_TRACE_GRAPH, site, instance, where, ranges);
+  return submitted(BARSWAP_TRACE_GRAPH, site, variant, where, ranges);
 }
 
 void timed(Die die, std::uint64_t launch, std::uint64_t device_ns) {

@@ -78,9 +78,9 @@ void moved(Die die, std::uint64_t run, std::uint64_t page, Tier from, Tier to, C
 void drained(Die die, std::uint64_t closed_at_ns, std::uint64_t closed_ns);
 
 // Operations, as they are submitted. The answer is the launch's number, for timed().
-std::uint64_t launch(std::uint64_t site, std::uint64_t instance, const Where& where,
+std::uint64_t launch(std::uint64_t site, std::uint64_t variant, const Where& where,
                      std::span<const NamedRange> ranges);
-std::uint64_t graph(std::uint64_t site, std::uint64_t instance, const Where& where,
+std::uint64_t graph(std::uint64_t site, std::uint64_t variant, const Where& where,
                     std::span<const NamedRange> ranges);
 void timed(Die die, std::uint64_t launch, std::uint64_t device_ns);
 

@@ -82,12 +82,12 @@ void Recorder::free(std::uint64_t range) {
   trace::put(sink_, end, BARSWAP_TRACE_RUN_END);
 }
 
-void Recorder::launch(std::uint64_t site, std::uint64_t instance, std::uint64_t compute_ns,
+void Recorder::launch(std::uint64_t site, std::uint64_t variant, std::uint64_t compute_ns,
                       const std::vector<Use>& uses, double touched, bool timed) {
   barswap_trace_launch record{};
   record.head = head();
   record.site = site;
-  record.instance = instance;
+  record.variant = variant;
   std::vector<trace::NamedRange> named;
   double host_bytes = 0;
   for (const Use& use : uses) {

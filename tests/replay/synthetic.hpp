@@ -24,7 +24,7 @@ class Recorder {
     std::uint32_t flags;
   };
   // `touched`: the part of its reach that a launch really reads, for what lies on the host.
-  void launch(std::uint64_t site, std::uint64_t instance, std::uint64_t compute_ns,
+  void launch(std::uint64_t site, std::uint64_t variant, std::uint64_t compute_ns,
               const std::vector<Use>& uses, double touched = 1, bool timed = false);
   void think(std::uint64_t ns) { host_ns_ += ns; }
   void sync();

@@ -496,7 +496,7 @@ void Simulator::turn(const Step& step) {
     host_bytes += facts_of_run(number).host_bytes;
   }
   if (named.empty()) return;
-  die.turns->launch({step.site, step.instance}, named, host_bytes, host_ns_);
+  die.turns->launch(step.site, step.variant, named, host_bytes, host_ns_);
   if (die.resting > 0) --die.resting;
   const bool due = die.turns->stripe_due();
   if (!due && (host_bytes == 0 || die.resting > 0 || !die.turns->moving())) return;
@@ -504,16 +504,16 @@ void Simulator::turn(const Step& step) {
   for (const std::uint32_t number : die.runs)
     if (may_turn(number)) held.push_back(facts_of_run(number));
   std::sort(held.begin(), held.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
-  const std::uint64_t most_bytes = std::clamp(budget(die_index) / 8, 64 * kMib, 1024 * kMib);
   const policy::Exchange chosen =
-      due ? die.turns->stripe(held) : die.turns->choose(held, most_bytes);
+      due ? die.turns->stripe(held)
+          : die.turns->choose(held, policy::turn_bytes(budget(die_index)));
   const bool made = !chosen.in.empty() && exchange(die_index, chosen);
   if (due || !chosen.in.empty()) die.turns->exchanged(chosen, made);
   if (!made) die.resting = 64;
 }
 
 // As the mover's: the launching thread waits until the die is idle; both directions of the link at
-// once, and the remaps beside the copies.
+// once. Grants wait for the engine that copies out; beside copies in they run.
 bool Simulator::exchange(int die, const policy::Exchange& exchange) {
   const std::uint64_t keep = policy::headroom_bytes({}, budget(die), at(die).recent_bytes);
   const auto pages_of = [&](const std::vector<policy::Part>& shares, std::uint8_t tier) {
@@ -555,16 +555,14 @@ bool Simulator::exchange(int die, const policy::Exchange& exchange) {
   if (in_bytes + out_bytes == 0) return false;
   outcome_.bytes_in += in_bytes;
   outcome_.bytes_out += out_bytes;
-  const std::uint64_t asked_ns = host_ns_ + stage_ns;
-  std::uint64_t idle_ns = asked_ns;
+  std::uint64_t idle_ns = host_ns_ + stage_ns;
   for (const auto& [name, stream_ns] : streams_)
     if (name.first == die) idle_ns = std::max(idle_ns, stream_ns);
   const std::uint64_t from_ns = idle_ns + machine_.costs.drain_ns;
-  std::uint64_t end_ns = from_ns + remap_ns;
-  if (in_bytes > 0)
-    end_ns = std::max(end_ns, at(die).link.in(from_ns, in_bytes, machine_.rates.copy_in));
-  if (out_bytes > 0)
-    end_ns = std::max(end_ns, at(die).link.out(from_ns, out_bytes, machine_.rates.copy_out));
+  std::uint64_t in_ns = from_ns, out_ns = from_ns;
+  if (in_bytes > 0) in_ns = at(die).link.in(from_ns, in_bytes, machine_.rates.copy_in);
+  if (out_bytes > 0) out_ns = at(die).link.out(from_ns, out_bytes, machine_.rates.copy_out);
+  const std::uint64_t end_ns = std::max(in_ns, out_ns + remap_ns);
   stall(Stall::page_in, end_ns - idle_ns);
   host_ns_ = end_ns;
   return true;

@@ -33,10 +33,10 @@ std::optional<Policy> policy_named(const std::string& name);
 
 struct Costs {
   // Of remapping a page, without its copy: fixed, and for each MiB.
-  std::uint64_t map_hbm_ns = 24'000, map_hbm_mib_ns = 400;
-  std::uint64_t unmap_hbm_ns = 15'000, unmap_hbm_mib_ns = 230;
-  std::uint64_t map_host_ns = 1'000, map_host_mib_ns = 11'250;
-  std::uint64_t unmap_host_ns = 1'000, unmap_host_mib_ns = 3'200;
+  std::uint64_t map_hbm_ns = 28'000, map_hbm_mib_ns = 0;
+  std::uint64_t unmap_hbm_ns = 17'000, unmap_hbm_mib_ns = 0;
+  std::uint64_t map_host_ns = 45'000, map_host_mib_ns = 9'500;
+  std::uint64_t unmap_host_ns = 35'000, unmap_host_mib_ns = 1'700;
   std::uint64_t drain_ns = 11'000;     // of proving a die idle, once a batch
   std::uint64_t batch_ns = 2'000'000;  // what one batch of the mover aims at
   std::uint64_t in_ns(std::uint64_t bytes) const;

@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "barswap/units.hpp"
+#include "policy/recall.hpp"
 #include "scale.hpp"
 
 namespace barswap::replay {
@@ -26,7 +27,14 @@ struct Seen {
   bool timed = false;  // by itself
 };
 
-// All launches of one instance: the same function, grid and ranges.
+// The same for the same function, grid and ranges.
+std::uint64_t instance_of(const Record& record) {
+  std::uint64_t instance = policy::scatter(record.as<barswap_trace_launch>().variant);
+  for (const std::uint32_t word : record.ranges()) instance = policy::scatter(instance ^ word);
+  return instance;
+}
+
+// All launches of one instance.
 struct Fit {
   std::uint64_t launches = 0;
   std::uint64_t device_ns = 0, link_ns = 0;  // sums
@@ -182,8 +190,8 @@ void Maker::launch(const Record& record) {
   Step& step = add(Step::Kind::work, facts.head);
   add_uses(step, record.ranges());
   step.site = facts.site;
-  step.instance = facts.instance;
-  note(step, out_.steps.size() - 1, facts.instance, facts.head.time_ns);
+  step.variant = facts.variant;
+  note(step, out_.steps.size() - 1, instance_of(record), facts.head.time_ns);
   ++out_.launches;
 }
 
@@ -361,7 +369,7 @@ void Maker::find_timed() {
     if (kind != BARSWAP_TRACE_LAUNCH && kind != BARSWAP_TRACE_GRAPH) continue;
     const auto found = times_.find(number++);
     if (found == times_.end()) continue;
-    Fit& fit = timed_[trace_.at(i).as<barswap_trace_launch>().instance];
+    Fit& fit = timed_[instance_of(trace_.at(i))];
     ++fit.launches;
     fit.device_ns += found->second;
   }

@@ -50,7 +50,7 @@ struct Step {
   std::uint32_t page = 0;                 // of move, in its run
   std::uint8_t to = 0;                    // tier, of move
   std::uint32_t first_use = 0, uses = 0;  // of work, and of copies that cover whole runs
-  std::uint64_t site = 0, instance = 0;   // of launches; 0: another kind of work
+  std::uint64_t site = 0, variant = 0;    // of launches; 0: another kind of work
   std::uint64_t compute_ns = 0;           // of work with all its pages in HBM
   // How many bytes cross the link for a byte that lies on the host, in thousandths: more than 1000
   // for data that is read again, less where a piece of work touches a part of what it reaches.

@@ -42,7 +42,7 @@ TEST_CASE("the built-in policy is the designed one") {
   CHECK(options.tiers_host_enable);
   CHECK(options.tiers_host_limit == share_of(0.75));
   CHECK(options.tiers_host_prepare_bytes == 1_GiB);
-  CHECK(options.paging_page_bytes == 8_MiB);
+  CHECK(options.paging_page_bytes == 16_MiB);
   CHECK(options.paging_forced_share == 0.02);
   CHECK(options.paging_deadline_ms == 50);
   CHECK(options.paging_plan == Plan::automatic);

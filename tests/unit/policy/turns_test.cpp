@@ -12,7 +12,6 @@
 namespace barswap::policy {
 namespace {
 
-using traces::key;
 using Mode = Trial::Mode;
 
 constexpr std::uint64_t kGib = std::uint64_t{1} << 30;
@@ -38,7 +37,7 @@ TEST_CASE("cycles submitted ahead of the die prove nothing") {
 TEST_CASE("a trial is kept if it was faster, and given up if it was not") {
   for (const bool faster : {true, false}) {
     Trial trial;
-    pass(trial, 2, 500 * kMs);
+    pass(trial, 3, 500 * kMs);
     REQUIRE(trial.mode() == Mode::trying);
     pass(trial, 2, 900 * kMs);  // settling does not count
     REQUIRE(trial.mode() == Mode::trying);
@@ -65,7 +64,7 @@ TEST_CASE("each failure makes the next trial rarer") {
 
 TEST_CASE("a plan that got worse is given up, one bad cycle is not enough") {
   Trial trial;
-  pass(trial, 2, 500 * kMs);
+  pass(trial, 3, 500 * kMs);
   pass(trial, 4, 100 * kMs);
   REQUIRE(trial.mode() == Mode::moving);
   pass(trial, 2, 800 * kMs);
@@ -77,7 +76,7 @@ TEST_CASE("a plan that got worse is given up, one bad cycle is not enough") {
 
 TEST_CASE("what was only submitted wins no trial and saves no plan") {
   Trial trial;
-  pass(trial, 2, 500 * kMs);
+  pass(trial, 3, 500 * kMs);
   pass(trial, 2, 900 * kMs);
   REQUIRE(trial.mode() == Mode::trying);
   pass(trial, 1, kMs / 10);
@@ -85,7 +84,7 @@ TEST_CASE("what was only submitted wins no trial and saves no plan") {
   CHECK(trial.mode() == Mode::streaming);
 
   Trial won;
-  pass(won, 2, 500 * kMs);
+  pass(won, 3, 500 * kMs);
   pass(won, 4, 100 * kMs);
   REQUIRE(won.mode() == Mode::moving);
   for (int i = 0; i < 20; ++i) {
@@ -97,7 +96,7 @@ TEST_CASE("what was only submitted wins no trial and saves no plan") {
 
 TEST_CASE("exchanges that are refused end it") {
   Trial trial;
-  pass(trial, 2, 500 * kMs);
+  pass(trial, 3, 500 * kMs);
   for (int i = 0; i < 2; ++i) trial.exchanged(false);
   trial.exchanged(true);
   for (int i = 0; i < 2; ++i) trial.exchanged(false);
@@ -116,7 +115,7 @@ struct Die {
 
   // Reads what lies on the host over the link, and takes a millisecond at least.
   void launch(RangeId id, std::uint64_t reads) {
-    turns.launch(key(1, id, id), {&id, 1}, of(id).host_bytes, now_ns);
+    turns.launch(1, id, {&id, 1}, of(id).host_bytes, now_ns);
     const bool stripe = turns.stripe_due();
     if (stripe || (of(id).host_bytes != 0 && turns.moving())) {
       const Exchange exchange = stripe ? turns.stripe(held) : turns.choose(held, 2 * kGib);
@@ -216,7 +215,7 @@ TEST_CASE("a spread that is refused comes again, but not for ever") {
   const auto cycles = [&](int count, bool made) {
     for (int pass = 0; pass < count; ++pass)
       for (RangeId id = 1; id <= 6; ++id) {
-        turns.launch(key(1, id, id), {&id, 1}, kGib, static_cast<std::uint64_t>(pass) * kMs);
+        turns.launch(1, id, {&id, 1}, kGib, static_cast<std::uint64_t>(pass) * kMs);
         if (!turns.stripe_due()) continue;
         ++due;
         turns.exchanged(turns.stripe(held), made);
@@ -237,7 +236,7 @@ TEST_CASE("a launch may name any number of ranges") {
     held.push_back({id, kGib, id <= 100 ? 0 : kGib, true});
   }
   for (int pass = 0; pass < 200 && !turns.stripe_due(); ++pass)
-    turns.launch(key(1, 1, 1), all, 100 * kGib, static_cast<std::uint64_t>(pass) * kMs);
+    turns.launch(1, 1, all, 100 * kGib, static_cast<std::uint64_t>(pass) * kMs);
   REQUIRE(turns.stripe_due());
   const Exchange exchange = turns.stripe(held);
   CHECK(exchange.in.size() == 100);
@@ -248,11 +247,11 @@ TEST_CASE("a launch may name any number of ranges") {
 TEST_CASE("what a cycle names more often stays whole, what it does not name goes") {
   Turns turns(Plan::automatic);
   const RangeId once = 11;
-  turns.launch(key(2, 2, 2), {&once, 1}, 0, 1);
+  turns.launch(2, 2, {&once, 1}, 0, 1);
   for (int pass = 0; pass < 20; ++pass)
     for (RangeId id = 1; id <= 6; ++id) {
       const RangeId named[] = {id, 10};
-      turns.launch(key(1, id, id), named, kGib, static_cast<std::uint64_t>(pass) * kMs);
+      turns.launch(1, id, named, kGib, static_cast<std::uint64_t>(pass) * kMs);
     }
   REQUIRE(turns.stripe_due());
   // Four of eight fit: 10 is named by all, 11 no more, and 12 is not known.
@@ -282,7 +281,7 @@ TEST_CASE("no range is needed and sent away at once, and nothing moves in vain")
   Turns turns(Plan::move);
   std::vector<RangeId> all{1, 2, 3};
   for (int i = 0; i < 200; ++i)
-    turns.launch(key(1, 1, 1), all, kGib, static_cast<std::uint64_t>(i));
+    turns.launch(1, 1, all, kGib, static_cast<std::uint64_t>(i));
   REQUIRE(turns.moving());
   // Everything is named at once: nothing can make place.
   std::vector<RangeFacts> held{{1, kGib, 0, true}, {2, kGib, 0, true}, {3, kGib, kGib, true}};
@@ -292,8 +291,8 @@ TEST_CASE("no range is needed and sent away at once, and nothing moves in vain")
   CHECK(turns.choose(held, kGib).in.empty());
   // What is named no more leaves.
   const RangeId once = 9;
-  turns.launch(key(2, 2, 2), {&once, 1}, 0, 200);
-  for (int i = 0; i < 50; ++i) turns.launch(key(1, 1, 1), all, kGib, static_cast<std::uint64_t>(i));
+  turns.launch(2, 2, {&once, 1}, 0, 200);
+  for (int i = 0; i < 50; ++i) turns.launch(1, 1, all, kGib, static_cast<std::uint64_t>(i));
   const Exchange exchange = turns.choose(held, kGib);
   REQUIRE(exchange.in.size() == 1);
   CHECK(exchange.in.front().id == 3);

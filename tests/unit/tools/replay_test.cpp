@@ -220,8 +220,8 @@ TEST_CASE("remaps cost the paging policies, and those that move nothing not") {
 // 24 runs of eight pages of 8 MiB, each read `reads` times by its launch, pass after pass, with
 // room for 18.
 double turning_pass_ns(Policy policy, std::uint32_t reads, Machine& machine) {
-  constexpr std::uint32_t kRuns = 24, kPages = 8;
-  constexpr std::uint64_t kPageBytes = 8 * kMib;
+  constexpr std::uint32_t kRuns = 24, kPages = 4;
+  constexpr std::uint64_t kPageBytes = 16 * kMib;
   Workload workload;
   workload.budget_bytes = {0};
   for (std::uint32_t i = 0; i < kRuns; ++i) {
@@ -244,7 +244,7 @@ double turning_pass_ns(Policy policy, std::uint32_t reads, Machine& machine) {
       step.compute_ns = 1'000'000;
       step.reread_permille = 1000 * reads;
       step.site = 7;
-      step.instance = 100 + i;
+      step.variant = 100 + i;
       workload.uses.push_back({i, true, false, false});
       workload.steps.push_back(step);
     }
@@ -263,15 +263,15 @@ double turning_pass_ns(Policy policy, std::uint32_t reads, Machine& machine) {
 
 TEST_CASE("turns pay where launches read again and again, and only there") {
   Machine machine;
-  const double deficit_ns = 6 * 64.0 * kMib / 55;
+  const double deficit_ns = 6 * 64.0 * kMib / 23;  // copied and remapped, pages of 16 MiB
   const double computed_ns = 24e6;
   // Eight times: whole in HBM when their launches come.
   const double streamed = turning_pass_ns(Policy::stream, 8, machine);
   for (const Policy policy : {Policy::automatic, Policy::move}) {
     const double turned = turning_pass_ns(policy, 8, machine);
     CAPTURE(name_of(policy));
-    CHECK(turned < 1.25 * (computed_ns + deficit_ns));
-    CHECK(turned < streamed / 1.5);
+    CHECK(turned < 1.2 * (computed_ns + deficit_ns));
+    CHECK(turned < streamed / 1.3);
   }
   // Once: an even spread hides behind computing, and the births alone do not make it.
   CHECK(turning_pass_ns(Policy::automatic, 1, machine) == doctest::Approx(computed_ns));

@@ -124,7 +124,7 @@ TEST_CASE("what goes in comes out") {
   CHECK((run.kind == 2 && run.place == 1 && run.head.die == 1));
   CHECK(all.at(1).tiers() == std::vector<std::uint8_t>{0, 2, 2});
   const auto launch = all.at(3).as<barswap_trace_launch>();
-  CHECK((launch.site == 11 && launch.instance == 12 && launch.head.words == 5));
+  CHECK((launch.site == 11 && launch.variant == 12 && launch.head.words == 5));
   CHECK(launch.head.stream == all.at(4).head().stream);
   CHECK(all.at(3).ranges() ==
         std::vector<std::uint32_t>{9 | BARSWAP_TRACE_READS, 10 | BARSWAP_TRACE_WRITES});
@@ -228,9 +228,9 @@ TEST_CASE("threads write whole records") {
   for (std::size_t i = 0; i + 1 < all.pieces.size(); ++i) {
     const auto launch = all.at(i).as<barswap_trace_launch>();
     REQUIRE(launch.site < kThreads);
-    REQUIRE(launch.instance == next[launch.site]++);
+    REQUIRE(launch.variant == next[launch.site]++);
     const auto ranges = all.at(i).ranges();
-    REQUIRE(ranges.size() == launch.instance % 7);
+    REQUIRE(ranges.size() == launch.variant % 7);
     for (const std::uint32_t word : ranges) REQUIRE(word == launch.site + 1);
   }
 }

@@ -10,7 +10,8 @@ namespace {
 // The same step as between hot and cold pages; half of it to fall back, so that nothing flickers.
 constexpr std::uint32_t kTimesAsOften = 4, kTimesStill = 2;
 constexpr std::uint32_t kUsesMin = 8;
-// In launches: a range that is named once in a cycle must outlive the longest one that can be learnt.
+// In launches: a range that is named once in a cycle must outlive the longest one that can be
+// learnt.
 constexpr std::uint32_t kFadeEvery = 1u << 17;
 
 }  // namespace

@@ -8,6 +8,9 @@
 namespace barswap::policy {
 namespace {
 
+constexpr std::uint32_t kHeatMin = 4;
+constexpr std::uint32_t kTimesAsHot = 4;
+
 // In the order of leaving.
 enum class Rank : std::uint8_t { streamed, large, small, packed, wanted };
 constexpr int kRanks = 5;
@@ -103,9 +106,6 @@ std::vector<std::size_t> spread_order(std::span<const PageFacts> pages, Directio
   return order;
 }
 
-constexpr std::uint32_t kHeatMin = 4;
-constexpr std::uint32_t kTimesAsHot = 4;
-
 // What most large pages have, weighted by nothing: the ground that hot and cold are told from.
 std::uint32_t usual_heat(std::span<const PageFacts> pages) {
   std::vector<std::uint32_t> heats;
@@ -117,21 +117,13 @@ std::uint32_t usual_heat(std::span<const PageFacts> pages) {
   return std::max<std::uint32_t>(*middle, 1);
 }
 
-// Heat in coarse steps around the usual: what differs by chance, or because a cycle was seen in
-// part, is equal.
-int heat_step(const PageFacts& page, std::uint32_t usual) {
-  if (page.heat < usual / kTimesAsHot) return -1;
-  if (page.heat < kHeatMin) return 0;
-  return (std::bit_width(page.heat / usual) - 1) / 2;
-}
-
 // Large candidates: cold ones leave first and hot ones come first; equals are spread evenly.
 std::vector<std::size_t> large_order(std::span<const PageFacts> pages, Direction direction) {
   std::vector<std::size_t> order = spread_order(pages, direction);
   const std::uint32_t usual = usual_heat(pages);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
-    const int left_step = heat_step(pages[left], usual);
-    const int right_step = heat_step(pages[right], usual);
+    const int left_step = heat_step(pages[left].heat, usual);
+    const int right_step = heat_step(pages[right].heat, usual);
     return direction == Direction::out ? left_step < right_step : left_step > right_step;
   });
   return order;
@@ -170,6 +162,13 @@ void drop_needless(std::span<const PageFacts> pages, std::uint64_t bytes_needed,
 }
 
 }  // namespace
+
+int heat_step(std::uint32_t heat, std::uint32_t usual) {
+  if (heat < usual / kTimesAsHot) return -1;
+  if (heat < kHeatMin) return 0;
+  // Some libraries answer an unsigned number here, of which one may not be taken (LWG 3656).
+  return (static_cast<int>(std::bit_width(heat / std::max(usual, 1u))) - 1) / 2;
+}
 
 std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t bytes_needed) {
   std::vector<std::size_t> chosen;

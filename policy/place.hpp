@@ -50,6 +50,10 @@ struct Swap {
   bool empty() const { return in.empty(); }
 };
 
+// Heat in coarse steps around the usual, which is 0: what differs by chance, or because a cycle was
+// seen in part, is equal.
+int heat_step(std::uint32_t heat, std::uint32_t usual);
+
 // Hot large pages on the host and cold large ones that make place for them: at most `bytes_free` in
 // at once, and as much out. A page comes in only if it is several times as hot as what leaves for
 // it, so that equals never change places and a cycle that was seen in part moves nothing.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "policy/place.hpp"
+
 namespace barswap::policy {
 namespace {
 
@@ -171,6 +173,18 @@ std::vector<std::uint32_t> Turns::uses_in_cycle(std::span<const RangeFacts> held
   return uses;
 }
 
+// Of the heat of each, around the median.
+std::vector<int> Turns::steps_of(std::span<const RangeFacts> held) {
+  std::vector<std::uint32_t> heats;
+  for (const RangeFacts& facts : held) heats.push_back(facts.heat);
+  std::vector<int> steps;
+  if (heats.empty()) return steps;
+  const auto middle = heats.begin() + static_cast<std::ptrdiff_t>(heats.size() / 2);
+  std::nth_element(heats.begin(), middle, heats.end());
+  for (const RangeFacts& facts : held) steps.push_back(heat_step(facts.heat, *middle));
+  return steps;
+}
+
 Exchange Turns::stripe(std::span<const RangeFacts> held) {
   Exchange out;
   out.stripe = true;
@@ -184,13 +198,15 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
     order.push_back(i);
     room_bytes += held[i].bytes - held[i].host_bytes;
   }
+  const std::vector<int> steps = steps_of(held);
+  const auto worth = [&](std::size_t index) { return std::pair(steps[index], uses[index]); };
   std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return uses[a] > uses[b]; });
+                   [&](std::size_t a, std::size_t b) { return worth(a) > worth(b); });
   std::uint64_t all_bytes = room_bytes;
   for (std::size_t first = 0; first < order.size();) {
     std::size_t end = first;
     std::uint64_t equal_bytes = 0;
-    for (; end < order.size() && uses[order[end]] == uses[order[first]]; ++end)
+    for (; end < order.size() && worth(order[end]) == worth(order[first]); ++end)
       equal_bytes += held[order[end]].bytes;
     const double share =
         std::min(1.0, static_cast<double>(room_bytes) / static_cast<double>(equal_bytes));

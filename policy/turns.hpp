@@ -23,6 +23,7 @@ struct RangeFacts {
   std::uint64_t bytes = 0;
   std::uint64_t host_bytes = 0;  // of these, on the host
   bool movable = false;
+  std::uint32_t heat = 0;  // of its hottest page; all zero where nobody counts
 };
 
 // So many bytes of a range, spread evenly over it.
@@ -62,9 +63,10 @@ class Turns {
   // A cycle has become known, or a trial has failed, or another phase has taken this one's place in
   // HBM: what is read in place should be little, and even.
   bool stripe_due() const { return stripe_due_; }
-  // What the cycle names most often is all in HBM; of what it names equally often and what does not
-  // fit as a whole, each range has the same share there. Empty if it is nearly so, or if not all of
-  // the cycle is remembered.
+  // What is much hotter than most, and then what the cycle names most often, is all in HBM; of what
+  // is equal in both and does not fit as a whole, each range has the same share there. (A graph
+  // names everything once; its heat knows how many of its nodes do.) Empty if it is nearly so, or
+  // if not all of the cycle is remembered.
   Exchange stripe(std::span<const RangeFacts> held);
   void exchanged(const Exchange& exchange, bool made);
 
@@ -87,6 +89,7 @@ class Turns {
   static void compare(Phase& phase, std::uint64_t host_bytes);
   const Trial* trial() const;
   std::vector<std::uint32_t> uses_in_cycle(std::span<const RangeFacts> held) const;
+  static std::vector<int> steps_of(std::span<const RangeFacts> held);
   void measure(std::uint64_t position, std::uint64_t host_bytes, std::uint64_t now_ns);
 
   const Plan plan_;

@@ -383,7 +383,8 @@ void Pager::free_moment() {
   if (closing_.load(std::memory_order_relaxed)) return;
   if (heat_.due()) weigh_heat();
   if (!wanted_.load(std::memory_order_relaxed) || !mover_.try_lock()) return;
-  // A program that computes for long between its free moments can spare more than one batch in each.
+  // A program that computes for long between its free moments can spare more than one batch in
+  // each.
   const std::uint64_t start_ns = now_ns();
   const std::uint64_t room_ns = std::min((start_ns - moment_ns_) / kMomentShare, kMomentMaxNs);
   bool moved = true;
@@ -460,6 +461,19 @@ bool Pager::make_room(Die die, bool may_wait) {
 
 Result<void> Pager::pin(Run* run) {
   Lock lock(mover_);
+  // Its own pages must not make place for it: what came in would leave again, without end.
+  set_pinning(*run, true);
+  auto outcome = bring_in(run);
+  set_pinning(*run, false);
+  return outcome;
+}
+
+void Pager::set_pinning(Run& run, bool pinning) {
+  Lock pages(pages_);
+  run.pinning = pinning;
+}
+
+Result<void> Pager::bring_in(Run* run) {
   for (int attempt = 0; attempt < 10'000; ++attempt) {
     auto jobs = choose_pin(run, batch_bytes());
     if (jobs.empty()) {

@@ -173,6 +173,8 @@ class Pager {
   std::vector<Job> choose_chaos(Die die) BARSWAP_REQUIRES(mover_);
   std::vector<Job> choose_turn(Die die, const policy::Exchange& exchange);
   std::vector<Job> choose_pin(Run* run, std::uint64_t batch_bytes);
+  void set_pinning(Run& run, bool pinning);
+  Result<void> bring_in(Run* run) BARSWAP_REQUIRES(mover_);
   void reserve(std::vector<Job>& jobs);
 
   // mover.cpp

@@ -32,7 +32,7 @@ Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die,
       facts.large = run->kind == RunKind::large;
       facts.packed = run->kind == RunKind::packed;
       facts.resident = run->pages[i].frame.tier == Tier::hbm;
-      facts.pinned = run->pinned || run->moving != 0;
+      facts.pinned = run->pinned || run->pinning || run->moving != 0;
       facts.wants_hbm = run->place == policy::Place::resident;
       facts.wants_stream = run->place == policy::Place::stream;
       if (heat.watching()) facts.heat = heat.of(run->pages[i].address, facts.bytes, carried);
@@ -130,7 +130,8 @@ void Pager::weigh_heat() {
       const policy::Swap swap =
           policy::swaps(candidates_of(runs_, die, heat_).facts, free_bytes);
       swap_wanted_[slot(die)] = !swap.empty();
-      BARSWAP_LOG(debug, "pager", "die %d: %zu hot pages could come in for %zu cold ones, %llu MiB free",
+      BARSWAP_LOG(debug, "pager",
+                  "die %d: %zu hot pages could come in for %zu cold ones, %llu MiB free",
                   index_of(die), swap.in.size(), swap.out.size(),
                   static_cast<unsigned long long>(free_bytes / 1_MiB));
     }
@@ -144,10 +145,14 @@ std::vector<policy::RangeFacts> Pager::survey(Die die) const {
   std::vector<policy::RangeFacts> out;
   {
     Lock lock(pages_);
-    for (const auto& run : runs_)
-      if (may_turn(*run, die))
-        out.push_back({static_cast<std::uint64_t>(run->base), run->bytes, run->host_bytes(),
-                       run->moving == 0});
+    for (const auto& run : runs_) {
+      if (!may_turn(*run, die)) continue;
+      std::uint32_t heat = 0, carried = 0;
+      for (const Page& page : run->pages)
+        heat = std::max(heat, heat_.of(page.address, page.frame.bytes, carried));
+      out.push_back({static_cast<std::uint64_t>(run->base), run->bytes, run->host_bytes(),
+                     run->moving == 0, heat});
+    }
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
   return out;

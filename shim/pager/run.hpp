@@ -52,6 +52,7 @@ struct Run {
   std::uint32_t moving = 0;  // jobs in hand on its pages
   bool live = true;          // the program holds it
   bool pinned = false;
+  bool pinning = false;  // it is being brought in for that
 };
 
 }  // namespace barswap::pager

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "pager/gate.hpp"
+#include "stats/stats.hpp"
 #include "support/bench.hpp"
 
 namespace {
@@ -168,6 +169,23 @@ TEST_CASE("a pinned range lies in HBM and stays there") {
   for (int i = 0; i < 10; ++i) REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
   CHECK(bench.pager().pinned(bench.run_at(base)));
   CHECK(bench.pager().residency(bench.run_at(base)).host_bytes == 0);
+}
+
+TEST_CASE("a range does not make place for its own pin") {
+  for (const std::uint64_t large_bytes : {48_MiB, 120_MiB}) {
+    CAPTURE(large_bytes);
+    support::Setting setting = Chaos::setting();
+    setting.setup.options.vram_limit = policy::size_of(64_MiB);
+    Bench bench(setting);
+    const CUdeviceptr other = bench.alloc(60_MiB);
+    const CUdeviceptr base = bench.alloc(large_bytes);
+    const bool fits = large_bytes < 64_MiB;
+    CHECK(static_cast<bool>(bench.memory().pin(static_cast<Address>(base))) == fits);
+    const auto& cause = stats::live().causes[static_cast<std::size_t>(Cause::pin)];
+    CHECK(cause.bytes_in <= 2 * large_bytes);
+    CHECK(bench.pager().pinned(bench.run_at(base)) == fits);
+    CHECK_FALSE(bench.pager().pinned(bench.run_at(other)));
+  }
 }
 
 }  // namespace

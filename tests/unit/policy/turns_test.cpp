@@ -179,6 +179,26 @@ TEST_CASE("a sweep that reads once is spread evenly, once, and then left alone")
     CHECK(static_cast<double>(facts.host_bytes) == doctest::Approx(kGib / 4).epsilon(0.01));
 }
 
+TEST_CASE("what a graph names once and works on often is spread last") {
+  Turns turns(Plan::automatic);
+  std::vector<RangeFacts> held;
+  std::vector<RangeId> all;
+  for (RangeId id = 1; id <= 24; ++id) {
+    held.push_back({id, kGib, id <= 18 ? 0 : kGib, true,
+                    id <= 22 ? 15 + static_cast<std::uint32_t>(id % 2) : 900});
+    all.push_back(id);
+  }
+  for (std::uint64_t pass = 1; !turns.stripe_due() && pass < 50; ++pass)
+    turns.launch(1, 1, all, 6 * kGib, pass * 500 * kMs);
+  REQUIRE(turns.stripe_due());
+  const Exchange exchange = turns.stripe(held);
+  std::map<RangeId, std::uint64_t> in;
+  for (const Part& part : exchange.in) in[part.id] = part.bytes;
+  CHECK((in[23] == kGib && in[24] == kGib));
+  for (RangeId id = 19; id <= 22; ++id)
+    CHECK(static_cast<double>(in[id]) == doctest::Approx(16.0 / 22 * kGib).epsilon(0.01));
+}
+
 TEST_CASE("models that run in turn have HBM in turn, from the third cycle of each stay on") {
   Die die(Plan::automatic, 30, 12);
   for (int stay = 0; stay < 9; ++stay) {

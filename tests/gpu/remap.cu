@@ -1,9 +1,10 @@
 // What moving a page costs in the driver, and how fast pages change places: the bound of every plan
 // that moves.
 //   calls   medians in microseconds: create, map, grant, unmap and release of one page, then per
-//           page when many neighbours are granted and unmapped by one call; quiet, and beside copies
-//           in both directions
-//   swap    GB/s each way while as many pages come in as go out, victims mapped to the host at once:
+//           page when many neighbours are granted and unmapped by one call; quiet, and beside
+//           copies in both directions
+//   swap    GB/s each way while as many pages come in as go out, victims mapped to the host at
+//   once:
 //           copied by the copy engines or by a kernel, by calls page by page or for groups of
 //           neighbours, with aliases made beforehand, and the two halves of the work alone
 //   remap [--page-mib N] [--pages N]
@@ -15,7 +16,6 @@
 #include <cstdint>
 #include <cstring>
 #include <ctime>
-#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -88,7 +88,8 @@ void grant(CUdeviceptr at, size_t pages = 1) {
 void loads() {
   const char* const ptx =
       ".version 6.3\n.target sm_70\n.address_size 64\n"
-      ".visible .entry one(.param .u64 to, .param .u64 from)\n{\n.reg .b64 %a<3>; .reg .b32 %v<5>;\n"
+      ".visible .entry one(.param .u64 to, .param .u64 from)\n{\n.reg .b64 %a<3>; .reg .b32 "
+      "%v<5>;\n"
       "ld.param.u64 %a1, [to];\nld.param.u64 %a2, [from];\n"
       "ld.global.v4.u32 {%v1, %v2, %v3, %v4}, [%a2];\n"
       "st.global.v4.u32 [%a1], {%v1, %v2, %v3, %v4};\nret;\n}\n";
@@ -200,7 +201,8 @@ class Traffic {
           if (lanes.used[0])
             copy_page(lanes.kernel, near + i * page_bytes, far + i * page_bytes, streams[0]);
           if (lanes.used[1])
-            copy_page(lanes.kernel, far + other * page_bytes, near + other * page_bytes, streams[1]);
+            copy_page(lanes.kernel, far + other * page_bytes, near + other * page_bytes,
+                      streams[1]);
         }
         for (int i = 0; i < 2; ++i) GPU_NEED(cuEventRecord, events[i], streams[i]);
         for (int i = 0; i < 2; ++i)
@@ -255,7 +257,9 @@ double swap_us(Book& book, const Way& way, CUstream in, CUstream out,
   const size_t n = book.pages;
   const size_t first_in = book.flipped ? n : 0, first_out = book.flipped ? 0 : n;
   // The lane in has the aliases from 0, the lane out those from n.
-  const auto alias = [&](size_t lane, size_t i) { return book.alias + (lane * n + i) * page_bytes; };
+  const auto alias = [&](size_t lane, size_t i) {
+    return book.alias + (lane * n + i) * page_bytes;
+  };
   const auto address = [&](size_t lane, size_t i) {
     return book.base + ((lane == 0 ? first_in : first_out) + i) * page_bytes;
   };
@@ -293,7 +297,8 @@ double swap_us(Book& book, const Way& way, CUstream in, CUstream out,
     copy(i + ahead);
     for (size_t lane = 0; lane < 2; ++lane) {
       if (way.copies)
-        while (GPU_DRIVER(cuEventQuery)(events[lane * n + i]) == CUDA_ERROR_NOT_READY) sched_yield();
+        while (GPU_DRIVER(cuEventQuery)(events[lane * n + i]) == CUDA_ERROR_NOT_READY)
+          sched_yield();
       if (!way.remaps) continue;
       if (way.aliases) unmap(alias(lane, i), way.group);
       unmap(address(lane, i), way.group);
@@ -360,7 +365,8 @@ void swaps(size_t pages) {
 int main(int argc, char** argv) {
   size_t pages = 32;
   for (int i = 1; i + 1 < argc; i += 2) {
-    if (!std::strcmp(argv[i], "--page-mib")) page_bytes = std::strtoull(argv[i + 1], nullptr, 10) << 20;
+    if (!std::strcmp(argv[i], "--page-mib"))
+      page_bytes = std::strtoull(argv[i + 1], nullptr, 10) << 20;
     if (!std::strcmp(argv[i], "--pages")) pages = std::strtoull(argv[i + 1], nullptr, 10) / 16 * 16;
   }
   const CUcontext context = gpu::use_first_die();

@@ -1,12 +1,12 @@
 // What moving a page costs in the driver, and how fast pages change places: the bound of every plan
 // that moves.
-//   calls   medians in microseconds: create, map, grant, unmap and release of one page, then per
-//           page when many neighbours are granted and unmapped by one call; quiet, and beside
-//           copies in both directions
-//   swap    GB/s each way while as many pages come in as go out, victims mapped to the host at
-//   once:
-//           copied by the copy engines or by a kernel, by calls page by page or for groups of
-//           neighbours, with aliases made beforehand, and the two halves of the work alone
+//   calls  medians in microseconds: create, map, grant, unmap and release of one page, then per
+//          page when many neighbours are granted and unmapped by one call; quiet, and beside
+//          copies by the engine that copies in, the one that copies out, both, and kernels
+//   swap   GB/s each way while as many pages come in as go out, victims mapped to the host at
+//          once: copied by engines or by kernels, by calls page by page or for neighbours together,
+//          with aliases made beforehand, and the two halves of the work alone
+//   load   microseconds that a small module takes to load
 //   remap [--page-mib N] [--pages N]
 #include <cuda_runtime.h>
 #include <sched.h>

@@ -64,7 +64,8 @@ def go(tmp_path, monkeypatch):
         monkeypatch.setattr(catalogue, "PROGRAMS", programs(*kinds))
         monkeypatch.setenv("OUT", str(tmp_path / "out"))
         values = dict(carry=str(tmp_path), budget_s=60, phases=phases, cases="", chaos="1", jobs=4,
-                      pairs=1, set="", grow_gib=0, quick=True)
+                      pairs=2, pairs_most=2, pairs_s=0, set="", grow_gib=0,
+                      quick=True)
         values.update(overrides)
         options = types.SimpleNamespace(**values)
         one = visit.Visit(options)

@@ -155,6 +155,8 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
   cycle_.furthest(leaving);
   for (const Candidate& candidate : leaving) out.out.push_back({candidate.range, kWhole});
   if (out.in.empty() || out.out.empty()) return {};
+  constexpr std::uint64_t kSpareShare = 16;
+  out.spare_bytes = std::min(most_bytes, room_bytes / kSpareShare);
   return out;
 }
 

@@ -37,6 +37,9 @@ struct Exchange {
   std::vector<Part> in;   // those needed first come first
   std::vector<Part> out;  // those needed last come first
   std::uint64_t in_bytes = 0;
+  // HBM to leave free, if that is more than the headroom: what comes in next time is copied while
+  // as much goes out.
+  std::uint64_t spare_bytes = 0;
   bool stripe = false;
   Phases::Name phase = 0;  // for which it is made
 };

@@ -428,6 +428,14 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   return moved;
 }
 
+void Pager::no_more_turns(Die die) {
+  {
+    Lock lock(pages_);
+    spare_bytes_[slot(die)] = 0;
+  }
+  update_wish();
+}
+
 void Pager::room_for_small(Die die, std::uint64_t bytes) {
   pressed_[slot(die)].store(true, std::memory_order_relaxed);
   if (!may_move_.load(std::memory_order_relaxed) || !frames_.host_enabled()) return;

@@ -124,6 +124,8 @@ class Pager {
   // number of drains; waits for the device as long as the policy's deadline allows. The shares are
   // left with what was not moved. False: nothing moved.
   bool exchange(Die die, policy::Exchange& exchange);
+  // Ranges take turns no more: HBM that was left free for that is anybody's.
+  void no_more_turns(Die die);
   bool may_move() const { return may_move_.load(std::memory_order_relaxed); }
   // From now on pages stay where they are; `why` is for the user.
   void stop_moving(const char* why);
@@ -224,6 +226,7 @@ class Pager {
   };
   Census census_[kDiesMax] BARSWAP_GUARDED_BY(pages_);
   bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
+  std::uint64_t spare_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};  // left free for turns
 
   std::atomic<bool> wanted_{false};
   std::atomic<std::uint64_t> weigh_after_ns_{0};  // heat is not weighed again before

@@ -188,7 +188,8 @@ std::vector<Pager::Job> Pager::choose_chaos(Die die) {
 }
 
 // Pages come in as far as HBM is free, and as many leave as those still waiting need: so the first
-// batch lives on the headroom, each one makes place for the next, and the last restores it.
+// batch lives on the headroom, each one makes place for the next, and the last restores it. Once
+// there is spare room for all of a turn, one batch does it, and both directions of the link work.
 std::vector<Pager::Job> Pager::choose_turn(Die die, const policy::Exchange& exchange) {
   std::vector<Job> jobs;
   Lock lock(pages_);
@@ -218,6 +219,7 @@ std::vector<Pager::Job> Pager::choose_turn(Die die, const policy::Exchange& exch
     for (std::size_t i = 0; i < there.size(); ++i)
       if ((i + 1) * wanted / there.size() != i * wanted / there.size()) take(there[i]);
   };
+  spare_bytes_[slot(die)] = exchange.spare_bytes;
   std::uint64_t free_bytes = frames_.free_hbm(die);
   std::uint64_t waiting_bytes = 0;
   for (const policy::Part& share : exchange.in) {

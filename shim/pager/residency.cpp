@@ -55,7 +55,9 @@ bool Pager::granted(Die owner, Die accessor) const {
 bool Pager::shared(Die owner) const { return reach(owner).size() > 1; }
 
 std::uint64_t Pager::headroom(Die die) const {
-  return policy::headroom_bytes(settings_.headroom, frames_.budget(die), recent_bytes_[slot(die)]);
+  return std::max(spare_bytes_[slot(die)],
+                  policy::headroom_bytes(settings_.headroom, frames_.budget(die),
+                                         recent_bytes_[slot(die)]));
 }
 
 Result<Run*> Pager::birth(const Birth& request) {

@@ -57,12 +57,17 @@ policy::Exchange Foresight::due(const Launch& launch) {
   if (pager_.settings().chaos) return at_random(die);
   if (resting_ > 0) return {};
   const bool stripe = turns_->stripe_due();
+  if (spare_ && !turns_->moving()) {
+    pager_.no_more_turns(die);
+    spare_ = false;
+  }
   if (!stripe && (missing_bytes == 0 || !turns_->moving())) return {};
   held_ = pager_.survey(die);
   policy::Exchange exchange =
       stripe ? turns_->stripe(held_)
              : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(die)));
   exchanging_ = !exchange.in.empty();
+  spare_ |= exchange.spare_bytes > 0;
   if (exchanging_) return exchange;
   if (stripe) turns_->exchanged(exchange, false);
   else resting_ = kRest;

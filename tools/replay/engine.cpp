@@ -515,7 +515,8 @@ void Simulator::turn(const Step& step) {
 // As the mover's: the launching thread waits until the die is idle; both directions of the link at
 // once. Grants wait for the engine that copies out; beside copies in they run.
 bool Simulator::exchange(int die, const policy::Exchange& exchange) {
-  const std::uint64_t keep = policy::headroom_bytes({}, budget(die), at(die).recent_bytes);
+  const std::uint64_t keep =
+      std::max(exchange.spare_bytes, policy::headroom_bytes({}, budget(die), at(die).recent_bytes));
   const auto pages_of = [&](const std::vector<policy::Part>& shares, std::uint8_t tier) {
     std::vector<std::uint32_t> pages;
     for (const policy::Part& share : shares) {

@@ -171,6 +171,46 @@ TEST_CASE("a pinned range lies in HBM and stays there") {
   CHECK(bench.pager().residency(bench.run_at(base)).host_bytes == 0);
 }
 
+TEST_CASE("with spare room a turn is one drain, and the room is given up afterwards") {
+  support::Setting setting = support::small_setting();
+  setting.machine.vram_bytes = 256_MiB;
+  setting.machine.host_bytes = 512_MiB;
+  setting.setup.options.tiers_host_limit = policy::size_of(256_MiB);
+  setting.setup.options.vram_limit = policy::size_of(128_MiB);
+  setting.setup.options.vram_headroom = policy::size_of(4_MiB);
+  Bench bench(setting);
+  std::vector<std::uint64_t> ids;
+  for (int i = 0; i < 5; ++i) ids.push_back(bench.alloc(32_MiB));
+  const auto outside = [&](std::size_t which) {
+    return bench.pager().residency(bench.run_at(ids[which])).host_bytes;
+  };
+  // Brings all of one range in; the others are needed later, the first of them soonest.
+  const auto turn = [&](std::size_t which) {
+    policy::Exchange exchange;
+    exchange.in.push_back({ids[which], 32_MiB});
+    for (std::size_t i = 4; i > 0; --i)
+      exchange.out.push_back({ids[(which + i) % 5], 32_MiB});
+    exchange.in_bytes = outside(which);
+    exchange.spare_bytes = 32_MiB;
+    if (exchange.in_bytes == 0) return std::uint64_t{0};
+    const std::uint64_t drains = stats::get(stats::live().drains);
+    REQUIRE(bench.pager().exchange(Die{0}, exchange));
+    CHECK(outside(which) == 0);
+    CHECK(bench.frames().free_hbm(Die{0}) >= 32_MiB);
+    return stats::get(stats::live().drains) - drains;
+  };
+  CHECK(turn(4) > 1);  // it lives on the headroom, and makes the room
+  std::uint64_t drains = 0;
+  for (std::size_t i = 0; i < 20; ++i) drains = std::max(drains, turn(i % 5));
+  CHECK(drains == 1);
+  // What is free is not taken back while turns may need it.
+  for (int i = 0; i < 20; ++i) REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(bench.frames().free_hbm(Die{0}) >= 32_MiB);
+  bench.pager().no_more_turns(Die{0});
+  for (int i = 0; i < 20; ++i) REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(bench.frames().free_hbm(Die{0}) < 12_MiB);
+}
+
 TEST_CASE("a range does not make place for its own pin") {
   for (const std::uint64_t large_bytes : {48_MiB, 120_MiB}) {
     CAPTURE(large_bytes);

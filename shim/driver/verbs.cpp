@@ -303,6 +303,20 @@ Result<Event> Verbs::make_event() const {
   return answer(code, static_cast<Event>(reinterpret_cast<std::uintptr_t>(event)));
 }
 
+Result<Event> Verbs::make_timing_event() const {
+  CUevent event = nullptr;
+  const CUresult code = api_->cuEventCreate(&event, CU_EVENT_DEFAULT);
+  return answer(code, static_cast<Event>(reinterpret_cast<std::uintptr_t>(event)));
+}
+
+Result<std::uint64_t> Verbs::elapsed_ns(Event start, Event end) const {
+  float milliseconds = 0;
+  const CUresult code = api_->cuEventElapsedTime
+                            ? api_->cuEventElapsedTime(&milliseconds, native(start), native(end))
+                            : kMissing;
+  return answer(code, static_cast<std::uint64_t>(std::max(milliseconds, 0.0f) * 1e6f));
+}
+
 void Verbs::destroy(Event event) const { (void)api_->cuEventDestroy_v2(native(event)); }
 
 Result<void> Verbs::copy(Address to, Address from, std::uint64_t size_bytes, Stream stream) const {

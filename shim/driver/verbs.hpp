@@ -94,7 +94,10 @@ class Verbs {
   // The legacy stream beside a capture is not capturing: what is submitted to it is refused.
   Result<bool> capturing(Stream stream) const;
   Result<Event> make_event() const;
+  Result<Event> make_timing_event() const;
   void destroy(Event event) const;
+  // Between two timing events that have both ended.
+  Result<std::uint64_t> elapsed_ns(Event start, Event end) const;
   Result<void> copy(Address to, Address from, std::uint64_t size_bytes, Stream stream) const;
   Result<void> record(Event event, Stream stream) const;
   Result<void> wait(Stream stream, Event event) const;

@@ -1,6 +1,6 @@
 // Graphs: what one names is read when it is made executable, and counted when it is launched.
 #include "interpose/call.hpp"
-#include "interpose/submit.hpp"
+#include "interpose/timed.hpp"
 
 namespace barswap::interpose::handlers {
 namespace {
@@ -21,16 +21,11 @@ CUresult instantiated(CUgraphExec* exec, CUgraph graph, A... arguments) {
 }
 
 template <auto Slot>
-CUresult launched(CUgraphExec exec, CUstream stream) {
-  if (session::door_depth == 0) {
-    session::Session* session = session::Session::current();
-    if (session && session->reach().wanted()) [[unlikely]] {
-      const session::Door door;
-      if (door.open())
-        session->reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream));
-    }
-  }
-  return submit<Slot, Trait::PLAIN>(exec, stream);
+CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
+  const auto note = [&](session::Session& session) {
+    return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream));
+  };
+  return timed<Slot, Trait::PLAIN>(on, note, exec, stream);
 }
 
 template <auto Slot, class... A>
@@ -65,10 +60,12 @@ CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec* exec, CUgraph graph,
 }
 
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
-  return launched<&driver::Api::cuGraphLaunch>(exec, stream);
+  return launched<&driver::Api::cuGraphLaunch>(stream_behind("cuGraphLaunch", stream), exec,
+                                               stream);
 }
 CUresult cuGraphLaunch_ptsz(CUgraphExec exec, CUstream stream) {
-  return launched<&driver::Api::cuGraphLaunch_ptsz>(exec, stream);
+  return launched<&driver::Api::cuGraphLaunch_ptsz>(stream_behind("cuGraphLaunch_ptsz", stream),
+                                                    exec, stream);
 }
 
 CUresult cuGraphExecUpdate(CUgraphExec exec, CUgraph graph, CUgraphNode* error,

@@ -1,19 +1,10 @@
 // Launches: what they name is read while something has spilled, or for a trace; nothing else is
 // done to them.
 #include "interpose/call.hpp"
-#include "interpose/submit.hpp"
+#include "interpose/timed.hpp"
 
 namespace barswap::interpose::handlers {
 namespace {
-
-// Only the outermost call of a thread is the program's own.
-void note(const session::Launch& launch) {
-  if (session::door_depth != 0) return;
-  session::Session* session = session::Session::current();
-  if (!session || !session->reach().wanted()) [[likely]] return;
-  const session::Door door;
-  if (door.open()) session->reach().launch(launch);
-}
 
 session::Launch launch_of(CUfunction function, void** parameters, void** extra,
                           std::uint64_t threads, std::uint64_t blocks, CUstream stream) {
@@ -22,9 +13,9 @@ session::Launch launch_of(CUfunction function, void** parameters, void** extra,
 }
 
 template <auto Slot, class... A>
-CUresult launched(const session::Launch& launch, A... arguments) {
-  note(launch);
-  return submit<Slot, Trait::RETRY_ON_OOM>(arguments...);
+CUresult launched(driver::Stream stream, const session::Launch& launch, A... arguments) {
+  const auto note = [&](session::Session& session) { return session.reach().launch(launch); };
+  return timed<Slot, Trait::RETRY_ON_OOM>(stream, note, arguments...);
 }
 
 std::uint64_t product(unsigned x, unsigned y, unsigned z) { return std::uint64_t{x} * y * z; }
@@ -36,6 +27,7 @@ std::uint64_t product(unsigned x, unsigned y, unsigned z) { return std::uint64_t
                   unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,  \
                   CUstream stream, void** parameters, void** extra) {                     \
     return launched<&driver::Api::symbol>(                                                \
+        stream_behind(#symbol, stream),                                                   \
         launch_of(function, parameters, extra, product(block_x, block_y, block_z),        \
                   product(grid_x, grid_y, grid_z), stream),                               \
         function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream,      \
@@ -50,6 +42,7 @@ BARSWAP_LAUNCH(cuLaunchKernel_ptsz)
                   unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,  \
                   CUstream stream, void** parameters) {                                   \
     return launched<&driver::Api::symbol>(                                                \
+        stream_behind(#symbol, stream),                                                   \
         launch_of(function, parameters, nullptr, product(block_x, block_y, block_z),      \
                   product(grid_x, grid_y, grid_z), stream),                               \
         function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream,      \
@@ -65,6 +58,7 @@ BARSWAP_LAUNCH(cuLaunchCooperativeKernel_ptsz)
                   void** extra) {                                                           \
     if (!config) return forward<&driver::Api::symbol>(config, function, parameters, extra); \
     return launched<&driver::Api::symbol>(                                                  \
+        stream_behind(#symbol, config->hStream),                                            \
         launch_of(function, parameters, extra,                                              \
                   product(config->blockDimX, config->blockDimY, config->blockDimZ),         \
                   product(config->gridDimX, config->gridDimY, config->gridDimZ),            \

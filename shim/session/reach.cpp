@@ -94,7 +94,7 @@ bool Reach::each_word(driver::Function function, void* const* parameters, void* 
   return true;
 }
 
-void Reach::launch(const Launch& launch) {
+std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
   const auto each = [&](auto take) {
     return each_word(launch.function, launch.parameters, launch.extra, take);
   };
@@ -106,12 +106,12 @@ void Reach::launch(const Launch& launch) {
     if (heats) heat_.note(word);
     if (names) ranges.add(word);
   });
-  if (!names) return;
+  if (!names) return std::nullopt;
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
   if (foretells()) foretell(site, launch.grid, ranges);
-  if (!trace::on()) return;
+  if (!trace::on()) return std::nullopt;
   if (!known) ranges.add_everything();
-  trace::launch(site, mixed(site, launch.grid), here(launch.stream), ranges.named());
+  return trace::launch(site, mixed(site, launch.grid), here(launch.stream), ranges.named());
 }
 
 // Launches that name nothing large are left out of the sequence: they would only make it longer.
@@ -158,24 +158,25 @@ void Reach::graph_made(std::uintptr_t exec, driver::Graph graph) {
   graphs_[exec] = std::move(named);
 }
 
-void Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
+std::optional<std::uint64_t> Reach::graph_launched(std::uintptr_t exec,
+                                                   std::uintptr_t stream) {
   std::shared_ptr<const Named> named;
   {
     Lock lock(mutex_);
     const auto found = graphs_.find(exec);
-    if (found == graphs_.end()) return;
+    if (found == graphs_.end()) return std::nullopt;
     named = found->second;
   }
   if (heat_.watching()) {
     heat_.operations(named->operations);
     for (const auto& [address, times] : named->times) heat_.note(address, times);
   }
-  if (!foretells() && !trace::on()) return;
+  if (!foretells() && !trace::on()) return std::nullopt;
   Ranges ranges(memory_);
   for (const auto& [address, times] : named->times) ranges.add(address);
   if (foretells()) foretell(mixed(0, named->operations), exec, ranges);
-  if (!trace::on()) return;
-  trace::graph(mixed(0, named->operations), mixed(0, exec), here(stream), ranges.named());
+  if (!trace::on()) return std::nullopt;
+  return trace::graph(mixed(0, named->operations), mixed(0, exec), here(stream), ranges.named());
 }
 
 void Reach::graph_gone(std::uintptr_t exec) {

@@ -8,6 +8,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -39,12 +40,13 @@ class Reach {
   Reach& operator=(const Reach&) = delete;
 
   bool wanted() const { return heat_.watching() || trace::on(); }
-  void launch(const Launch& launch);
+  // Answers the launch's number in the trace, if there is one; below as well.
+  std::optional<std::uint64_t> launch(const Launch& launch);
   void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks);
   // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
   // names is counted at each of its launches.
   void graph_made(std::uintptr_t exec, driver::Graph graph);
-  void graph_launched(std::uintptr_t exec, std::uintptr_t stream);
+  std::optional<std::uint64_t> graph_launched(std::uintptr_t exec, std::uintptr_t stream);
   void graph_gone(std::uintptr_t exec);
 
  private:

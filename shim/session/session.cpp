@@ -100,6 +100,7 @@ bool Session::prepare(const char** why) {
   crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
   foresight_ = std::make_unique<Foresight>(*pager_, options.paging_plan);
   reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat(), *foresight_);
+  stopwatch_ = std::make_unique<Stopwatch>(verbs_);
   if (!settings.may_move)
     stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
   else if (!verbs_.has_idle_proof())
@@ -294,6 +295,7 @@ std::optional<driver::Context> Session::primary_of(Die die) const {
 }
 
 void Session::context_ends(driver::Context context) {
+  if (times_launches() && !capturing()) stopwatch_->collect();
   pager_->mover_mutex().lock();
   pager_->contexts().suspend(context);
 }
@@ -307,6 +309,7 @@ void Session::context_ended(driver::Context context, bool gone) {
     Lock lock(mutex_);
     std::erase_if(contexts_, [&](const Known& known) { return known.context == context; });
   }
+  stopwatch_->forget(context);
   const driver::RelaxedCapture relaxed(verbs_);
   memory_->drop_context(context);
 }
@@ -343,6 +346,7 @@ std::optional<Die> Session::home_of(Address address) const {
 }
 
 void Session::free_moment() {
+  if (times_launches() && !capturing()) stopwatch_->collect();
   if (!pager_->wants_move()) return;
   adopt_strays();
   pager_->free_moment();
@@ -356,6 +360,9 @@ bool Session::make_room() {
   return pager_->make_room(where, !capturing()) || cached;
 }
 
-void Session::close() { pager_->close(); }
+void Session::close() {
+  if (times_launches() && !capturing()) stopwatch_->collect();
+  pager_->close();
+}
 
 }  // namespace barswap::session

@@ -24,6 +24,7 @@
 #include "session/door.hpp"
 #include "session/foresight.hpp"
 #include "session/reach.hpp"
+#include "session/stopwatch.hpp"
 
 namespace barswap::session {
 
@@ -46,6 +47,7 @@ struct Setup {
   policy::Options options;
   bool chaos = false;
   std::uint64_t chaos_seed = 0;
+  bool trace_times = false;  // a trace has the time of each launch
   bool worker = true;
 };
 
@@ -113,6 +115,8 @@ class Session {
   Crossing& crossing() { return *crossing_; }
 
   Reach& reach() { return *reach_; }
+  Stopwatch& stopwatch() { return *stopwatch_; }
+  bool times_launches() const { return setup_.trace_times && trace::on(); }
   // A die's limits, for the trace.
   void trace_die(const DieState& state) const;
 
@@ -140,6 +144,7 @@ class Session {
   std::unique_ptr<Crossing> crossing_;
   std::unique_ptr<Foresight> foresight_;
   std::unique_ptr<Reach> reach_;
+  std::unique_ptr<Stopwatch> stopwatch_;
   std::atomic<std::uint64_t> allocation_order_{0};
 
   mutable Mutex<Rank::peers> mutex_;

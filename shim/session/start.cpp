@@ -116,6 +116,7 @@ void Session::start(const driver::Api& api) noexcept {
   setup.options = loaded.options;
   setup.chaos = environment.chaos;
   setup.chaos_seed = environment.chaos_seed;
+  setup.trace_times = environment.trace_times;
   auto* session = new Session(api, setup);
   const char* why = "";
   if (!session->prepare(&why)) {

@@ -62,3 +62,23 @@ def test_launches_of_unknown_layout_are_counted_as_such(house, tmp_path):
     ).need_healthy()
     report = replayed(house, path)
     assert f"of {report['launches']} launches nobody knows the reach" in "".join(report["notes"])
+
+
+@pytest.mark.parametrize("program", ["hot_late", "streams", "threads", "contexts", "graphs"])
+def test_launches_are_timed_if_asked(house, tmp_path, program):
+    """With events around them: in graphs and in plain launches, on every kind of stream, in contexts
+    that come and go; what is captured is left alone, and the bytes are the same."""
+    options = {"mib": 160, "rounds": 2} if program == "hot_late" else {"count": 2}
+    bare = house.bare(program, **options).need_healthy()
+    path = tmp_path / "a.trace"
+    outcome = house.swapped(
+        program,
+        LIMIT_MIB,
+        environment={"BARSWAP_TRACE": str(path), "BARSWAP_TRACE_TIMES": "1"},
+        **options,
+    ).need_healthy()
+    assert outcome.lines == bare.lines
+    report = replayed(house, path)
+    assert report["launches"] > 0
+    # Those of a capture have no time, nor the last ones of a program that does not wait for them.
+    assert report["timed"] >= report["launches"] / 4

@@ -1,0 +1,46 @@
+// A launch with, if the trace wants times, an event before and behind it on its stream.
+#pragma once
+#include <optional>
+#include <string_view>
+
+#include "interpose/submit.hpp"
+#include "session/session.hpp"
+
+namespace barswap::interpose {
+
+// The handle 0 means another stream under the names that end in _ptsz.
+inline driver::Stream stream_behind(std::string_view symbol, CUstream stream) {
+  if (stream != nullptr)
+    return static_cast<driver::Stream>(reinterpret_cast<std::uintptr_t>(stream));
+  return static_cast<driver::Stream>(reinterpret_cast<std::uintptr_t>(
+      symbol.ends_with("_ptsz") ? CU_STREAM_PER_THREAD : CU_STREAM_LEGACY));
+}
+
+// `note` is told of the launch, if it is the program's own and somebody wants to know, and answers
+// its number in the trace.
+template <auto Slot, Trait T, class Note, class... A>
+CUresult timed(driver::Stream stream, Note note, A... arguments) {
+  session::Session* session = session::Session::current();
+  if (session::door_depth != 0 || !session || !session->reach().wanted()) [[likely]]
+    return submit<Slot, T>(arguments...);
+  std::optional<session::Stopwatch::Lap> lap;
+  {
+    const session::Door door;
+    if (door.open()) {
+      const std::optional<std::uint64_t> number = note(*session);
+      if (number && session->times_launches()) {
+        const session::Submission inside(false);
+        lap = session->stopwatch().begin(stream, *number);
+      }
+    }
+  }
+  const CUresult result = submit<Slot, T>(arguments...);
+  if (lap) {
+    const session::Door door;
+    const session::Submission inside(false);
+    session->stopwatch().end(*lap);
+  }
+  return result;
+}
+
+}  // namespace barswap::interpose

@@ -7,43 +7,58 @@
 namespace barswap::policy {
 namespace {
 
-// The same step as between hot and cold pages; half of it to fall back, so that nothing flickers.
-constexpr std::uint32_t kTimesAsOften = 4, kTimesStill = 2;
-constexpr std::uint32_t kUsesMin = 8;
-// In launches: a range that is named once in a cycle must outlive the longest one that can be
-// learnt.
-constexpr std::uint32_t kFadeEvery = 1u << 17;
+// Weights of a training step are named several times, an activation's buffer by every layer. Half
+// of it to fall back, so that nothing flickers.
+constexpr std::uint64_t kTimesAsOften = 16;
+// More than this share of the ranges is no exception.
+constexpr std::size_t kShareOfRanges = 4;
+// In launches: a range that is named once in a cycle must outlive the longest that can be learnt.
+constexpr std::uint64_t kFadeEvery = std::uint64_t{1} << 17;
 
 }  // namespace
 
+// Named more than once, and not for the last time long ago by its own measure: the ranges of a
+// model that rests, and data that come by once, say nothing of what is usual.
+bool Instances::lively(const Known& known) const {
+  constexpr std::uint64_t kGaps = 8, kLaunches = 64;
+  if (known.uses < 2) return false;
+  const std::uint64_t gap = (known.last - known.first) / (known.uses - 1);
+  return launches_ - known.last <= kGaps * gap + kLaunches;
+}
+
 void Instances::weigh() {
-  sorted_.clear();
-  for (const auto& [id, known] : ranges_) sorted_.push_back(known.uses);
-  const auto middle = sorted_.begin() + static_cast<std::ptrdiff_t>(sorted_.size() / 2);
-  std::nth_element(sorted_.begin(), middle, sorted_.end());
-  usual_ = std::max<std::uint32_t>(*middle, 1);
+  uses_.clear();
+  for (const auto& [id, known] : ranges_)
+    if (lively(known)) uses_.push_back(known.uses);
+  bound_ = kNever;
+  if (uses_.empty()) return;
+  const auto middle = uses_.begin() + static_cast<std::ptrdiff_t>(uses_.size() / 2);
+  std::nth_element(uses_.begin(), middle, uses_.end());
+  const std::uint64_t bound = kTimesAsOften * *middle;
+  const auto above = static_cast<std::size_t>(
+      std::count_if(uses_.begin(), uses_.end(), [&](std::uint32_t uses) { return uses > bound; }));
+  if (above <= uses_.size() / kShareOfRanges) bound_ = bound;
 }
 
 void Instances::fade() {
-  for (auto known = ranges_.begin(); known != ranges_.end();) {
-    known->second.uses /= 2;
-    known = known->second.uses == 0 ? ranges_.erase(known) : std::next(known);
+  for (auto entry = ranges_.begin(); entry != ranges_.end();) {
+    Known& known = entry->second;
+    known.uses /= 2;
+    known.first += (known.last - known.first) / 2;
+    entry = known.uses == 0 ? ranges_.erase(entry) : std::next(entry);
   }
 }
 
 std::optional<std::uint64_t> Instances::of(std::uint64_t variant,
                                            std::span<const RangeId> ranges) {
-  if (until_fading_-- == 0) {
-    fade();
-    until_fading_ = kFadeEvery;
-  }
+  if (++launches_ % kFadeEvery == 0) fade();
   std::uint64_t instance = scatter(variant);
   bool told = false;
   for (const RangeId id : ranges) {
     Known& known = ranges_[id];
-    ++known.uses;
-    const std::uint32_t bound = (known.common ? kTimesStill : kTimesAsOften) * usual_;
-    known.common = known.uses >= kUsesMin && known.uses > bound;
+    if (known.uses++ == 0) known.first = launches_;
+    known.last = launches_;
+    known.common = known.uses > (known.common ? bound_ / 2 : bound_);
     if (known.common) continue;
     instance = scatter(instance ^ id);
     told = true;
@@ -55,6 +70,11 @@ std::optional<std::uint64_t> Instances::of(std::uint64_t variant,
     named_ = 0;
   }
   return told ? std::optional(instance) : std::nullopt;
+}
+
+bool Instances::common(RangeId id) const {
+  const auto found = ranges_.find(id);
+  return found != ranges_.end() && found->second.common;
 }
 
 }  // namespace barswap::policy

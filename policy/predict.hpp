@@ -21,7 +21,8 @@ namespace barswap::policy {
 
 struct LaunchKey {
   std::uint64_t site = 0;      // function, block, number of pointers: the same as a grid grows
-  std::uint64_t instance = 0;  // the site, its grid and the ranges named: tells equal layers apart
+  std::uint64_t instance = 0;  // the site, its grid and the ranges named, but for common ones:
+                               // tells equal layers apart
   friend bool operator==(const LaunchKey&, const LaunchKey&) = default;
 };
 

@@ -12,6 +12,7 @@ constexpr std::uint32_t kSettling = 2;
 // leaves something to gain.
 constexpr double kWorthTrying = 1.5;
 constexpr std::uint64_t kLeastBytes = std::uint64_t{64} << 20;
+constexpr double kAlike = 1.25;
 constexpr double kBetter = 0.95, kWorse = 1.1;
 constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 3;
 constexpr std::uint64_t kRest = 64;
@@ -30,16 +31,21 @@ void Trial::cycle(const Cycle& cycle) {
     --settling_;
     return;
   }
-  if (mode_ != Mode::moving) sum_ns_ = (samples_ == 0 ? 0 : sum_ns_) + cycle.elapsed_ns;
   switch (mode_) {
     case Mode::streaming:
       if (resting_ > 0) {
         --resting_;
         return;
       }
-      if (++samples_ < kSamples) return;
+      // Two in a row that agree: a pause of the program makes one cycle long.
+      if (samples_ == 0 || elapsed > kAlike * static_cast<double>(streaming_ns_) ||
+          static_cast<double>(streaming_ns_) > kAlike * elapsed) {
+        streaming_ns_ = cycle.elapsed_ns;
+        samples_ = 1;
+        return;
+      }
       samples_ = 0;
-      streaming_ns_ = sum_ns_ / kSamples;
+      streaming_ns_ = std::min(streaming_ns_, cycle.elapsed_ns);
       if (cycle.host_bytes >= kLeastBytes &&
           static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
         mode_ = Mode::trying;
@@ -47,6 +53,7 @@ void Trial::cycle(const Cycle& cycle) {
       }
       return;
     case Mode::trying:
+      sum_ns_ = (samples_ == 0 ? 0 : sum_ns_) + cycle.elapsed_ns;
       if (++samples_ < kSamples) return;
       samples_ = 0;
       if (static_cast<double>(sum_ns_ / kSamples) < kBetter * static_cast<double>(streaming_ns_))

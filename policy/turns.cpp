@@ -1,6 +1,7 @@
 #include "policy/turns.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "policy/place.hpp"
@@ -37,6 +38,7 @@ void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const Ra
                    std::uint64_t host_bytes, std::uint64_t now_ns) {
   named_.assign(ranges.begin(), ranges.end());
   const auto instance = instances_.of(variant, ranges);
+  untold_ = instance ? 0 : untold_ + 1;
   if (!instance) host_bytes_ += host_bytes;
   else measure(cycle_.record({site, *instance}, ranges), host_bytes, now_ns);
 }
@@ -105,6 +107,9 @@ const Trial* Turns::trial() const {
 
 bool Turns::moving() const {
   if (plan_ == Plan::stream || !cycle_.trusted()) return false;
+  // Nothing has told for long where the cycle is; no plan outlives that.
+  constexpr std::uint64_t kUntoldMin = 1024;
+  if (untold_ > std::max(kUntoldMin, cycle_.sequence().period())) return false;
   if (plan_ == Plan::move) return true;
   const Trial* known = trial();
   return known != nullptr && known->moves();
@@ -150,7 +155,7 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
   std::vector<Candidate> leaving;
   for (std::size_t i = 0; i < held.size(); ++i)
     if (!needed[i] && held[i].movable && held[i].host_bytes < held[i].bytes &&
-        cycle_.named(held[i].id))
+        cycle_.named(held[i].id) && !instances_.common(held[i].id))
       leaving.push_back({held[i].id, 0, 0});
   cycle_.furthest(leaving);
   for (const Candidate& candidate : leaving) out.out.push_back({candidate.range, kWhole});
@@ -200,8 +205,15 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
     order.push_back(i);
     room_bytes += held[i].bytes - held[i].host_bytes;
   }
-  const std::vector<int> steps = steps_of(held);
-  const auto worth = [&](std::size_t index) { return std::pair(steps[index], uses[index]); };
+  // Counts that fade within a cycle would say when a range was named, not how often.
+  constexpr std::uint64_t kLaunchesMax = 1024;
+  const std::vector<int> steps = cycle_.sequence().period() <= kLaunchesMax
+                                     ? steps_of(held)
+                                     : std::vector<int>(held.size(), 0);
+  const auto worth = [&](std::size_t index) {
+    const bool common = instances_.common(held[index].id);
+    return std::pair(common ? std::numeric_limits<int>::max() : steps[index], uses[index]);
+  };
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return worth(a) > worth(b); });
   std::uint64_t all_bytes = room_bytes;

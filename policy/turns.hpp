@@ -4,7 +4,7 @@
 // and chooses what changes places; it never knows pages, only ranges and their bytes.
 //
 // Values in, advice out. It takes no lock and is told the time; whoever holds it guards it. About
-// 4 MiB, allocated in the constructor.
+// 4 MiB, allocated in the constructor, and an entry for each range that is named.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -101,6 +101,7 @@ class Turns {
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;
   std::vector<RangeId> named_;  // by the launch taken last
+  std::uint64_t untold_ = 0;    // launches in a row that name only what is common
   bool stripe_due_ = false;
   // The cycle under way.
   Phases::Name phase_ = 0;  // 0: none

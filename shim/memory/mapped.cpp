@@ -107,7 +107,7 @@ Result<void> Memory::lift(const Range& range, bool keep) {
       if (*parked) break;
     }
     // A batch of the mover has pages of it in hand; it ends within its deadline.
-    { Lock lock(pager_.mover_mutex()); }
+    pager_.await_mover();
     sleep_ns(20'000);
   }
   return {};

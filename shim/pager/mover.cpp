@@ -80,7 +80,9 @@ bool Pager::queue_ends() {
   for (;;) {
     auto idle = contexts_.drained();
     if (idle && *idle) return true;
-    if (!idle || now_ns() > limit_ns || closing_.load(std::memory_order_relaxed)) return false;
+    if (!idle || now_ns() > limit_ns || closing_.load(std::memory_order_relaxed) ||
+        awaited_.load(std::memory_order_relaxed) != 0 || !may_move() || contexts_.capturing())
+      return false;
     sched_yield();
   }
 }
@@ -112,10 +114,10 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
   if (entry) {
     const driver::Entered entered(verbs_, entry->context);
     const bool staged = entered.ok() && stage(jobs);
-    const bool ended =
-        patience != Patience::queue || must_not_wait(contexts_.all()) || queue_ends();
+    const bool ended = staged && (patience != Patience::queue ||
+                                  must_not_wait(contexts_.all()) || queue_ends());
     const std::uint64_t drain_ns = now_ns();
-    if (staged && ended && drain(patience)) {
+    if (ended && drain(patience)) {
       const std::uint64_t start_ns = now_ns();
       copy_and_remap(jobs, *entry);
       Gate::open();
@@ -212,6 +214,11 @@ bool Pager::drain(Patience patience) {
     if (active && *active && !contexts_.knows_primary(die)) return drain_failed(false);
   }
   if (!Gate::close(at_once ? kInsideNs : settings_.deadline_ns)) return drain_failed(false);
+  // Somebody may have found, since the batch was chosen, that work is submitted behind the gate.
+  if (!may_move()) {
+    Gate::open();
+    return false;
+  }
   const std::uint64_t start_ns = now_ns();
   // Captures pass the gate, so this count cannot rise while it is closed.
   auto recorded = contexts_.record_drain();
@@ -426,6 +433,12 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   update_wish();
   mover_.unlock();
   return moved;
+}
+
+void Pager::await_mover() {
+  awaited_.fetch_add(1, std::memory_order_relaxed);
+  { Lock lock(mover_); }
+  awaited_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void Pager::no_more_turns(Die die) {

@@ -119,11 +119,14 @@ class Pager {
   }
   // The large runs of a die whose place is nobody's wish, by rising address. An id is the address
   // at which a run begins.
-  std::vector<policy::RangeFacts> survey(Die die) const;
+  enum class With { places, heat };
+  std::vector<policy::RangeFacts> survey(Die die, With with) const;
   // Brings pages of the first runs in and moves those of the second out, as many as needed, in a
   // number of drains; waits for the device as long as the policy's deadline allows. The shares are
   // left with what was not moved. False: nothing moved.
   bool exchange(Die die, policy::Exchange& exchange);
+  // Waits until the batch in hand is over, which gives up waiting for the device meanwhile.
+  void await_mover();
   // Ranges take turns no more: HBM that was left free for that is anybody's.
   void no_more_turns(Die die);
   bool may_move() const { return may_move_.load(std::memory_order_relaxed); }
@@ -161,6 +164,7 @@ class Pager {
   Result<void> grant_late(Run* run, const std::vector<Die>& dies);
   void unmap_all(Run& run);
   std::uint64_t headroom(Die die) const BARSWAP_REQUIRES(pages_);
+  std::uint64_t policy_headroom(Die die) const BARSWAP_REQUIRES(pages_);  // without room for turns
   std::vector<Die> reach(Die home) const;
   void count(const Run& run, bool add) BARSWAP_REQUIRES(pages_);
   void count_page(const Run& run, const Frame& frame, bool add) BARSWAP_REQUIRES(pages_);
@@ -234,6 +238,7 @@ class Pager {
   std::atomic<bool> callbacks_{false};
   std::atomic<bool> context_lost_{false};  // a sticky error: the driver answers nothing any more
   std::atomic<bool> closing_{false};
+  std::atomic<std::uint32_t> awaited_{0};  // threads that want a page that is being moved
   std::atomic<bool> worker_started_{false};
   std::atomic<bool> pressed_[kDiesMax] = {};
 

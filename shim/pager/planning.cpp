@@ -123,33 +123,35 @@ void Pager::weigh_heat() {
   heat_.look();
   const std::uint64_t start_ns = now_ns();
   if (start_ns < weigh_after_ns_.load(std::memory_order_relaxed)) return;
-  {
-    Lock lock(pages_);
-    for (const Die die : dies_) {
-      const std::uint64_t free_bytes = frames_.free_hbm(die);
-      const policy::Swap swap =
-          policy::swaps(candidates_of(runs_, die, heat_).facts, free_bytes);
+  for (const Die die : dies_) {
+    std::uint64_t free_bytes = 0;
+    policy::Swap swap;
+    {
+      Lock lock(pages_);
+      free_bytes = frames_.free_hbm(die);
+      swap = policy::swaps(candidates_of(runs_, die, heat_).facts, free_bytes);
       swap_wanted_[slot(die)] = !swap.empty();
-      BARSWAP_LOG(debug, "pager",
-                  "die %d: %zu hot pages could come in for %zu cold ones, %llu MiB free",
-                  index_of(die), swap.in.size(), swap.out.size(),
-                  static_cast<unsigned long long>(free_bytes / 1_MiB));
     }
+    BARSWAP_LOG(debug, "pager",
+                "die %d: %zu hot pages could come in for %zu cold ones, %llu MiB free",
+                index_of(die), swap.in.size(), swap.out.size(),
+                static_cast<unsigned long long>(free_bytes / 1_MiB));
   }
   const std::uint64_t end_ns = now_ns();
   weigh_after_ns_.store(end_ns + kRestTimes * (end_ns - start_ns), std::memory_order_relaxed);
   update_wish();
 }
 
-std::vector<policy::RangeFacts> Pager::survey(Die die) const {
+std::vector<policy::RangeFacts> Pager::survey(Die die, With with) const {
   std::vector<policy::RangeFacts> out;
   {
     Lock lock(pages_);
     for (const auto& run : runs_) {
       if (!may_turn(*run, die)) continue;
       std::uint32_t heat = 0, carried = 0;
-      for (const Page& page : run->pages)
-        heat = std::max(heat, heat_.of(page.address, page.frame.bytes, carried));
+      if (with == With::heat)
+        for (const Page& page : run->pages)
+          heat = std::max(heat, heat_.of(page.address, page.frame.bytes, carried));
       out.push_back({static_cast<std::uint64_t>(run->base), run->bytes, run->host_bytes(),
                      run->moving == 0, heat});
     }

@@ -55,9 +55,12 @@ bool Pager::granted(Die owner, Die accessor) const {
 bool Pager::shared(Die owner) const { return reach(owner).size() > 1; }
 
 std::uint64_t Pager::headroom(Die die) const {
-  return std::max(spare_bytes_[slot(die)],
-                  policy::headroom_bytes(settings_.headroom, frames_.budget(die),
-                                         recent_bytes_[slot(die)]));
+  const bool turns = may_move_.load(std::memory_order_relaxed);
+  return std::max(turns ? spare_bytes_[slot(die)] : 0, policy_headroom(die));
+}
+
+std::uint64_t Pager::policy_headroom(Die die) const {
+  return policy::headroom_bytes(settings_.headroom, frames_.budget(die), recent_bytes_[slot(die)]);
 }
 
 Result<Run*> Pager::birth(const Birth& request) {
@@ -322,7 +325,7 @@ bool Pager::wishes(Die die) const {
 // The mark at which a refill begins: far above the one at which a spill does, so that a die does
 // not waver between the two.
 bool Pager::roomy(Die die) const {
-  return frames_.free_hbm(die) > 2 * headroom(die) + settings_.page_bytes;
+  return frames_.free_hbm(die) > 2 * policy_headroom(die) + settings_.page_bytes;
 }
 
 void Pager::update_wish() {
@@ -330,8 +333,10 @@ void Pager::update_wish() {
   {
     Lock lock(pages_);
     for (const Die die : dies_) {
-      if (census_[slot(die)].spilled == 0 && roomy(die))
+      if (census_[slot(die)].spilled == 0 && roomy(die)) {
         pressed_[slot(die)].store(false, std::memory_order_relaxed);
+        spare_bytes_[slot(die)] = 0;
+      }
       wanted = wanted || wishes(die);
       watching = watching || pressed_[slot(die)].load(std::memory_order_relaxed);
     }

@@ -27,7 +27,7 @@ std::uint64_t Foresight::host_bytes(std::span<const policy::RangeId> ranges) con
 // Any two ranges, now and then, whoever needs them: what the rules must survive.
 policy::Exchange Foresight::at_random(Die die) {
   if (random_() % 8 != 0) return {};
-  held_ = pager_.survey(die);
+  held_ = pager_.survey(die, pager::Pager::With::places);
   if (held_.empty()) return {};
   const policy::RangeFacts& in = held_[random_() % held_.size()];
   const policy::RangeFacts& out = held_[random_() % held_.size()];
@@ -47,7 +47,7 @@ policy::Exchange Foresight::due(const Launch& launch) {
   if (*die_ != die) return {};
   if (!turns_) turns_ = std::make_unique<policy::Turns>(plan_);
   if (until_survey_-- == 0) {
-    held_ = pager_.survey(die);
+    held_ = pager_.survey(die, pager::Pager::With::places);
     until_survey_ = kSurveyEvery;
   }
   const std::uint64_t missing_bytes = host_bytes(launch.ranges);
@@ -55,14 +55,14 @@ policy::Exchange Foresight::due(const Launch& launch) {
   if (resting_ > 0) --resting_;
   if (exchanging_) return {};
   if (pager_.settings().chaos) return at_random(die);
-  if (resting_ > 0) return {};
-  const bool stripe = turns_->stripe_due();
   if (spare_ && !turns_->moving()) {
     pager_.no_more_turns(die);
     spare_ = false;
   }
+  if (resting_ > 0) return {};
+  const bool stripe = turns_->stripe_due();
   if (!stripe && (missing_bytes == 0 || !turns_->moving())) return {};
-  held_ = pager_.survey(die);
+  held_ = pager_.survey(die, stripe ? pager::Pager::With::heat : pager::Pager::With::places);
   policy::Exchange exchange =
       stripe ? turns_->stripe(held_)
              : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(die)));
@@ -84,7 +84,7 @@ void Foresight::launch(const Launch& launch) {
   turns_->exchanged(exchange, made);
   refusals_ = made ? 0 : refusals_ + 1;
   if (!made) resting_ = kRest << std::min(refusals_, kRestDoublings);
-  held_ = pager_.survey(die);
+  held_ = pager_.survey(die, pager::Pager::With::places);
 }
 
 }  // namespace barswap::session

@@ -41,6 +41,8 @@ struct DieState {
   std::vector<std::uint32_t> runs;      // that live
   std::uint64_t idle_ns = 0;            // when what was submitted ends
   bool pressed = false;                 // something of this die has spilled
+  std::uint64_t spare_bytes = 0;        // left free for turns
+  std::uint64_t moment_ns = 0;          // the end of the last free moment
   std::uint64_t recent_bytes = 0;       // of small runs born so far, for the headroom
   std::unique_ptr<policy::Turns> turns;
   std::uint32_t resting = 0;  // launches, after an exchange that brought nothing
@@ -57,6 +59,10 @@ class Simulator {
   std::uint64_t budget(int die) const {
     return policy_ == Policy::resident ? kNever
                                        : machine_.budget_bytes[static_cast<std::size_t>(die)];
+  }
+  std::uint64_t keep_bytes(int die) {
+    return std::max(at(die).spare_bytes,
+                    policy::headroom_bytes({}, budget(die), at(die).recent_bytes));
   }
   std::uint64_t free_bytes(int die) const {
     const std::uint64_t used = at(die).used_bytes;
@@ -233,7 +239,7 @@ void Simulator::birth_as_pager(const RunInfo& run) {
   const bool large = run.kind == BARSWAP_TRACE_LARGE;
   std::uint64_t keep = 0;
   if (large && (die.pressed || run.bytes > free))
-    keep = policy::headroom_bytes({}, budget(run.die), die.recent_bytes);
+    keep = keep_bytes(run.die);
   const std::uint64_t fitting = free - std::min(free, keep);
   std::uint64_t host_pages = 0;
   const std::uint64_t count = run.pages();
@@ -432,7 +438,7 @@ bool Simulator::wishes(int die, std::uint64_t free, std::uint64_t keep) const {
 // The choice of the pager's mover (shim/pager/planning.cpp), with the same policy code.
 void Simulator::free_moment(int die) {
   const std::uint64_t free = free_bytes(die);
-  const std::uint64_t keep = policy::headroom_bytes({}, budget(die), at(die).recent_bytes);
+  const std::uint64_t keep = keep_bytes(die);
   if (!wishes(die, free, keep)) return;
   std::vector<policy::PageFacts> facts;
   std::vector<std::uint32_t> which;
@@ -451,8 +457,13 @@ void Simulator::free_moment(int die) {
   const std::uint64_t page_cost =
       machine_.costs.out_ns(page_bytes) +
       page_bytes * 1000 / std::max<std::uint64_t>(machine_.rates.copy_out / 1'000'000, 1);
-  const std::uint64_t batch_bytes = std::max(
-      page_bytes, machine_.costs.batch_ns / std::max<std::uint64_t>(page_cost, 1) * page_bytes);
+  // As many batches as the time since the last moment pays for are one here.
+  constexpr std::uint64_t kShare = 16, kMostNs = 50'000'000;
+  const std::uint64_t since_ns = host_ns_ - std::min(host_ns_, at(die).moment_ns);
+  const std::uint64_t batch_ns =
+      std::max(machine_.costs.batch_ns, std::min(since_ns / kShare, kMostNs));
+  const std::uint64_t batch_bytes =
+      std::max(page_bytes, batch_ns / std::max<std::uint64_t>(page_cost, 1) * page_bytes);
   std::vector<std::pair<std::uint32_t, std::uint8_t>> jobs;
   if (small_host > 0 && free > 0) {
     for (const std::size_t i : policy::promotions(facts, std::min({free, small_host, batch_bytes})))
@@ -468,6 +479,7 @@ void Simulator::free_moment(int die) {
       jobs.emplace_back(which[i], kHbm);
   }
   carry_out(die, jobs);
+  at(die).moment_ns = host_ns_;
 }
 
 // As session's foresight: launches that name large runs teach the cycle, and where one names what
@@ -498,6 +510,7 @@ void Simulator::turn(const Step& step) {
   if (named.empty()) return;
   die.turns->launch(step.site, step.variant, named, host_bytes, host_ns_);
   if (die.resting > 0) --die.resting;
+  if (!die.turns->moving()) die.spare_bytes = 0;
   const bool due = die.turns->stripe_due();
   if (!due && (host_bytes == 0 || die.resting > 0 || !die.turns->moving())) return;
   std::vector<policy::RangeFacts> held;
@@ -515,8 +528,8 @@ void Simulator::turn(const Step& step) {
 // As the mover's: the launching thread waits until the die is idle; both directions of the link at
 // once. Grants wait for the engine that copies out; beside copies in they run.
 bool Simulator::exchange(int die, const policy::Exchange& exchange) {
-  const std::uint64_t keep =
-      std::max(exchange.spare_bytes, policy::headroom_bytes({}, budget(die), at(die).recent_bytes));
+  at(die).spare_bytes = exchange.spare_bytes;
+  const std::uint64_t keep = keep_bytes(die);
   const auto pages_of = [&](const std::vector<policy::Part>& shares, std::uint8_t tier) {
     std::vector<std::uint32_t> pages;
     for (const policy::Part& share : shares) {

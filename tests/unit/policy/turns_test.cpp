@@ -46,6 +46,15 @@ TEST_CASE("a trial is kept if it was faster, and given up if it was not") {
   }
 }
 
+TEST_CASE("a pause of the program is no slow cycle") {
+  Trial trial;
+  for (int i = 0; i < 50; ++i) {
+    pass(trial, 7, 63 * kMs);
+    pass(trial, 1, 500 * kMs);
+    CHECK(trial.mode() == Mode::streaming);
+  }
+}
+
 TEST_CASE("each failure makes the next trial rarer") {
   Trial trial;
   int trying = 0;

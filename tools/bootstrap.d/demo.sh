@@ -26,6 +26,8 @@ choose_machine() {
   else
     step "machine: no GPU here, so a simulated one (a driver library in $build/tests/sim)"
     footprint_mib=512
+    # In so little memory pages of the usual size would be too few to see them move.
+    export BARSWAP_SET=paging.page=4MiB
     export SIM_VRAM=$((4 << 30))
     export LD_LIBRARY_PATH=$PWD/$build/tests/sim${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   fi

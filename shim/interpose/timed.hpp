@@ -28,7 +28,8 @@ CUresult timed(driver::Stream stream, Note note, A... arguments) {
     const session::Door door;
     if (door.open()) {
       const std::optional<std::uint64_t> number = note(*session);
-      if (number && session->times_launches()) {
+      // Beside a capture an event on another stream may be refused, or end it.
+      if (number && session->times_launches() && !session->capturing()) {
         const session::Submission inside(false);
         lap = session->stopwatch().begin(stream, *number);
       }

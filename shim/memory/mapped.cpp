@@ -107,7 +107,10 @@ Result<void> Memory::lift(const Range& range, bool keep) {
       if (*parked) break;
     }
     // A batch of the mover has pages of it in hand; it ends within its deadline.
-    pager_.await_mover();
+    {
+      const pager::Pager::Hurry hurry(pager_);
+      Lock lock(pager_.mover_mutex());
+    }
     sleep_ns(20'000);
   }
   return {};

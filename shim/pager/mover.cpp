@@ -81,7 +81,7 @@ bool Pager::queue_ends() {
     auto idle = contexts_.drained();
     if (idle && *idle) return true;
     if (!idle || now_ns() > limit_ns || closing_.load(std::memory_order_relaxed) ||
-        awaited_.load(std::memory_order_relaxed) != 0 || !may_move() || contexts_.capturing())
+        hurried_.load(std::memory_order_relaxed) != 0 || !may_move() || contexts_.capturing())
       return false;
     sched_yield();
   }
@@ -435,12 +435,6 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   return moved;
 }
 
-void Pager::await_mover() {
-  awaited_.fetch_add(1, std::memory_order_relaxed);
-  { Lock lock(mover_); }
-  awaited_.fetch_sub(1, std::memory_order_relaxed);
-}
-
 void Pager::no_more_turns(Die die) {
   {
     Lock lock(pages_);
@@ -462,6 +456,7 @@ bool Pager::make_room(Die die, bool may_wait) {
   constexpr std::uint64_t kRoomBytes = 64_MiB;
   bool released = frames_.release_warm(die) > 0;
   if (!may_wait) return released;
+  const Hurry hurry(*this);
   Lock lock(mover_);
   if (ballast_[slot(die)].handle != driver::Handle::none) {
     give_up_ballast(die);
@@ -481,6 +476,7 @@ bool Pager::make_room(Die die, bool may_wait) {
 }
 
 Result<void> Pager::pin(Run* run) {
+  const Hurry hurry(*this);
   Lock lock(mover_);
   // Its own pages must not make place for it: what came in would leave again, without end.
   set_pinning(*run, true);
@@ -517,6 +513,7 @@ Result<void> Pager::bring_in(Run* run) {
 // dies that use the page as they are (seen under a kernel that writes it, device and host page,
 // 580.159).
 Result<void> Pager::grant(Die owner, Die accessor) {
+  const Hurry hurry(*this);
   Lock lock(mover_);
   const driver::RelaxedCapture relaxed(verbs_);
   // Marked as moving, so that nobody buries them meanwhile. Those that the die reached before were

@@ -125,8 +125,18 @@ class Pager {
   // number of drains; waits for the device as long as the policy's deadline allows. The shares are
   // left with what was not moved. False: nothing moved.
   bool exchange(Die die, policy::Exchange& exchange);
-  // Waits until the batch in hand is over, which gives up waiting for the device meanwhile.
-  void await_mover();
+  // For a thread of the program that is about to wait for Rank::mover: while one lives, nobody who
+  // holds it waits for the device, which may itself wait for that thread.
+  class Hurry {
+   public:
+    explicit Hurry(Pager& pager) : pager_(pager) { ++pager_.hurried_; }
+    ~Hurry() { --pager_.hurried_; }
+    Hurry(const Hurry&) = delete;
+    Hurry& operator=(const Hurry&) = delete;
+
+   private:
+    Pager& pager_;
+  };
   // Ranges take turns no more: HBM that was left free for that is anybody's.
   void no_more_turns(Die die);
   bool may_move() const { return may_move_.load(std::memory_order_relaxed); }
@@ -238,7 +248,7 @@ class Pager {
   std::atomic<bool> callbacks_{false};
   std::atomic<bool> context_lost_{false};  // a sticky error: the driver answers nothing any more
   std::atomic<bool> closing_{false};
-  std::atomic<std::uint32_t> awaited_{0};  // threads that want a page that is being moved
+  std::atomic<std::uint32_t> hurried_{0};
   std::atomic<bool> worker_started_{false};
   std::atomic<bool> pressed_[kDiesMax] = {};
 

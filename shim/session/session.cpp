@@ -160,6 +160,7 @@ void Session::adopt(driver::Context context, Die die) {
   DieState* state = die_state(die);
   if (!state || !state->managed || pager_->contexts().known(context)) return;
   const driver::RelaxedCapture relaxed(verbs_);
+  const pager::Pager::Hurry hurry(*pager_);
   Lock lock(pager_->mover_mutex());
   if (pager_->contexts().known(context)) return;
   prepare_die(*state);
@@ -295,8 +296,12 @@ std::optional<driver::Context> Session::primary_of(Die die) const {
 }
 
 void Session::context_ends(driver::Context context) {
-  if (times_launches() && !capturing()) stopwatch_->collect();
-  pager_->mover_mutex().lock();
+  collect_times();
+  stopwatch_->forget(context);
+  {
+    const pager::Pager::Hurry hurry(*pager_);
+    pager_->mover_mutex().lock();
+  }
   pager_->contexts().suspend(context);
 }
 
@@ -309,7 +314,6 @@ void Session::context_ended(driver::Context context, bool gone) {
     Lock lock(mutex_);
     std::erase_if(contexts_, [&](const Known& known) { return known.context == context; });
   }
-  stopwatch_->forget(context);
   const driver::RelaxedCapture relaxed(verbs_);
   memory_->drop_context(context);
 }
@@ -345,8 +349,13 @@ std::optional<Die> Session::home_of(Address address) const {
   return range->home;
 }
 
-void Session::free_moment() {
+// Beside a capture an event may not be asked.
+void Session::collect_times() {
   if (times_launches() && !capturing()) stopwatch_->collect();
+}
+
+void Session::free_moment() {
+  collect_times();
   if (!pager_->wants_move()) return;
   adopt_strays();
   pager_->free_moment();
@@ -361,7 +370,7 @@ bool Session::make_room() {
 }
 
 void Session::close() {
-  if (times_launches() && !capturing()) stopwatch_->collect();
+  collect_times();
   pager_->close();
 }
 

@@ -127,6 +127,7 @@ class Session {
  private:
   void adopt(driver::Context context, Die die);
   void adopt_strays();
+  void collect_times();
   void prepare_die(DieState& state);
   policy::Place place_for(std::uint64_t bytes, const void* return_address = nullptr);
   bool made_by_program(driver::Context context) const;

@@ -1,5 +1,8 @@
 #include "session/stopwatch.hpp"
 
+#include <algorithm>
+
+#include "base/clock.hpp"
 #include "trace/trace.hpp"
 
 namespace barswap::session {
@@ -26,7 +29,7 @@ std::optional<Stopwatch::Lap> Stopwatch::pair_of(driver::Context context) {
     }
     verbs_.destroy(lap.start);
   }
-  drop(lap);
+  drop();
   return std::nullopt;
 }
 
@@ -49,19 +52,19 @@ std::optional<Stopwatch::Lap> Stopwatch::begin(driver::Stream stream, std::uint6
   lap->die = *die;
   lap->launch = launch;
   if (verbs_.record(lap->start, stream)) return lap;
-  drop(*lap);
+  drop();
   return std::nullopt;
 }
 
-// The driver does not take the events: they may have died with a context of the same address.
-void Stopwatch::drop(const Lap&) {
+// The driver does not take the events, and they are left alone.
+void Stopwatch::drop() {
   Lock lock(mutex_);
   --out_;
 }
 
 void Stopwatch::end(const Lap& lap) {
   const driver::RelaxedCapture relaxed(verbs_);
-  if (!verbs_.record(lap.end, lap.stream)) return drop(lap);
+  if (!verbs_.record(lap.end, lap.stream)) return drop();
   bool many = false;
   {
     Lock lock(mutex_);
@@ -71,7 +74,7 @@ void Stopwatch::end(const Lap& lap) {
   if (many) collect();  // a program may never wait by a call of its own
 }
 
-// One thread at a time. A lap whose context is forgotten meanwhile leaves an error, and is dropped.
+// One thread at a time; nothing here waits for the device.
 void Stopwatch::collect() {
   std::deque<Lap> laps;
   {
@@ -87,7 +90,7 @@ void Stopwatch::collect() {
     if (ready && !*ready) break;
     laps.pop_front();
     if (!ready) {
-      drop(lap);
+      drop();
       continue;
     }
     if (auto elapsed = verbs_.elapsed_ns(lap.start, lap.end))
@@ -99,12 +102,33 @@ void Stopwatch::collect() {
   running_.insert(running_.begin(), laps.begin(), laps.end());
 }
 
+// The driver may read freed memory when it is asked for an event whose context has ended, so a thread
+// that is collecting is waited for.
 void Stopwatch::forget(driver::Context context) {
-  Lock lock(mutex_);
-  spare_.erase(context);
-  const std::size_t before = running_.size();
-  std::erase_if(running_, [&](const Lap& lap) { return lap.context == context; });
-  out_ -= before - running_.size();
+  std::vector<Lap> laps;
+  for (;;) {
+    {
+      Lock lock(mutex_);
+      if (!collecting_) {
+        const auto spare = spare_.find(context);
+        if (spare != spare_.end()) laps = std::move(spare->second);
+        spare_.erase(context);
+        const auto gone = std::stable_partition(
+            running_.begin(), running_.end(),
+            [&](const Lap& lap) { return lap.context != context; });
+        laps.insert(laps.end(), gone, running_.end());
+        out_ -= static_cast<std::size_t>(running_.end() - gone);
+        running_.erase(gone, running_.end());
+        break;
+      }
+    }
+    sleep_ns(20'000);
+  }
+  const driver::RelaxedCapture relaxed(verbs_);
+  for (const Lap& lap : laps) {
+    verbs_.destroy(lap.start);
+    verbs_.destroy(lap.end);
+  }
 }
 
 }  // namespace barswap::session

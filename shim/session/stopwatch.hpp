@@ -3,8 +3,7 @@
 // have ended. Launches that a capture records are not timed, nor those for which no pair of events
 // is to be had: a trace may lack times.
 //
-// It owns the events, guarded by Rank::stopwatch, under which the driver is not called. They die
-// with their context.
+// It owns the events, guarded by Rank::stopwatch, under which the driver is not called.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -35,7 +34,7 @@ class Stopwatch {
   void end(const Lap& lap);
   // Writes down what has ended.
   void collect();
-  // The context is gone, and its events with it.
+  // The context is about to end: nobody asks for its events any more.
   void forget(driver::Context context);
 
  private:
@@ -43,7 +42,7 @@ class Stopwatch {
   static constexpr std::size_t kCollectEvery = 256;
   std::optional<Lap> pair_of(driver::Context context);
   void give_back(const Lap& lap);
-  void drop(const Lap& lap);
+  void drop();
 
   const driver::Verbs& verbs_;
   Mutex<Rank::stopwatch> mutex_;

@@ -1,5 +1,7 @@
 // Births and moves: where pages lie, and what stays true when the driver refuses in the middle.
 #include <algorithm>
+#include <atomic>
+#include <thread>
 #include <vector>
 
 #include "pager/gate.hpp"
@@ -209,6 +211,40 @@ TEST_CASE("with spare room a turn is one drain, and the room is given up afterwa
   bench.pager().no_more_turns(Die{0});
   for (int i = 0; i < 20; ++i) REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
   CHECK(bench.frames().free_hbm(Die{0}) < 12_MiB);
+}
+
+TEST_CASE("a turn that waits for the device is dropped when moving ends meanwhile") {
+  support::Setting setting = support::small_setting();
+  setting.machine.vram_bytes = 256_MiB;
+  setting.setup.options.vram_limit = policy::size_of(64_MiB);
+  Bench bench(setting);
+  const CUdeviceptr first = bench.alloc(40_MiB), second = bench.alloc(40_MiB);
+  const auto outside = [&](CUdeviceptr base) {
+    return bench.pager().residency(bench.run_at(base)).host_bytes;
+  };
+  const std::uint64_t before = outside(second);
+  REQUIRE(before > 0);
+  (void)bench.held_stream();
+  const auto mapped = [&] { return bench.life.machine().audit().mappings; };
+  const std::uint64_t mappings = mapped();
+  std::atomic<bool> made{true};
+  std::thread turner([&] {
+    REQUIRE(cuCtxSetCurrent(bench.contexts[0]) == CUDA_SUCCESS);
+    policy::Exchange exchange;
+    exchange.in.push_back({second, 40_MiB});
+    exchange.out.push_back({first, 40_MiB});
+    made = bench.pager().exchange(Die{0}, exchange);
+  });
+  // Its aliases are mapped before it waits, so from here on a batch is in hand.
+  while (mapped() == mappings) std::this_thread::yield();
+  bench.pager().stop_moving("something submits behind the gate");
+  bench.let_go();
+  turner.join();
+  CHECK_FALSE(made);
+  CHECK(outside(second) == before);
+  CHECK(mapped() == mappings);
+  CHECK(pager::Gate::word() == pager::GateWord::open);
+  CHECK(bench.life.check_books().empty());
 }
 
 TEST_CASE("a range does not make place for its own pin") {

@@ -102,8 +102,8 @@ void Stopwatch::collect() {
   running_.insert(running_.begin(), laps.begin(), laps.end());
 }
 
-// The driver may read freed memory when it is asked for an event whose context has ended, so a thread
-// that is collecting is waited for.
+// The driver may read freed memory when it is asked for an event whose context has ended, so a
+// thread that is collecting is waited for.
 void Stopwatch::forget(driver::Context context) {
   std::vector<Lap> laps;
   for (;;) {

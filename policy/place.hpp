@@ -21,6 +21,11 @@ namespace barswap::policy {
 // A range from this size on is large.
 constexpr std::uint64_t kLargeBytes = 32_MiB;
 
+// The pages of a range: as the policy says, twice that from sixteen of them on, four times from
+// sixty-four on, but 64 MiB at most. What a page costs the driver does not depend on its size, and
+// an eighth of a range is fine enough to spread it.
+std::uint64_t page_bytes_of(std::uint64_t range_bytes, std::uint64_t page_bytes);
+
 struct PageFacts {
   std::uint64_t range_order = 0;  // the range's number in order of allocation
   std::uint32_t page_index = 0;   // in its range

@@ -237,7 +237,7 @@ void Frames::destroy(const Frame& frame) {
 bool Frames::prepare_host(Die near, std::uint64_t bytes, std::uint64_t target_bytes) {
   {
     Lock lock(mutex_);
-    if (!host_enabled_ || host_prepared_bytes_ + bytes > target_bytes) return false;
+    if (!host_enabled_ || (prepared_.count(bytes) + 1) * bytes > target_bytes) return false;
   }
   auto frame = make_host(near, bytes, false);
   if (!frame) return false;

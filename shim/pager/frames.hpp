@@ -44,7 +44,8 @@ class Frames {
   // To the driver, and off the books.
   void destroy(const Frame& frame);
 
-  // Makes one host frame of `bytes` ahead of need; false when there is enough or no room.
+  // Makes one host frame of `bytes` ahead of need; false when there are enough of this size, or no
+  // room.
   bool prepare_host(Die near, std::uint64_t bytes, std::uint64_t target_bytes);
 
   std::uint64_t budget(Die die) const;     // in force: less what is outside and page tables

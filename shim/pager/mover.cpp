@@ -38,7 +38,7 @@ constexpr std::uint64_t kBallastBytes = 128_MiB;
 }  // namespace
 
 std::uint64_t Pager::batch_bytes() const {
-  return std::max(settings_.page_bytes,
+  return std::max(page_most(),
                   kBatchNs / std::max<std::uint64_t>(cost_ns_per_mib_, 1) * 1_MiB);
 }
 
@@ -504,7 +504,7 @@ Result<void> Pager::bring_in(Run* run) {
     if (!jobs.empty() && !may_move_.load(std::memory_order_relaxed)) finish(jobs);
     else if (!jobs.empty() && move_batch(run->home, jobs, Patience::deadline)) continue;
     // No frame: make place with large pages of others, else it cannot be done.
-    if (!move_once(run->home, settings_.page_bytes, Patience::deadline)) break;
+    if (!move_once(run->home, run->page_bytes, Patience::deadline)) break;
   }
   return Error{Fault::not_supported};
 }

@@ -212,6 +212,8 @@ class Pager {
   void finish(std::vector<Job>& jobs);
   void lose_context();
   std::uint64_t batch_bytes() const BARSWAP_REQUIRES(mover_);
+  // Of any run so far.
+  std::uint64_t page_most() const { return page_most_.load(std::memory_order_relaxed); }
   std::vector<Die> reachers(const Run& run) const;
 
   // worker.cpp
@@ -242,6 +244,7 @@ class Pager {
   bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
   std::uint64_t spare_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};  // left free for turns
 
+  std::atomic<std::uint64_t> page_most_{0};
   std::atomic<bool> wanted_{false};
   std::atomic<std::uint64_t> weigh_after_ns_{0};  // heat is not weighed again before
   std::atomic<bool> may_move_{true};

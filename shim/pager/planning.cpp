@@ -107,7 +107,7 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
       add(i, Cause::refill, Tier::hbm);
   if (!jobs.empty() || !swap_wanted_[slot(die)]) return jobs;
   const policy::Swap swap = policy::swaps(
-      all.facts, std::min({free_bytes, batch_bytes, kSwapPagesMax * settings_.page_bytes}));
+      all.facts, std::min({free_bytes, batch_bytes, kSwapPagesMax * page_most()}));
   swap_wanted_[slot(die)] = !swap.empty();
   // Should frames on the host run out, what comes in lives on the headroom, and gives the host back
   // the frames that restore it.
@@ -216,8 +216,7 @@ std::vector<Pager::Job> Pager::choose_turn(Die die, const policy::Exchange& exch
     for (std::size_t i = 0; i < run->pages.size(); ++i)
       if (run->pages[i].frame.tier == from) there.push_back(i);
     const std::size_t wanted = std::min<std::uint64_t>(
-        there.size(), share_bytes / settings_.page_bytes +
-                          (share_bytes % settings_.page_bytes != 0 ? 1 : 0));
+        there.size(), share_bytes / run->page_bytes + (share_bytes % run->page_bytes != 0 ? 1 : 0));
     for (std::size_t i = 0; i < there.size(); ++i)
       if ((i + 1) * wanted / there.size() != i * wanted / there.size()) take(there[i]);
   };

@@ -25,6 +25,7 @@ Pager::Pager(const driver::Verbs& verbs, const Settings& settings, std::span<con
       settings_(settings),
       contexts_(verbs),
       frames_(verbs),
+      page_most_(settings.page_bytes),
       may_move_(settings.may_move),
       patience_ns_(settings.deadline_ns),
       start_ns_(now_ns()),
@@ -129,7 +130,12 @@ Result<void> Pager::grant_late(Run* run, const std::vector<Die>& dies) {
 // anybody else could see.
 Result<void> Pager::fill(Run& run, const Birth& request) {
   const std::uint64_t page_bytes =
-      request.kind == RunKind::packed ? request.bytes : settings_.page_bytes;
+      request.kind == RunKind::packed
+          ? request.bytes
+          : policy::page_bytes_of(request.bytes, settings_.page_bytes);
+  run.page_bytes = page_bytes;
+  std::uint64_t most = page_most();
+  while (page_bytes > most && !page_most_.compare_exchange_weak(most, page_bytes)) {}
   const std::uint64_t count_pages = (request.bytes + page_bytes - 1) / page_bytes;
   const bool pressed = pressed_[slot(request.home)].load(std::memory_order_relaxed);
   const std::uint64_t free_bytes = frames_.free_hbm(request.home);
@@ -217,8 +223,7 @@ void Pager::trace_run(const Run& run) const {
   std::vector<Tier> tiers;
   tiers.reserve(run.pages.size());
   for (const Page& page : run.pages) tiers.push_back(page.frame.tier);
-  const std::uint64_t page_bytes = run.pages.empty() ? 0 : run.pages.front().frame.bytes;
-  trace::run({run.order, run.home, run.bytes, page_bytes, static_cast<std::uint8_t>(run.kind),
+  trace::run({run.order, run.home, run.bytes, run.page_bytes, static_cast<std::uint8_t>(run.kind),
               static_cast<std::uint8_t>(run.place)},
              tiers);
 }
@@ -317,7 +322,7 @@ bool Pager::wishes(Die die) const {
   const std::uint64_t keep_bytes = headroom(die);
   // Less than the smallest page is room for nothing.
   if (small_host > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
-  if (swap_wanted_[slot(die)] && free_bytes >= settings_.page_bytes) return true;
+  if (swap_wanted_[slot(die)] && free_bytes >= page_most()) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
   return large_host > 0 && roomy(die);
 }
@@ -325,7 +330,7 @@ bool Pager::wishes(Die die) const {
 // The mark at which a refill begins: far above the one at which a spill does, so that a die does
 // not waver between the two.
 bool Pager::roomy(Die die) const {
-  return frames_.free_hbm(die) > 2 * policy_headroom(die) + settings_.page_bytes;
+  return frames_.free_hbm(die) > 2 * policy_headroom(die) + page_most();
 }
 
 void Pager::update_wish() {

@@ -46,6 +46,7 @@ struct Run {
   std::uint64_t order = 0;
   Address base{};
   std::uint64_t bytes = 0;
+  std::uint64_t page_bytes = 0;  // of all but perhaps the last
   std::vector<Page> pages;
   std::uint32_t reach = 0;   // a bit for each die that was granted its pages, and pays for tables
   std::size_t index = 0;     // in Pager::runs_

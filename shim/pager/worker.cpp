@@ -64,8 +64,11 @@ bool Pager::work() {
     // More than the die itself holds would only burden the host.
     const std::uint64_t target_bytes = std::min(settings_.prepare_bytes, frames_.budget(die));
     // A handful of frames at a time, so that a move or the end of the process never waits for long.
-    for (int i = 0; i < 8 && !closing_.load(std::memory_order_relaxed); ++i)
-      if (!frames_.prepare_host(die, settings_.page_bytes, target_bytes)) break;
+    int left = 8, sizes = 0;
+    for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) ++sizes;
+    for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2)
+      while (left-- > 0 && !closing_.load(std::memory_order_relaxed))
+        if (!frames_.prepare_host(die, bytes, target_bytes / static_cast<unsigned>(sizes))) break;
   }
   publish();
   if (!wants_move()) return false;

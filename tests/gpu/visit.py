@@ -595,7 +595,7 @@ def main():
     parser.add_argument("--cases", default="", help="programs of the catalogue; empty: all")
     parser.add_argument("--chaos", default="1,2,3", help="seeds; empty: none")
     parser.add_argument("--jobs", type=int, default=5, help="runs side by side in the phase hash")
-    parser.add_argument("--pairs", type=int, default=3, help="pairs of the phase inside, at least")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of the phase inside, at least")
     parser.add_argument("--pairs-most", type=int, default=9, help="and at most")
     parser.add_argument("--pairs-s", type=float, default=24, help="seconds after which no more begin")
     parser.add_argument("--grow-gib", type=int, default=64,

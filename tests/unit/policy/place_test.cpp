@@ -295,6 +295,17 @@ TEST_CASE("twenty thousand pages are decided in milliseconds") {
   CHECK(took < std::chrono::seconds(2));
 }
 
+TEST_CASE("larger ranges take larger pages") {
+  CHECK(page_bytes_of(2_MiB, 16_MiB) == 16_MiB);
+  CHECK(page_bytes_of(254_MiB, 16_MiB) == 16_MiB);
+  CHECK(page_bytes_of(256_MiB, 16_MiB) == 32_MiB);
+  CHECK(page_bytes_of(1022_MiB, 16_MiB) == 32_MiB);
+  CHECK(page_bytes_of(1_GiB, 16_MiB) == 64_MiB);
+  CHECK(page_bytes_of(1_GiB, 32_MiB) == 64_MiB);
+  CHECK(page_bytes_of(64_GiB, 64_MiB) == 64_MiB);
+  CHECK(page_bytes_of(~std::uint64_t{0}, 2_MiB) == 8_MiB);
+}
+
 TEST_CASE("headroom") {
   const std::uint64_t budget = 8_GiB;
   CHECK(headroom_bytes(kAutomatic, budget, 0) == 64_MiB);

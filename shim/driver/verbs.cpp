@@ -23,6 +23,7 @@ constexpr CUresult kMissing = CUDA_ERROR_NOT_SUPPORTED;
 
 CUcontext native(Context context) { return reinterpret_cast<CUcontext>(context); }
 CUevent native(Event event) { return reinterpret_cast<CUevent>(event); }
+CUmodule native(Module module) { return reinterpret_cast<CUmodule>(module); }
 CUstream native(Stream stream) { return reinterpret_cast<CUstream>(stream); }
 
 CUmemAllocationProp properties(const Place& place) {
@@ -350,6 +351,36 @@ Result<void> Verbs::trim_default_pool(Die die) const {
   if (code != CUDA_SUCCESS) return refused(code);
   return done(api_->cuMemPoolTrimTo(pool, 0));
 }
+
+Result<Module> Verbs::load(const char* image) const {
+  CUmodule module = nullptr;
+  const CUresult code = api_->cuModuleLoadData(&module, image);
+  return answer(code, static_cast<Module>(reinterpret_cast<std::uintptr_t>(module)));
+}
+
+void Verbs::unload(Module module) const { (void)api_->cuModuleUnload(native(module)); }
+
+Result<Function> Verbs::function_in(Module module, const char* name) const {
+  CUfunction function = nullptr;
+  BARSWAP_TRY_VOID(done(api_->cuModuleGetFunction(&function, native(module), name)));
+  if (api_->cuFuncLoad) BARSWAP_TRY_VOID(done(api_->cuFuncLoad(function)));  // from 12.4
+  return static_cast<Function>(reinterpret_cast<std::uintptr_t>(function));
+}
+
+Result<void> Verbs::launch(Function function, unsigned blocks, unsigned threads, Stream stream,
+                           void** parameters) const {
+  const auto word = static_cast<std::uintptr_t>(function);
+  return done(api_->cuLaunchKernel(reinterpret_cast<CUfunction>(word), blocks, 1, 1, threads, 1, 1,
+                                   0, native(stream), parameters, nullptr));
+}
+
+Result<HostBuffer> Verbs::make_host_buffer(std::uint64_t size_bytes) const {
+  void* memory = nullptr;
+  const CUresult code = api_->cuMemHostAlloc(&memory, size_bytes, 0);
+  return answer(code, HostBuffer{memory, Address{reinterpret_cast<std::uintptr_t>(memory)}});
+}
+
+void Verbs::free_host_buffer(void* memory) const { (void)api_->cuMemFreeHost(memory); }
 
 int Verbs::relax_capture() const {
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;

@@ -19,6 +19,7 @@ enum class Context : std::uintptr_t { none = 0 };
 enum class Event : std::uintptr_t { none = 0 };
 enum class Stream : std::uintptr_t { none = 0 };
 enum class Function : std::uintptr_t { none = 0 };  // of either kind: CUfunction or CUkernel
+enum class Module : std::uintptr_t { none = 0 };
 enum class Handle : std::uint64_t { none = 0 };  // a VMM allocation: the memory behind one frame
 
 enum class HostKind : std::uint8_t { none, numa, plain };  // HOST_NUMA, else HOST
@@ -43,6 +44,12 @@ struct GraphWork {
   void* const* parameters = nullptr;
   void* const* extra = nullptr;
   Address first{}, second{};
+};
+
+// Pinned memory of the host. Under unified addressing the device has it at the same address.
+struct HostBuffer {
+  void* memory = nullptr;
+  Address address{};
 };
 
 using Uuid = std::array<unsigned char, 16>;
@@ -106,6 +113,17 @@ class Verbs {
   Result<void> record_context(Context context, Event event) const;
   Result<bool> ready(Event event) const;
   Result<void> trim_default_pool(Die die) const;
+
+  // Kernels of our own. A module and a buffer belong to the current context and end with it. All of
+  // these but `launch` may wait for the device.
+  Result<Module> load(const char* image) const;  // PTX, with a zero at its end
+  void unload(Module module) const;
+  // Loads its code too, so that the first launch has nothing left to load.
+  Result<Function> function_in(Module module, const char* name) const;
+  Result<void> launch(Function function, unsigned blocks, unsigned threads, Stream stream,
+                      void** parameters) const;
+  Result<HostBuffer> make_host_buffer(std::uint64_t size_bytes) const;
+  void free_host_buffer(void* memory) const;
 
   // The size of a kernel's parameter. Fault::invalid: it has no such parameter; any other error:
   // the driver cannot say (before 12.4), or the handle is of the other kind.

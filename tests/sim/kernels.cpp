@@ -1,8 +1,10 @@
 // This file is compiled without contraction of floats: a product and a sum are two roundings.
 #include "sim/kernels.hpp"
 
+#include <algorithm>
 #include <deque>
 
+#include "pager/fingerprint_words.hpp"
 #include "tests/e2e/kernel_types.hpp"
 
 namespace barswap::sim {
@@ -212,6 +214,26 @@ bool writer(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) 
   return true;
 }
 
+// An item is a block, with the words that its threads read.
+std::uint64_t block_items(const Launch& launch) { return launch.blocks; }
+
+bool fingerprint(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  Address data{}, partial{};
+  std::uint64_t words{};
+  pager::FingerprintKey key;
+  launch.read(data, words, key.a, key.b, partial);
+  const std::uint64_t block_words = 2 * launch.threads;
+  for (std::uint64_t block = begin; block < end; ++block) {
+    pager::FingerprintSums sums;
+    for (std::uint64_t row = block * block_words; row < words; row += launch.blocks * block_words)
+      for (std::uint64_t i = row; i < std::min(row + block_words, words); ++i)
+        sums.add_word(view.load<std::uint64_t>(data + i * 8), i, key);
+    view.store(partial + block * 16, sums.a);
+    view.store(partial + block * 16 + 8, sums.b);
+  }
+  return true;
+}
+
 std::deque<KernelTwin>& twins() {
   static auto& all = *new std::deque<KernelTwin>{
       {"barswap_fill", items_at<8>, fill},
@@ -228,6 +250,7 @@ std::deque<KernelTwin>& twins() {
       {"barswap_spin", one_item, spin},
       {"barswap_atomic", items_at<8>, atomic},
       {"barswap_writer", items_at<16>, writer},
+      {"barswap_fingerprint", block_items, fingerprint, 32},
   };
   return all;
 }

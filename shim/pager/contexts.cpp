@@ -21,6 +21,7 @@ bool Contexts::knows_primary(Die die) const {
 Result<void> Contexts::make_objects(ContextEntry& entry) const {
   entry.copier = BARSWAP_TRY(verbs_.make_stream());
   entry.out_copier = BARSWAP_TRY(verbs_.make_stream());
+  entry.printed = BARSWAP_TRY(verbs_.make_event());
   entry.drained = BARSWAP_TRY(verbs_.make_event());
   entry.quiet = BARSWAP_TRY(verbs_.make_event());
   for (auto& direction : entry.marks)
@@ -34,6 +35,7 @@ void Contexts::destroy_objects(const ContextEntry& entry) const {
   };
   destroy(entry.copier);
   destroy(entry.out_copier);
+  destroy(entry.printed);
   destroy(entry.drained);
   destroy(entry.quiet);
   for (const auto& direction : entry.marks)

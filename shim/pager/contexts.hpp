@@ -25,6 +25,7 @@ struct ContextEntry {
   // How far the copies of a batch have come, in either direction.
   static constexpr std::size_t kMarks = 8;
   std::array<std::array<driver::Event, kMarks>, 2> marks{};
+  driver::Event printed = driver::Event::none;  // our kernels
   driver::Event drained = driver::Event::none;  // the drain's proof
   driver::Event quiet = driver::Event::none;    // the proof for freed memory
 };

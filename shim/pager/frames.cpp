@@ -88,6 +88,26 @@ std::uint64_t Frames::host_prepared() const {
   return host_prepared_bytes_;
 }
 
+std::uint64_t Frames::host_prepared(std::uint64_t size_bytes) const {
+  Lock lock(mutex_);
+  return prepared_.count(size_bytes) * size_bytes;
+}
+
+std::uint64_t Frames::host_copies() const {
+  Lock lock(mutex_);
+  return host_copies_bytes_;
+}
+
+bool Frames::host_room() const {
+  Lock lock(mutex_);
+  return host_held_bytes_ <= host_limit_locked();
+}
+
+void Frames::copies_changed(std::int64_t bytes) {
+  Lock lock(mutex_);
+  host_copies_bytes_ += static_cast<std::uint64_t>(bytes);
+}
+
 Result<Frame> Frames::take_hbm(Die die, std::uint64_t bytes, std::uint64_t keep_free_bytes) {
   std::vector<driver::Handle> surplus;
   Frame frame{driver::Handle::none, bytes, Tier::hbm, die, false};

@@ -53,6 +53,9 @@ class Frames {
   std::uint64_t free_hbm(Die die) const;   // what pages may still take
   std::uint64_t host_bytes() const;
   std::uint64_t host_prepared() const;
+  std::uint64_t host_prepared(std::uint64_t size_bytes) const;  // in frames of this size
+  std::uint64_t host_copies() const;       // of pages in HBM: nobody would miss them
+  bool host_room() const;                  // the tier holds no more than it may
   std::uint64_t host_limit() const;        // most the tier may hold now
   bool host_enabled() const;
   // The driver gives no kind of host memory that a die can read.
@@ -66,6 +69,8 @@ class Frames {
   // Page tables: 4 KiB entries for host pages cost HBM on every die that maps them.
   void host_mapped(Die die, std::int64_t bytes);
   std::uint64_t host_mapped(Die die) const;
+
+  void copies_changed(std::int64_t bytes);
 
   // Gives warm frames to the driver; the bytes released.
   std::uint64_t release_warm(Die die);
@@ -103,6 +108,7 @@ class Frames {
   policy::Amount host_limit_ BARSWAP_GUARDED_BY(mutex_);
   std::uint64_t host_held_bytes_ BARSWAP_GUARDED_BY(mutex_) = 0;
   std::uint64_t host_prepared_bytes_ BARSWAP_GUARDED_BY(mutex_) = 0;
+  std::uint64_t host_copies_bytes_ BARSWAP_GUARDED_BY(mutex_) = 0;
   std::multimap<std::uint64_t, driver::Handle> prepared_ BARSWAP_GUARDED_BY(mutex_);
   // Falls to plain, then to none, when the driver refuses the kind as such.
   std::atomic<driver::HostKind> host_kind_{driver::HostKind::numa};

@@ -14,6 +14,11 @@ struct Pager::Job {
   Frame old;               // behind it when chosen
   Frame fresh;             // will be behind it
   Address alias{};         // where the fresh frame is mapped for the copy, if `staged`
+  // What is known of the copy that it leaves for, which is then its fresh frame.
+  enum class Copy : std::uint8_t { none, kept, asked, same, changed };
+  Copy copy = Copy::none;
+  Fingerprint print;       // of that copy; or of what came in, if `printed`
+  bool printed = false;
   bool reserved = false;   // fresh is ours
   bool staged = false;
   bool moved = false;

@@ -154,11 +154,9 @@ bool Pager::stage(std::vector<Job>& jobs) {
   for (Job& job : jobs) {
     if (offset + job.old.bytes > staging_bytes_) return true;  // the rest waits for another batch
     job.alias = staging_ + offset;
-    if (!verbs_.map(job.alias, job.old.bytes, job.fresh.handle)) return false;
-    job.staged = true;
-    const Die home[] = {job.run->home};
-    if (!verbs_.grant(job.alias, job.old.bytes, home)) return false;
     offset += job.old.bytes;
+    // A page that will probably leave for its copy needs no alias.
+    if (job.copy == Job::Copy::none && !map_alias(job)) return false;
   }
   // The driver's own page tables may need HBM in the middle of a batch: this is what we free then.
   const Die die = jobs.front().run->home;
@@ -172,6 +170,13 @@ bool Pager::stage(std::vector<Job>& jobs) {
     }
   }
   return true;
+}
+
+bool Pager::map_alias(Job& job) {
+  if (!verbs_.map(job.alias, job.old.bytes, job.fresh.handle)) return false;
+  job.staged = true;
+  const Die home[] = {job.run->home};
+  return static_cast<bool>(verbs_.grant(job.alias, job.old.bytes, home));
 }
 
 // The error is the program's own: no further driver calls of ours, and its next call will tell it.
@@ -249,42 +254,73 @@ bool Pager::drain(Patience patience) {
   return true;
 }
 
-// Both directions at once; a page is remapped as soon as its copy is seen to have ended, so that
-// the driver works on its tables while the link works on the next pages.
-void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
+// Queues the copies of one direction, with marks that say how far they have come. False: the driver
+// refused a copy. `marked`: the end of all that were queued can be seen.
+bool Pager::queue_copies(std::vector<Job*>& jobs, std::size_t lane, const ContextEntry& entry,
+                         std::vector<Group>& groups, bool& marked) {
   constexpr std::size_t kMarks = ContextEntry::kMarks;
+  const driver::Stream stream = lane == 0 ? entry.copier : entry.out_copier;
+  bool queued = true;
+  for (std::size_t mark = 0; mark < kMarks && queued && marked; ++mark) {
+    const std::size_t first = jobs.size() * mark / kMarks;
+    const std::size_t count = jobs.size() * (mark + 1) / kMarks - first;
+    if (count == 0) continue;
+    const Group group{std::span(jobs).subspan(first, count), entry.marks[lane][mark]};
+    for (Job* job : group.jobs) {
+      if (!queued) break;
+      job->running = true;
+      auto copied = verbs_.copy(job->alias, job->address, job->old.bytes, stream);
+      queued = static_cast<bool>(copied);
+      if (!copied && driver::sticky(copied.error())) lose_context();
+    }
+    marked = mark_end(group.copied, stream);
+    if (marked) groups.push_back(group);
+  }
+  return queued && marked;
+}
+
+bool Pager::mark_end(driver::Event event, driver::Stream stream) {
+  auto recorded = verbs_.record(event, stream);
+  if (!recorded && driver::sticky(recorded.error())) lose_context();
+  return static_cast<bool>(recorded);
+}
+
+// Both directions at once; a page is remapped as soon as its copy is seen to have ended, so that
+// the driver works on its tables while the link works on the next pages. Pages that leave for a
+// copy of theirs are remapped first, beside the copies in.
+void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
+  const std::uint64_t limit_ns = now_ns() + kCopyNs;
+  const bool prints = std::any_of(jobs.begin(), jobs.end(), [&](const Job& job) {
+    return job.copy == Job::Copy::kept || may_keep(job);
+  });
+  const bool printing = prints && fingerprints_.prepare(entry.context);
+  const bool asked = prints && ask_copies(jobs, entry);
   std::vector<Job*> lanes[2];
   for (Job& job : jobs)
     if (job.staged) lanes[job.target == Tier::host ? 1 : 0].push_back(&job);
-  struct Group {
-    std::span<Job*> jobs;
-    driver::Event copied;
-  };
-  std::vector<Group> groups;
-  Result<void> submitted, marked;
-  for (std::size_t mark = 0; mark < kMarks; ++mark) {
-    for (std::size_t lane = 0; lane < 2; ++lane) {
-      std::vector<Job*>& all = lanes[lane];
-      const std::size_t first = all.size() * mark / kMarks;
-      const std::size_t count = all.size() * (mark + 1) / kMarks - first;
-      if (count == 0 || !submitted || !marked) continue;
-      const Group group{std::span(all).subspan(first, count), entry.marks[lane][mark]};
-      const driver::Stream stream = lane == 0 ? entry.copier : entry.out_copier;
-      for (Job* job : group.jobs) {
-        if (!submitted) break;
-        job->running = true;
-        submitted = verbs_.copy(job->alias, job->address, job->old.bytes, stream);
-        if (!submitted && driver::sticky(submitted.error())) lose_context();
-      }
-      marked = verbs_.record(group.copied, stream);
-      if (marked) groups.push_back(group);
-      else if (driver::sticky(marked.error())) lose_context();
-    }
+  std::vector<Group> in, out;
+  // What is queued and never seen to end keeps its fresh frame and alias for good. Until all copies
+  // are on their way nothing has been unmapped, and a refusal costs nothing.
+  bool ended = !asked || mark_end(entry.printed, entry.out_copier);
+  bool queued = ended && queue_copies(lanes[0], 0, entry, in, ended);
+  if (asked && ended) ended = wait_for(entry.printed, limit_ns);
+  if (queued && ended) {
+    hear_copies(jobs, entry);
+    // Written to since it came in, or nobody knows: it is copied like any other page.
+    for (Job& job : jobs)
+      if (job.copy == Job::Copy::changed && job.alias != Address{} && map_alias(job))
+        lanes[1].push_back(&job);
+    queued = queue_copies(lanes[1], 1, entry, out, ended);
   }
-  // A copy whose end is never seen keeps its fresh frame and alias for good. Until all copies are
-  // on their way nothing has been unmapped, and a refusal costs nothing.
-  bool ended = static_cast<bool>(marked);
-  const std::uint64_t limit_ns = now_ns() + kCopyNs;
+  queued = queued && ended;
+  if (queued)
+    for (Job& job : jobs)
+      if (job.copy == Job::Copy::same) remap(job);
+  std::vector<Group> groups;
+  for (std::size_t i = 0; i < std::max(in.size(), out.size()); ++i) {
+    if (i < in.size()) groups.push_back(in[i]);
+    if (i < out.size()) groups.push_back(out[i]);
+  }
   for (const Group& group : groups) {
     if (!wait_for(group.copied, limit_ns)) {
       ended = false;
@@ -292,10 +328,11 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
     }
     for (Job* job : group.jobs) {
       job->running = false;
-      if (submitted && marked) remap(*job);
+      if (queued) remap(*job);
     }
   }
   if (!ended) stop_moving("a copy of ours failed; the driver reports a lost context or link");
+  else if (printing) print_arrived(jobs, entry, limit_ns);
 }
 
 bool Pager::wait_for(driver::Event copied, std::uint64_t limit_ns) {
@@ -309,8 +346,8 @@ bool Pager::wait_for(driver::Event copied, std::uint64_t limit_ns) {
 }
 
 void Pager::remap(Job& job) {
-  if (!job.staged || context_lost_.load(std::memory_order_relaxed)) return;
-  if (!verbs_.unmap(job.alias, job.old.bytes)) return;
+  if (context_lost_.load(std::memory_order_relaxed)) return;
+  if (job.staged && !verbs_.unmap(job.alias, job.old.bytes)) return;
   job.staged = false;
   if (auto result = verbs_.unmap(job.address, job.old.bytes); !result) return;
   for (int round = 0; round < 2; ++round) {
@@ -357,6 +394,7 @@ void Pager::finish(std::vector<Job>& jobs) {
   for (Job& job : jobs) {
     if (job.running || (job.staged && !verbs_.unmap(job.alias, job.old.bytes))) job.lost = true;
     const Frame spare = job.moved ? job.old : job.fresh;
+    bool kept = false;
     {
       Lock lock(pages_);
       Run& run = *job.run;
@@ -366,12 +404,14 @@ void Pager::finish(std::vector<Job>& jobs) {
         if (run.live) count_page(run, job.fresh, true);
         trace::moved(run.home, run.order, job.page, job.old.tier, job.fresh.tier, job.cause);
       }
+      kept = keep_copy(job);
     }
     if (job.moved) {
       const bool out = job.target == Tier::host;
       barswap_cause_stats& cause = live.causes[static_cast<std::size_t>(job.cause)];
       stats::add(out ? cause.pages_out : cause.pages_in, 1);
-      stats::add(out ? cause.bytes_out : cause.bytes_in, job.old.bytes);
+      if (job.copy == Job::Copy::same) stats::add(live.clean_bytes, job.old.bytes);
+      else stats::add(out ? cause.bytes_out : cause.bytes_in, job.old.bytes);
       stats::event(out ? BARSWAP_EVENT_MOVE_OUT : BARSWAP_EVENT_MOVE_IN, job.cause, job.run->home,
                    job.old.bytes);
       const auto bytes = static_cast<std::int64_t>(job.old.bytes);
@@ -379,7 +419,7 @@ void Pager::finish(std::vector<Job>& jobs) {
                                 (job.old.tier == Tier::host ? bytes : 0);
       for (const Die die : reachers(*job.run)) frames_.host_mapped(die, host);
     }
-    if (!job.lost) frames_.give_back(spare);
+    if (!job.lost && !kept) frames_.give_back(spare);
     // Last of all: from here on the run may be buried by another thread.
     Lock lock(pages_);
     --job.run->moving;
@@ -432,6 +472,7 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   }
   update_wish();
   mover_.unlock();
+  if (moved && settings_.keep_copies) ring();  // for frames that those of the copies are missed by
   return moved;
 }
 
@@ -440,6 +481,7 @@ void Pager::no_more_turns(Die die) {
     Lock lock(pages_);
     spare_bytes_[slot(die)] = 0;
   }
+  (void)drop_copies(kAllCopies);
   update_wish();
 }
 
@@ -480,6 +522,7 @@ Result<void> Pager::pin(Run* run) {
   Lock lock(mover_);
   // Its own pages must not make place for it: what came in would leave again, without end.
   set_pinning(*run, true);
+  drop_copies(run);
   auto outcome = bring_in(run);
   set_pinning(*run, false);
   return outcome;

@@ -17,6 +17,7 @@
 #include "barswap/units.hpp"
 #include "driver/verbs.hpp"
 #include "pager/contexts.hpp"
+#include "pager/fingerprint.hpp"
 #include "pager/frames.hpp"
 #include "pager/heat.hpp"
 #include "policy/options.hpp"
@@ -34,6 +35,7 @@ struct Settings {
   bool may_move = true;   // paging.plan, and what this driver and process allow
   bool chaos = false;     // random moves at every drain
   std::uint64_t chaos_seed = 0;
+  bool keep_copies = true;  // of pages that came in, on the host
   bool worker = true;     // a thread of our own once use nears the budget
 };
 
@@ -154,6 +156,8 @@ class Pager {
   Heat& heat() { return heat_; }
   Contexts& contexts() { return contexts_; }
   Frames& frames() { return frames_; }
+  // A context has ended; the caller holds mover_mutex().
+  void context_gone(driver::Context context) BARSWAP_REQUIRES(mover_);
   // A context's birth or death excludes the mover.
   Mutex<Rank::mover>& mover_mutex() { return mover_; }
   const Settings& settings() const { return settings_; }
@@ -202,6 +206,14 @@ class Pager {
   bool drain(Patience patience) BARSWAP_REQUIRES(mover_);
   bool drain_failed(bool timed_out) BARSWAP_REQUIRES(mover_);
   bool stage(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);
+  struct Group {
+    std::span<Job*> jobs;
+    driver::Event copied;
+  };
+  bool map_alias(Job& job) BARSWAP_REQUIRES(mover_);
+  bool mark_end(driver::Event event, driver::Stream stream) BARSWAP_REQUIRES(mover_);
+  bool queue_copies(std::vector<Job*>& jobs, std::size_t lane, const ContextEntry& entry,
+                    std::vector<Group>& groups, bool& marked) BARSWAP_REQUIRES(mover_);
   void copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry)
       BARSWAP_REQUIRES(mover_);
   bool wait_for(driver::Event copied, std::uint64_t limit_ns) BARSWAP_REQUIRES(mover_);
@@ -215,6 +227,22 @@ class Pager {
   // Of any run so far.
   std::uint64_t page_most() const { return page_most_.load(std::memory_order_relaxed); }
   std::vector<Die> reachers(const Run& run) const;
+
+  // copies.cpp
+  static constexpr std::uint64_t kAllCopies = ~std::uint64_t{0};
+  bool take_copy(Job& job);
+  bool may_keep(const Job& job) const;
+  bool keep_copy(const Job& job) BARSWAP_REQUIRES(pages_);
+  void take_copies(Run& run, std::uint64_t& bytes, std::vector<Frame>& taken)
+      BARSWAP_REQUIRES(pages_);
+  bool drop_copies(std::uint64_t bytes);  // true: there were some
+  void drop_copies(Run* run);
+  void drop_needless_copies();
+  Result<Frame> take_host(Die near, std::uint64_t bytes);
+  bool ask_copies(std::span<Job> jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
+  void hear_copies(std::span<Job> jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
+  void print_arrived(std::span<Job> jobs, const ContextEntry& entry, std::uint64_t limit_ns)
+      BARSWAP_REQUIRES(mover_);
 
   // worker.cpp
   void start_worker();
@@ -256,6 +284,7 @@ class Pager {
   std::atomic<bool> pressed_[kDiesMax] = {};
 
   // The mover's own state.
+  Fingerprints fingerprints_ BARSWAP_GUARDED_BY(mover_);
   Address staging_ BARSWAP_GUARDED_BY(mover_){};
   std::uint64_t staging_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
   Frame ballast_[kDiesMax] BARSWAP_GUARDED_BY(mover_);

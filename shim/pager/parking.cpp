@@ -11,12 +11,16 @@ namespace barswap::pager {
 
 Result<bool> Pager::try_park(Run* run) {
   std::unique_ptr<Run> out;
+  std::vector<Frame> copies;
   {
     Lock lock(pages_);
     if (run->moving != 0) return false;
     out = take_out(run);
+    std::uint64_t bytes = kAllCopies;
+    take_copies(*out, bytes, copies);
   }
   const driver::RelaxedCapture relaxed(verbs_);
+  for (const Frame& frame : copies) frames_.give_back(frame);
   count_tables(*out, false);
   out->reach = 0;
   Result<void> outcome;

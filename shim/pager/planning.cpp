@@ -280,8 +280,12 @@ std::vector<Pager::Job> Pager::choose_pin(Run* run, std::uint64_t batch_bytes) {
 // Frames for the jobs; those that get none are left out, and their pages stay.
 void Pager::reserve(std::vector<Job>& jobs) {
   for (Job& job : jobs) {
+    if (take_copy(job)) {
+      job.reserved = true;
+      continue;
+    }
     auto frame = job.cause == Cause::pin     ? frames_.take_rdma(job.run->home, job.old.bytes)
-                 : job.target == Tier::host ? frames_.take_host(job.run->home, job.old.bytes)
+                 : job.target == Tier::host ? take_host(job.run->home, job.old.bytes)
                                             : frames_.take_hbm(job.run->home, job.old.bytes, 0);
     if (!frame) continue;
     job.fresh = *frame;

@@ -28,6 +28,7 @@ Pager::Pager(const driver::Verbs& verbs, const Settings& settings, std::span<con
       page_most_(settings.page_bytes),
       may_move_(settings.may_move),
       patience_ns_(settings.deadline_ns),
+      fingerprints_(verbs),
       start_ns_(now_ns()),
       random_(settings.chaos_seed) {
   for (const DieSetup& setup : dies) {
@@ -159,9 +160,9 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
     // part.
     const bool on_host = (i + 1) * host_pages / count_pages != i * host_pages / count_pages;
     auto frame =
-        on_host ? frames_.take_host(run.home, bytes) : frames_.take_hbm(run.home, bytes, 0);
+        on_host ? take_host(run.home, bytes) : frames_.take_hbm(run.home, bytes, 0);
     if (!frame && !request.never_host)
-      frame = on_host ? frames_.take_hbm(run.home, bytes, 0) : frames_.take_host(run.home, bytes);
+      frame = on_host ? frames_.take_hbm(run.home, bytes, 0) : take_host(run.home, bytes);
     if (!frame) {
       outcome = frame.error();
       break;
@@ -173,7 +174,10 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
       outcome = mapped.error();
       break;
     }
-    run.pages.push_back({address, *frame});
+    Page page;
+    page.address = address;
+    page.frame = *frame;
+    run.pages.push_back(page);
   }
   const std::vector<Die> dies = reach(run.home);
   if (outcome) outcome = verbs_.grant(run.base, run.bytes, dies);
@@ -204,6 +208,7 @@ void Pager::retire(Run* run) {
     run->live = false;
     trace::run_ended(run->home, run->order);
   }
+  drop_copies(run);
   update_wish();
 }
 
@@ -255,12 +260,16 @@ void Pager::count_tables(const Run& run, bool add) {
 
 bool Pager::try_bury(Run* run) {
   std::unique_ptr<Run> dead;
+  std::vector<Frame> copies;
   {
     Lock lock(pages_);
     if (run->moving != 0) return false;
     dead = take_out(run);
+    std::uint64_t bytes = kAllCopies;
+    take_copies(*dead, bytes, copies);
   }
   const driver::RelaxedCapture relaxed(verbs_);
+  for (const Frame& frame : copies) frames_.give_back(frame);
   count_tables(*dead, false);
   unmap_all(*dead);
   update_wish();
@@ -374,6 +383,7 @@ void Pager::publish() const {
   }
   stats::set(live.host_bytes, frames_.host_bytes());
   stats::set(live.host_prepared, frames_.host_prepared());
+  stats::set(live.host_copies, frames_.host_copies());
   stats::set(live.host_limit, frames_.host_limit());
 }
 

@@ -11,6 +11,10 @@ namespace barswap::pager {
 struct Page {
   Address address{};
   Frame frame;
+  // On the host, while the frame is in HBM: what the page held when `print` was taken of it.
+  Frame copy;
+  Fingerprint print;
+  std::uint8_t written = 0;  // moves in that keep no copy, since the last one was in vain
 };
 
 // Guarded by Pager::pages_, but for what never changes after birth. While `moving` is set, only the

@@ -70,6 +70,7 @@ bool Pager::work() {
       while (left-- > 0 && !closing_.load(std::memory_order_relaxed))
         if (!frames_.prepare_host(die, bytes, target_bytes / static_cast<unsigned>(sizes))) break;
   }
+  drop_needless_copies();
   publish();
   if (!wants_move()) return false;
   Lock lock(mover_);

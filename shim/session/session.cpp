@@ -85,6 +85,7 @@ bool Session::prepare(const char** why) {
   settings.forced_share = options.paging_forced_share;
   settings.deadline_ns = std::uint64_t{options.paging_deadline_ms} * 1'000'000;
   settings.prepare_bytes = options.tiers_host_prepare_bytes;
+  settings.keep_copies = options.tiers_host_copies;
   settings.chaos = setup_.chaos;
   settings.chaos_seed = setup_.chaos_seed;
   settings.worker = setup_.worker;
@@ -306,7 +307,7 @@ void Session::context_ends(driver::Context context) {
 }
 
 void Session::context_ended(driver::Context context, bool gone) {
-  if (gone) pager_->contexts().forget(context);
+  if (gone) pager_->context_gone(context);
   else pager_->contexts().resume(context);
   pager_->mover_mutex().unlock();
   if (!gone) return;

@@ -128,11 +128,12 @@ void World::judge_out_of_memory(std::uint64_t bytes, std::size_t context) {
   if (!session || plan_.faulty) return;
   const Die die{contexts_[context].die};
   pager::Frames& frames = session->pager().frames();
-  const std::uint64_t used = frames.host_bytes() - frames.host_prepared();
+  const std::uint64_t spare = frames.host_prepared() + frames.host_copies();
+  const std::uint64_t used = frames.host_bytes() - spare;
   const std::uint64_t host = frames.host_limit() - std::min(frames.host_limit(), used);
   const std::uint64_t machine_host = life_.machine().config().host_bytes -
                                      life_.machine().memory().host_used_bytes() +
-                                     frames.host_prepared();
+                                     spare;
   // The first refusal teaches the shim that there is no such tier.
   const bool no_host = !life_.machine().config().host && !life_.machine().config().host_numa;
   const bool atomics = session->pager().shared(die) && bytes < 32_MiB;

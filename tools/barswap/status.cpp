@@ -128,9 +128,12 @@ std::string events_text(const barswap_stats& stats, int count) {
 std::string counters_text(const barswap_stats& stats) {
   auto number = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
   std::string text;
-  text += format("  host     %s of at most %s, %s of it ready and unused\n",
-                 size_text(stats.host_bytes).c_str(), size_text(stats.host_limit).c_str(),
-                 size_text(stats.host_prepared).c_str());
+  text +=
+      format("  host     %s of at most %s, %s of it ready and unused, %s copies of pages in HBM\n",
+             size_text(stats.host_bytes).c_str(), size_text(stats.host_limit).c_str(),
+             size_text(stats.host_prepared).c_str(), size_text(stats.host_copies).c_str());
+  text += format("  clean    %s left HBM for such a copy, unchanged and not copied\n",
+                 size_text(stats.clean_bytes).c_str());
   text += format(
       "  calls    %llu allocations, %llu frees, %llu out of memory, %llu driver calls "
       "repeated after making room\n",
@@ -212,8 +215,11 @@ ordered_json json_of(const Reading& reading, int events) {
                       {"page_bytes", stats.page_bytes},
                       {"dies", ordered_json::array()}};
   for (std::uint32_t i = 0; i < stats.dies; ++i) all["dies"].push_back(json_of(stats.die[i]));
-  all["host"] = {
-      {"limit", stats.host_limit}, {"bytes", stats.host_bytes}, {"prepared", stats.host_prepared}};
+  all["host"] = {{"limit", stats.host_limit},
+                 {"bytes", stats.host_bytes},
+                 {"prepared", stats.host_prepared},
+                 {"copies", stats.host_copies}};
+  all["clean_bytes"] = stats.clean_bytes;
   all["allocations"] = stats.allocations;
   all["frees"] = stats.frees;
   all["out_of_memory"] = stats.out_of_memory;

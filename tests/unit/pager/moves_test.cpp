@@ -247,6 +247,120 @@ TEST_CASE("a turn that waits for the device is dropped when moving ends meanwhil
   CHECK(bench.life.check_books().empty());
 }
 
+// Two ranges of which one fits, with every other call to swap() bringing the first one in.
+struct Pair {
+  static support::Setting setting() {
+    support::Setting setting = support::small_setting();
+    setting.machine.vram_bytes = 256_MiB;
+    setting.setup.options.vram_limit = policy::size_of(72_MiB);
+    setting.setup.options.vram_headroom = policy::size_of(0);
+    setting.setup.options.tiers_host_prepare_bytes = 0;
+    return setting;
+  }
+  explicit Pair(const support::Setting& setting = Pair::setting()) : bench(setting) {
+    for (CUdeviceptr& base : bases) base = bench.alloc(kBytes);
+    for (int i = 0; i < 2; ++i) write(i, 0, kBytes, static_cast<std::uint8_t>(i + 1));
+  }
+  static constexpr std::uint64_t kBytes = 64_MiB;
+  void write(int which, std::uint64_t offset, std::uint64_t bytes, std::uint8_t value) {
+    REQUIRE(cuMemsetD8_v2(bases[which] + offset, value, bytes) == CUDA_SUCCESS);
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    std::fill_n(expected[which].begin() + static_cast<std::ptrdiff_t>(offset), bytes, value);
+  }
+  bool swap(int in) {
+    policy::Exchange exchange;
+    exchange.in.push_back({bases[in], kBytes});
+    exchange.out.push_back({bases[1 - in], kBytes});
+    return bench.pager().exchange(Die{0}, exchange);
+  }
+  bool right() {
+    std::vector<std::uint8_t> got(kBytes);
+    for (int i = 0; i < 2; ++i)
+      if (!bench.life.peek(bases[i], got.data(), kBytes) || got != expected[i]) return false;
+    return true;
+  }
+  std::uint64_t outside(int which) {
+    return bench.pager().residency(bench.run_at(bases[which])).host_bytes;
+  }
+  static std::uint64_t copied_out() {
+    return stats::get(stats::live().causes[static_cast<std::size_t>(Cause::turn)].bytes_out);
+  }
+  static std::uint64_t clean() { return stats::get(stats::live().clean_bytes); }
+
+  Bench bench;
+  CUdeviceptr bases[2] = {};
+  std::vector<std::uint8_t> expected[2] = {std::vector<std::uint8_t>(kBytes),
+                                           std::vector<std::uint8_t>(kBytes)};
+};
+
+TEST_CASE("what nobody wrote to since it came in leaves without being copied") {
+  Pair pair;
+  for (int i = 0; i < 4; ++i) REQUIRE(pair.swap(1 - i % 2));
+  REQUIRE(pair.bench.frames().host_copies() > 0);
+  const std::uint64_t copied = Pair::copied_out(), clean = Pair::clean();
+  for (int i = 0; i < 4; ++i) REQUIRE(pair.swap(1 - i % 2));
+  CHECK(Pair::copied_out() == copied);
+  CHECK(Pair::clean() - clean >= 4 * 48_MiB);
+  CHECK(pair.right());
+  CHECK(pair.bench.life.check_books().empty());
+}
+
+TEST_CASE("what was written to is copied, be it a byte") {
+  for (const std::uint64_t offset : {std::uint64_t{0}, 31_MiB + 5, Pair::kBytes - 1}) {
+    CAPTURE(offset);
+    Pair pair;
+    for (int i = 0; i < 4; ++i) REQUIRE(pair.swap(1 - i % 2));
+    for (int round = 0; round < 12; ++round) {
+      REQUIRE(pair.swap(1));
+      CHECK(pair.right());
+      pair.write(1, offset, 1, static_cast<std::uint8_t>(77 + round));
+      REQUIRE(pair.swap(0));
+      CHECK(pair.right());
+    }
+    CHECK(pair.bench.life.check_books().empty());
+  }
+}
+
+TEST_CASE("copies make place for whoever needs the host") {
+  Pair pair;
+  for (int i = 0; i < 4; ++i) REQUIRE(pair.swap(1 - i % 2));
+  REQUIRE(pair.bench.frames().host_copies() > 0);
+  // All that both tiers hold, but for what the ballast takes.
+  std::uint64_t more = 0;
+  CUdeviceptr base = 0;
+  while (cuMemAlloc_v2(&base, 8_MiB) == CUDA_SUCCESS) more += 8_MiB;
+  CHECK(2 * Pair::kBytes + more >= 72_MiB + 128_MiB - 16_MiB);
+  CHECK(pair.bench.frames().host_copies() == 0);
+  CHECK(pair.right());
+  CHECK(pair.bench.life.check_books().empty());
+}
+
+TEST_CASE("copies end with their range, and with the turns") {
+  Pair pair;
+  for (int i = 0; i < 5; ++i) REQUIRE(pair.swap(1 - i % 2));
+  const std::uint64_t copies = pair.bench.frames().host_copies();
+  REQUIRE(copies > 0);
+  REQUIRE(cuMemFree_v2(pair.bases[1]) == CUDA_SUCCESS);
+  CHECK(pair.bench.frames().host_copies() < copies);
+  pair.bench.pager().no_more_turns(Die{0});
+  CHECK(pair.bench.frames().host_copies() == 0);
+}
+
+TEST_CASE("without fingerprints everything is copied") {
+  for (const char* function : {"cuModuleLoadData", "cuMemHostAlloc", "cuLaunchKernel"}) {
+    CAPTURE(function);
+    support::Setting setting = Pair::setting();
+    setting.machine.faults.push_back({function, 1, CUDA_ERROR_NOT_SUPPORTED, true});
+    Pair pair(setting);
+    const std::uint64_t clean = Pair::clean();
+    for (int i = 0; i < 6; ++i) REQUIRE(pair.swap(1 - i % 2));
+    CHECK(pair.bench.frames().host_copies() == 0);
+    CHECK(Pair::clean() == clean);
+    CHECK(pair.right());
+    CHECK(pair.outside(0) < pair.outside(1));
+  }
+}
+
 TEST_CASE("a range does not make place for its own pin") {
   for (const std::uint64_t large_bytes : {48_MiB, 120_MiB}) {
     CAPTURE(large_bytes);

@@ -1,0 +1,162 @@
+// Copies: frames on the host that still hold what a page in HBM held when it came in. Such a page,
+// if a fingerprint says that nobody wrote to it, leaves without being copied. Copies belong to
+// their pages; anybody who needs host memory may drop them.
+#include <algorithm>
+
+#include "pager/job.hpp"
+#include "pager/pager.hpp"
+#include "pager/run.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::pager {
+namespace {
+
+// Moves in without a copy, after one was kept in vain.
+constexpr std::uint8_t kWrittenRest = 8;
+
+}  // namespace
+
+// What leaves for a copy needs no frame of the host.
+bool Pager::take_copy(Job& job) {
+  Lock lock(pages_);
+  Page& page = job.run->pages[job.page];
+  if (job.target != Tier::host || page.copy.handle == driver::Handle::none) return false;
+  job.fresh = page.copy;
+  job.print = page.print;
+  job.copy = Job::Copy::kept;
+  page.copy = {};
+  frames_.copies_changed(-static_cast<std::int64_t>(job.fresh.bytes));
+  return true;
+}
+
+// While there are too few frames ready for what will leave next, what comes in gives its own back:
+// frames on the host are slow to make.
+bool Pager::may_keep(const Job& job) const {
+  if (!settings_.keep_copies || !may_move() || job.target != Tier::hbm ||
+      job.old.tier != Tier::host)
+    return false;
+  if (job.cause == Cause::chaos) return true;
+  constexpr std::uint64_t kReadyShare = 4;
+  return job.cause == Cause::turn && frames_.host_room() &&
+         frames_.host_prepared(job.old.bytes) >= settings_.prepare_bytes / kReadyShare;
+}
+
+// True: the frame that the page left is its copy now, or the copy that it was to leave for is its
+// copy again.
+bool Pager::keep_copy(const Job& job) {
+  Run& run = *job.run;
+  Page& page = run.pages[job.page];
+  if (job.moved && job.copy == Job::Copy::changed) page.written = kWrittenRest;
+  const bool back = !job.moved && (job.copy == Job::Copy::kept || job.copy == Job::Copy::same);
+  const bool gained = job.moved && job.printed;
+  if (job.lost || !run.live || run.pinned || run.pinning || (!back && !gained)) return false;
+  if (gained && page.written > 0 && job.cause != Cause::chaos) {
+    --page.written;
+    return false;
+  }
+  page.copy = back ? job.fresh : job.old;
+  page.print = job.print;
+  frames_.copies_changed(static_cast<std::int64_t>(page.copy.bytes));
+  return true;
+}
+
+// At most as many as free `bytes`.
+void Pager::take_copies(Run& run, std::uint64_t& bytes, std::vector<Frame>& taken) {
+  for (Page& page : run.pages) {
+    if (bytes == 0) return;
+    if (page.copy.handle == driver::Handle::none) continue;
+    bytes -= std::min(bytes, page.copy.bytes);
+    frames_.copies_changed(-static_cast<std::int64_t>(page.copy.bytes));
+    taken.push_back(page.copy);
+    page.copy = {};
+  }
+}
+
+bool Pager::drop_copies(std::uint64_t bytes) {
+  std::vector<Frame> taken;
+  {
+    Lock lock(pages_);
+    for (const auto& run : runs_) take_copies(*run, bytes, taken);
+  }
+  const driver::RelaxedCapture relaxed(verbs_);
+  for (const Frame& frame : taken) frames_.give_back(frame);
+  return !taken.empty();
+}
+
+void Pager::drop_copies(Run* run) {
+  std::vector<Frame> taken;
+  {
+    Lock lock(pages_);
+    std::uint64_t bytes = kAllCopies;
+    take_copies(*run, bytes, taken);
+  }
+  if (taken.empty()) return;
+  const driver::RelaxedCapture relaxed(verbs_);
+  for (const Frame& frame : taken) frames_.give_back(frame);
+}
+
+// When the machine runs short of memory, when nothing is spilled any more, and when pages stay.
+void Pager::drop_needless_copies() {
+  if (frames_.host_copies() == 0) return;
+  const bool turns = may_move() && std::any_of(dies_.begin(), dies_.end(),
+                                               [&](Die die) { return pressed(die); });
+  const std::uint64_t limit = frames_.host_limit(), held = frames_.host_bytes();
+  if (!turns) (void)drop_copies(kAllCopies);
+  else if (held > limit) (void)drop_copies(held - limit);
+}
+
+Result<Frame> Pager::take_host(Die near, std::uint64_t bytes) {
+  auto frame = frames_.take_host(near, bytes);
+  if (!frame && drop_copies(bytes)) frame = frames_.take_host(near, bytes);
+  return frame;
+}
+
+// Queues the question for every page that would leave for its copy; on the stream of the copies
+// out, so that what comes in does not wait for it.
+bool Pager::ask_copies(std::span<Job> jobs, const ContextEntry& entry) {
+  bool asked = false;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    Job& job = jobs[i];
+    if (job.copy != Job::Copy::kept) continue;
+    job.copy = Job::Copy::changed;
+    if (i >= Fingerprints::kMost ||
+        !fingerprints_.submit(entry.context, entry.out_copier, i, job.address, job.old.bytes))
+      continue;
+    job.copy = Job::Copy::asked;
+    asked = true;
+  }
+  return asked;
+}
+
+void Pager::hear_copies(std::span<Job> jobs, const ContextEntry& entry) {
+  for (std::size_t i = 0; i < jobs.size(); ++i)
+    if (jobs[i].copy == Job::Copy::asked)
+      jobs[i].copy = fingerprints_.answer(entry.context, i) == jobs[i].print ? Job::Copy::same
+                                                                             : Job::Copy::changed;
+}
+
+// What came in is read once more while the gate is still closed. Without an answer no copy is kept.
+void Pager::print_arrived(std::span<Job> jobs, const ContextEntry& entry, std::uint64_t limit_ns) {
+  bool any = false;
+  for (std::size_t i = 0; i < jobs.size() && i < Fingerprints::kMost; ++i) {
+    Job& job = jobs[i];
+    if (!job.moved || !may_keep(job)) continue;
+    job.printed = static_cast<bool>(
+        fingerprints_.submit(entry.context, entry.copier, i, job.address, job.old.bytes));
+    any = any || job.printed;
+  }
+  if (!any) return;
+  const bool ended = mark_end(entry.printed, entry.copier) && wait_for(entry.printed, limit_ns);
+  for (std::size_t i = 0; i < jobs.size() && i < Fingerprints::kMost; ++i) {
+    if (!jobs[i].printed) continue;
+    jobs[i].printed = ended;
+    if (ended) jobs[i].print = fingerprints_.answer(entry.context, i);
+  }
+}
+
+void Pager::context_gone(driver::Context context) {
+  contexts_.forget(context);
+  fingerprints_.forget(context);
+}
+
+}  // namespace barswap::pager

@@ -25,9 +25,9 @@ __device__ __forceinline__ FingerprintSums sum_of_warp(FingerprintSums sums) {
 
 }  // namespace
 
-// Block i writes its two sums to partial[2 * i] and [2 * i + 1]: the answers lie in host memory,
-// where nothing is added up. `data` is aligned to 16 bytes and `words` is even; blocks have
-// kFingerprintThreads threads.
+// Block i writes its two sums to partial[2 * i] and [2 * i + 1], in one store: the answers lie in
+// host memory, where nothing is added up. Both pointers are aligned to 16 bytes and `words` is
+// even; blocks have kFingerprintThreads threads.
 extern "C" __global__ void __launch_bounds__(barswap::pager::kFingerprintThreads)
     barswap_fingerprint(const unsigned long long* data, unsigned long long words,
                         unsigned long long key_a, unsigned long long key_b,
@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(barswap::pager::kFingerprintThreads
   FingerprintSums sums;
   unsigned long long at = static_cast<unsigned long long>(blockIdx.x) * blockDim.x + threadIdx.x;
   // Several reads on their way at a time hide how long one takes.
-  constexpr int kReads = 8;
+  constexpr int kReads = 4;
   for (; at + (kReads - 1) * stride < count; at += kReads * stride) {
     ulonglong2 read[kReads];
 #pragma unroll
@@ -57,6 +57,5 @@ extern "C" __global__ void __launch_bounds__(barswap::pager::kFingerprintThreads
   if (threadIdx.x >= kWarp) return;
   sums = sum_of_warp(threadIdx.x < kWarps ? of_warps[threadIdx.x] : FingerprintSums{});
   if (threadIdx.x != 0) return;
-  partial[2 * blockIdx.x] = sums.a;
-  partial[2 * blockIdx.x + 1] = sums.b;
+  reinterpret_cast<ulonglong2*>(partial)[blockIdx.x] = make_ulonglong2(sums.a, sums.b);
 }

@@ -46,9 +46,10 @@ struct FingerprintSums {
   }
 };
 
-// How the kernel is launched, whatever the piece. A thread reads two words at a time.
+// How the kernel is launched, whatever the piece: two blocks for each multiprocessor of the larger
+// dies, which is enough to hide the latency of memory. A thread reads two words at a time.
 constexpr unsigned kFingerprintThreads = 256;
-constexpr unsigned kFingerprintBlocks = 128;
+constexpr unsigned kFingerprintBlocks = 256;
 constexpr std::uint64_t kFingerprintReadBytes = 16;
 
 }  // namespace barswap::pager

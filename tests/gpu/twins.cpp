@@ -1,9 +1,12 @@
-// Runs every kernel of tests/e2e/kernels.cu on inputs that are the same on every machine, and
-// prints a hash of each one's bytes. Started once with the real driver and once with the simulated
-// one, it shows whether a kernel and its simulated twin give the same bytes: compare the outputs,
-// or the dumps.
+// Runs every kernel of tests/e2e/kernels.cu, and the shim's own, on inputs that are the same on
+// every machine, and prints a hash of each one's bytes. Started once with the real driver and once
+// with the simulated one, it shows whether a kernel and its simulated twin give the same bytes:
+// compare the outputs, or the dumps.
 //   twins [--dump FILE]
+#include "pager/fingerprint_words.hpp"
 #include "program.hpp"
+
+extern const char barswap_fingerprint_ptx[];
 
 namespace {
 
@@ -61,6 +64,7 @@ class Twins {
     k.writer(BarswapWriterJob{nullptr, pointer(a), kWords, 7, 0});
     k.writer(BarswapWriterJob{pointer(b), nullptr, kWords, 8, 0});
     record("barswap_writer_halves", {a, b});
+    fingerprint();
   }
 
   int finish() {
@@ -138,6 +142,29 @@ class Twins {
     NEED(die_.kernels.spin.launch(nullptr, 2, flag.address()));
     record("barswap_persistent", {seen});
     flag.free();
+  }
+
+  // A page, and pieces that fill no round of reads: what the blocks answer, not only the sum.
+  void fingerprint() {
+    CUmodule module = nullptr;
+    CUfunction function = nullptr;
+    NEED(cuModuleLoadData(&module, barswap_fingerprint_ptx));
+    NEED(cuModuleGetFunction(&function, module, "barswap_fingerprint"));
+    Buffer page = Buffer::make(16u << 20);
+    die_.kernels.fill(page.address, page.words(), 31);
+    std::vector<Buffer> answers;
+    for (const unsigned blocks : {barswap::pager::kFingerprintBlocks, 3u})
+      for (const std::uint64_t bytes : {page.bytes, std::uint64_t{2} << 20, kWords * 4 / 16 * 16}) {
+        answers.push_back(zeros(blocks * 16));
+        CUdeviceptr data = page.address, partial = answers.back().address;
+        std::uint64_t words = bytes / 8;
+        std::uint64_t key_a = 0x243f6a8885a308d3, key_b = 0x13198a2e03707344;
+        void* list[] = {&data, &words, &key_a, &key_b, &partial};
+        NEED(cuLaunchKernel(function, blocks, 1, 1, barswap::pager::kFingerprintThreads, 1, 1, 0,
+                            nullptr, list, nullptr));
+      }
+    record("barswap_fingerprint", answers);
+    NEED(cuModuleUnload(module));
   }
 
   void record(const char* name, const std::vector<Buffer>& buffers) {

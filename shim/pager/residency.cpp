@@ -27,8 +27,8 @@ Pager::Pager(const driver::Verbs& verbs, const Settings& settings, std::span<con
       frames_(verbs),
       page_most_(settings.page_bytes),
       may_move_(settings.may_move),
-      patience_ns_(settings.deadline_ns),
       fingerprints_(verbs),
+      patience_ns_(settings.deadline_ns),
       start_ns_(now_ns()),
       random_(settings.chaos_seed) {
   for (const DieSetup& setup : dies) {

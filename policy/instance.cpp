@@ -12,6 +12,9 @@ namespace {
 constexpr std::uint64_t kTimesAsOften = 16;
 // More than this share of the ranges is no exception.
 constexpr std::size_t kShareOfRanges = 4;
+// Times that most are named until all counts are halved. What was usual in another phase says
+// little, and buffers that came late must not wait until they have caught up with it.
+constexpr std::uint32_t kRemembered = 4;
 // In launches: a range that is named once in a cycle must outlive the longest that can be learnt.
 constexpr std::uint64_t kFadeEvery = std::uint64_t{1} << 17;
 
@@ -22,19 +25,26 @@ constexpr std::uint64_t kFadeEvery = std::uint64_t{1} << 17;
 bool Instances::lively(const Known& known) const {
   constexpr std::uint64_t kGaps = 8, kLaunches = 64;
   if (known.uses < 2) return false;
-  const std::uint64_t gap = (known.last - known.first) / (known.uses - 1);
-  return launches_ - known.last <= kGaps * gap + kLaunches;
+  return launches_ - known.last <= kGaps * known.gap() + kLaunches;
+}
+
+// The median of the lively ones, and of those named once as well if they are to count; 0 if none.
+std::uint32_t Instances::usual(bool once) {
+  uses_.clear();
+  for (const auto& [id, known] : ranges_)
+    if (lively(known) || (once && known.uses == 1)) uses_.push_back(known.uses);
+  if (uses_.empty()) return 0;
+  const auto middle = uses_.begin() + static_cast<std::ptrdiff_t>(uses_.size() / 2);
+  std::nth_element(uses_.begin(), middle, uses_.end());
+  return *middle;
 }
 
 void Instances::weigh() {
-  uses_.clear();
-  for (const auto& [id, known] : ranges_)
-    if (lively(known)) uses_.push_back(known.uses);
+  // With those named once: in the first cycle that is all but the common ones.
+  if (usual(true) >= kRemembered) fade();
+  const std::uint64_t bound = kTimesAsOften * std::max(usual(false), kRemembered);
   bound_ = kNever;
   if (uses_.empty()) return;
-  const auto middle = uses_.begin() + static_cast<std::ptrdiff_t>(uses_.size() / 2);
-  std::nth_element(uses_.begin(), middle, uses_.end());
-  const std::uint64_t bound = kTimesAsOften * *middle;
   const auto above = static_cast<std::size_t>(
       std::count_if(uses_.begin(), uses_.end(), [&](std::uint32_t uses) { return uses > bound; }));
   if (above <= uses_.size() / kShareOfRanges) bound_ = bound;
@@ -43,8 +53,9 @@ void Instances::weigh() {
 void Instances::fade() {
   for (auto entry = ranges_.begin(); entry != ranges_.end();) {
     Known& known = entry->second;
+    const std::uint64_t gap = known.gap();
     known.uses /= 2;
-    known.first += (known.last - known.first) / 2;
+    known.first = known.last - (known.uses > 1 ? gap * (known.uses - 1) : 0);
     entry = known.uses == 0 ? ranges_.erase(entry) : std::next(entry);
   }
 }

@@ -29,8 +29,10 @@ class Instances {
     std::uint32_t uses = 0;
     bool common = false;
     std::uint64_t first = 0, last = 0;  // launches that named it
+    std::uint64_t gap() const { return uses < 2 ? 0 : (last - first) / (uses - 1); }
   };
   bool lively(const Known& known) const;
+  std::uint32_t usual(bool once);
   void weigh();
   void fade();
 

@@ -35,6 +35,20 @@ TEST_CASE("buffers that wander do not change what a launch is") {
   CHECK(std::set(first.begin(), first.end()).size() == kLayers + 1);
 }
 
+// Nor do those of a larger batch, however long the weights have been in use before.
+TEST_CASE("buffers that come late need not catch up") {
+  for (const std::uint64_t before : {2, 20, 300}) {
+    CAPTURE(before);
+    Instances instances;
+    for (std::uint64_t pass = 0; pass < before; ++pass)
+      for (RangeId layer = 1; layer <= kLayers; ++layer) instances.of(6, std::array{layer});
+    for (std::uint64_t pass = 0; pass < 3; ++pass) pass_of(instances, pass);
+    const auto first = pass_of(instances, 3);
+    for (std::uint64_t pass = 4; pass < 50; ++pass) REQUIRE(pass_of(instances, pass) == first);
+    CHECK(std::set(first.begin(), first.end()).size() == kLayers + 1);
+  }
+}
+
 TEST_CASE("ranges that are named equally often tell launches apart, few and many") {
   for (const RangeId count : {2, 3, 8, 200}) {
     Instances instances;

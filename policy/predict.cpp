@@ -14,9 +14,10 @@ constexpr std::uint64_t kWindow = 64;
 constexpr int kEarlierMax = 4;
 // How far back an occurrence is looked for that knows the one before it.
 constexpr std::uint64_t kNearby = 8;
-// Two steps in a row at the right site with the wrong instance mean that the cursor stands in a
-// layer that looks the same. One alone is a launch whose addresses wander.
-constexpr std::uint32_t kWeakMax = 2;
+// Two steps in a row at the right site with the wrong instance, or more of them than half, mean that
+// the cursor stands in a layer that looks the same. One alone is a launch whose addresses wander.
+// Each weighs two, and a right instance takes back one.
+constexpr std::uint32_t kWeak = 2, kWeakMax = 4;
 // So many launches in a row that are found nowhere are no insertion any more: another place is
 // looked for. If there is none the cursor waits some more, since among many edits four foreign
 // launches in a row are common.
@@ -191,8 +192,9 @@ Sequence::Step Sequence::follow(LaunchKey key, std::optional<std::uint64_t> last
   if (expected.site == key.site) {
     ++*cursor_;
     skipped_ = strays_ = 0;
-    weak_ = expected.instance == key.instance ? 0 : weak_ + 1;
-    if (weak_ < kWeakMax || !last) return weak_ == 0 ? Step::hit : Step::weak_hit;
+    const bool hit = expected.instance == key.instance;
+    weak_ = hit ? weak_ - std::min(weak_, 1u) : std::min(weak_ + kWeak, kWeakMax);
+    if (hit || weak_ < kWeakMax || !last) return hit ? Step::hit : Step::weak_hit;
     cursor_ = last;
     weak_ = 0;
     return Step::jump;

@@ -104,7 +104,7 @@ class Sequence {
 
   std::uint64_t recorded_ = 0;
   std::optional<std::uint64_t> cursor_;
-  std::uint32_t weak_ = 0;     // steps in a row where the site was right and the instance not
+  std::uint32_t weak_ = 0;     // steps where the site was right and the instance not, weighed
   std::uint32_t skipped_ = 0;  // launches in a row that were found nowhere
   std::uint32_t strays_ = 0;   // launches in a row that an earlier occurrence had
   double confidence_ = 0;

@@ -186,6 +186,25 @@ TEST_CASE("a phase keeps its name") {
   }
 }
 
+// Every second launch is the same in all layers, so that the way back to the layer before looks
+// half right.
+TEST_CASE("layers between equal launches are told apart") {
+  Sequence sequence(kCapacity);
+  const auto pass = [&](std::uint64_t site) {
+    Trace trace;
+    for (std::uint64_t layer = 0; layer < 48; ++layer) {
+      trace.push_back(key(traces::kForward, site, layer));
+      trace.push_back(key(traces::kBackward, 0));
+    }
+    return trace;
+  };
+  for (const std::uint64_t site : {1, 2}) {
+    record_all(sequence, repeated(pass(site), 3));
+    CHECK(sequence.period() == 96);
+    CHECK(sequence.confidence() > 0.9);
+  }
+}
+
 TEST_CASE("a change of phase is told, and is over when the new one is known") {
   Sequence sequence(kCapacity);
   record_all(sequence, repeated(traces::model(0, 24, 10), 4));

@@ -254,7 +254,11 @@ void Sequence::settle(Step step, LaunchKey key) {
   if (agreed_ < kAgreedMin) return;
   period_ = offset;
   const std::uint64_t pair = scatter(scatter(instance_before_) + key.instance);
-  const Phases::Name seen_in = history_[*cursor_ & mask_].phase;
+  // As long as the program repeats what it did so many launches ago it is in one cycle, though parts
+  // of that may have been named apart while it was learnt.
+  const bool same = offset == named_offset_ && phases_.current() != 0;
+  const Phases::Name seen_in = same ? phases_.current() : history_[*cursor_ & mask_].phase;
+  named_offset_ = offset;
   if (phases_.follow(seen_in, pair, period_, settled_)) phase_changed_ = false;
 }
 

@@ -113,6 +113,7 @@ class Sequence {
   std::uint64_t offset_ = 0;  // launches since the last occurrence, at the latest hit
   std::uint32_t agreed_ = 0;  // hits in a row with this offset
   std::uint64_t period_ = 0;
+  std::uint64_t named_offset_ = 0;  // under which the cycle's name was told
   std::uint64_t instance_before_ = 0;
   // The last occurrence of the latest launch that had one.
   std::optional<std::uint64_t> witness_;

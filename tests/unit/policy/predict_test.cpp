@@ -186,6 +186,30 @@ TEST_CASE("a phase keeps its name") {
   }
 }
 
+TEST_CASE("a cycle has one name, though its parts got two while it was learnt") {
+  const Trace cycle = traces::model(0, 24, 10);
+  Random random(1);
+  Sequence sequence(kCapacity);
+  const auto noise = [&](int count) {
+    for (; count > 0; --count) sequence.record(traces::noise(random));
+  };
+  record_all(sequence, cycle);
+  // A name is given late in the second, is lost, and what came before it gets another one.
+  record_all(sequence, {cycle.begin(), cycle.begin() + 30});
+  noise(6);
+  record_all(sequence, {cycle.begin() + 30, cycle.end()});
+  REQUIRE(sequence.phase() == 1);
+  noise(60);
+  REQUIRE(sequence.phase() == 0);
+  record_all(sequence, repeated(cycle, 3));
+  const Phases::Name name = sequence.phase();
+  CHECK(name != 0);
+  for (const LaunchKey& launch : repeated(cycle, 3)) {
+    sequence.record(launch);
+    REQUIRE(sequence.phase() == name);
+  }
+}
+
 // Every second launch is the same in all layers, so that the way back to the layer before looks
 // half right.
 TEST_CASE("layers between equal launches are told apart") {

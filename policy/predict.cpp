@@ -14,9 +14,9 @@ constexpr std::uint64_t kWindow = 64;
 constexpr int kEarlierMax = 4;
 // How far back an occurrence is looked for that knows the one before it.
 constexpr std::uint64_t kNearby = 8;
-// Two steps in a row at the right site with the wrong instance, or more of them than half, mean that
-// the cursor stands in a layer that looks the same. One alone is a launch whose addresses wander.
-// Each weighs two, and a right instance takes back one.
+// Two steps in a row at the right site with the wrong instance, or every second one, mean that the
+// cursor stands in a layer that looks the same. One alone is a launch whose addresses wander. Each
+// weighs two, and a right instance takes back one.
 constexpr std::uint32_t kWeak = 2, kWeakMax = 4;
 // So many launches in a row that are found nowhere are no insertion any more: another place is
 // looked for. If there is none the cursor waits some more, since among many edits four foreign
@@ -254,8 +254,8 @@ void Sequence::settle(Step step, LaunchKey key) {
   if (agreed_ < kAgreedMin) return;
   period_ = offset;
   const std::uint64_t pair = scatter(scatter(instance_before_) + key.instance);
-  // As long as the program repeats what it did so many launches ago it is in one cycle, though parts
-  // of that may have been named apart while it was learnt.
+  // As long as the program repeats what it did so many launches ago it is in one cycle, though
+  // parts of that may have been named apart while it was learnt.
   const bool same = offset == named_offset_ && phases_.current() != 0;
   const Phases::Name seen_in = same ? phases_.current() : history_[*cursor_ & mask_].phase;
   named_offset_ = offset;

@@ -14,7 +14,7 @@ constexpr double kWorthTrying = 1.5;
 constexpr std::uint64_t kLeastBytes = std::uint64_t{64} << 20;
 constexpr double kAlike = 1.25;
 constexpr double kBetter = 0.95, kWorse = 1.1;
-constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 3;
+constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 6;
 constexpr std::uint64_t kRest = 64;
 constexpr std::uint32_t kRestDoublings = 8;
 

@@ -30,6 +30,7 @@ constexpr std::uint64_t kBatchNs = 2'000'000;          // a drain's aim
 constexpr std::uint64_t kMomentShare = 16, kMomentMaxNs = 50'000'000;
 constexpr std::uint64_t kPatienceMaxNs = 2'000'000'000;  // a drain's end, whatever progress it sees
 constexpr std::uint64_t kAtOnceNs = 100'000;  // "idle at this instant", with room for the query
+constexpr std::uint64_t kMoverNs = 100'000'000;  // for the lock of whoever looks or moves
 constexpr std::uint64_t kInsideNs = 50'000;            // for entrants that are just leaving
 constexpr std::uint64_t kCopyNs = 20'000'000'000;  // our own copies are finite; this is a lost link
 constexpr std::uint64_t kBackoffMinNs = 1'000'000, kBackoffMaxNs = 1'000'000'000;
@@ -445,8 +446,18 @@ void Pager::free_moment() {
   mover_.unlock();
 }
 
+// The worker looks now and then whether a move is possible, and a turn that were given up for that
+// would cost more. The limit is for whoever waits for this very thread while it holds the lock.
 bool Pager::exchange(Die die, policy::Exchange& exchange) {
-  if (contexts_.capturing() || !mover_.try_lock()) return false;
+  if (contexts_.capturing()) return false;
+  {
+    const Hurry hurry(*this);
+    const std::uint64_t limit_ns = now_ns() + kMoverNs;
+    while (!mover_.try_lock()) {
+      if (now_ns() > limit_ns) return false;
+      sched_yield();
+    }
+  }
   const driver::RelaxedCapture relaxed(verbs_);
   bool moved = false;
   const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;

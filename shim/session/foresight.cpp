@@ -9,7 +9,9 @@ namespace {
 
 // Others move pages too.
 constexpr std::uint32_t kSurveyEvery = 256;
-constexpr std::uint32_t kRest = 64, kRestDoublings = 10;
+// In launches: after nothing could be chosen; and after something was refused, doubled each time.
+// Most of what refuses is over in a moment, and what is missing is read in place until then.
+constexpr std::uint32_t kRest = 64, kRefusedRest = 4, kRestDoublings = 14;
 
 }  // namespace
 
@@ -83,7 +85,7 @@ void Foresight::launch(const Launch& launch) {
   exchanging_ = false;
   turns_->exchanged(exchange, made);
   refusals_ = made ? 0 : refusals_ + 1;
-  if (!made) resting_ = kRest << std::min(refusals_, kRestDoublings);
+  if (!made) resting_ = kRefusedRest << std::min(refusals_, kRestDoublings);
   held_ = pager_.survey(die, pager::Pager::With::places);
 }
 

@@ -213,6 +213,32 @@ TEST_CASE("with spare room a turn is one drain, and the room is given up afterwa
   CHECK(bench.frames().free_hbm(Die{0}) < 12_MiB);
 }
 
+TEST_CASE("a turn waits until the worker has looked") {
+  support::Setting setting = support::small_setting();
+  setting.machine.vram_bytes = 256_MiB;
+  setting.setup.options.vram_limit = policy::size_of(64_MiB);
+  Bench bench(setting);
+  const CUdeviceptr first = bench.alloc(40_MiB), second = bench.alloc(40_MiB);
+  REQUIRE(bench.pager().residency(bench.run_at(second)).host_bytes > 0);
+  std::atomic<bool> begun{false}, over{false}, made{false};
+  bench.pager().mover_mutex().lock();
+  std::thread turner([&] {
+    REQUIRE(cuCtxSetCurrent(bench.contexts[0]) == CUDA_SUCCESS);
+    policy::Exchange exchange;
+    exchange.in.push_back({second, 40_MiB});
+    exchange.out.push_back({first, 40_MiB});
+    begun = true;
+    made = bench.pager().exchange(Die{0}, exchange);
+    over = true;
+  });
+  while (!begun) std::this_thread::yield();
+  for (int i = 0; i < 100 && !over; ++i) std::this_thread::yield();
+  bench.pager().mover_mutex().unlock();
+  turner.join();
+  CHECK(made);
+  CHECK(bench.pager().residency(bench.run_at(second)).host_bytes == 0);
+}
+
 TEST_CASE("a turn that waits for the device is dropped when moving ends meanwhile") {
   support::Setting setting = support::small_setting();
   setting.machine.vram_bytes = 256_MiB;

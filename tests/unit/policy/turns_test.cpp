@@ -108,9 +108,9 @@ TEST_CASE("what was only submitted wins no trial and saves no plan") {
 TEST_CASE("exchanges that are refused end it") {
   Trial trial;
   pass(trial, 3, 500 * kMs);
-  for (int i = 0; i < 2; ++i) trial.exchanged(false);
+  for (int i = 0; i < 5; ++i) trial.exchanged(false);
   trial.exchanged(true);
-  for (int i = 0; i < 2; ++i) trial.exchanged(false);
+  for (int i = 0; i < 5; ++i) trial.exchanged(false);
   CHECK(trial.moves());
   trial.exchanged(false);
   CHECK_FALSE(trial.moves());
@@ -190,8 +190,8 @@ TEST_CASE("a sweep that reads often takes turns, and moves hardly more than it m
   }
 }
 
-// The same weights at two batch sizes, as eager code runs them: a product, and what follows it works
-// on its output. The output of the pass before is held, so that its buffer changes with each pass.
+// The same weights at two batch sizes, as eager code runs them: a product, and what works on its
+// output. The output of the pass before is held, so that its buffer changes with each pass.
 TEST_CASE("a batch that reads often takes turns soon after one that reads once") {
   constexpr std::uint64_t kWeights = 96, kBuffer = kGib / 16;
   constexpr RangeId kOutput = 200, kBuffers = 201;

@@ -7,9 +7,9 @@
 namespace barswap::policy {
 namespace {
 
-// Weights of a training step are named several times, an activation's buffer by every layer. Half
-// of it to fall back, so that nothing flickers.
-constexpr std::uint64_t kTimesAsOften = 16;
+// Weights of a training step are named several times, an activation's buffer by every layer. A
+// quarter of it to fall back, so that nothing flickers when the counts are halved.
+constexpr std::uint64_t kTimesAsOften = 16, kFallsBack = 4;
 // More than this share of the ranges is no exception.
 constexpr std::size_t kShareOfRanges = 4;
 // Times that most are named until all counts are halved. What was usual in another phase says
@@ -69,7 +69,7 @@ std::optional<std::uint64_t> Instances::of(std::uint64_t variant,
     Known& known = ranges_[id];
     if (known.uses++ == 0) known.first = launches_;
     known.last = launches_;
-    known.common = known.uses > (known.common ? bound_ / 2 : bound_);
+    known.common = known.uses > (known.common ? bound_ / kFallsBack : bound_);
     if (known.common) continue;
     instance = scatter(instance ^ id);
     told = true;

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <array>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -46,6 +47,23 @@ TEST_CASE("buffers that come late need not catch up") {
     const auto first = pass_of(instances, 3);
     for (std::uint64_t pass = 4; pass < 50; ++pass) REQUIRE(pass_of(instances, pass) == first);
     CHECK(std::set(first.begin(), first.end()).size() == kLayers + 1);
+  }
+}
+
+TEST_CASE("buffers that are hardly common stay so") {
+  Instances instances;
+  std::mt19937_64 random(1);
+  constexpr RangeId kFew = 24;
+  std::vector<std::uint64_t> first;
+  for (std::uint64_t pass = 0; pass < 100; ++pass) {
+    std::vector<std::uint64_t> seen;
+    for (RangeId layer = 1; layer <= kFew; ++layer) {
+      const RangeId from = kBuffers + random() % 4, to = kBuffers + random() % 4;
+      seen.push_back(instances.of(7, std::array{layer, from, to, kWorkspace}).value_or(0));
+      seen.push_back(instances.of(8, std::array{to, kWorkspace}).value_or(0));
+    }
+    if (pass == 20) first = seen;
+    if (pass > 20) REQUIRE(seen == first);
   }
 }
 

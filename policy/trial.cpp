@@ -17,6 +17,7 @@ constexpr double kBetter = 0.95, kWorse = 1.1;
 constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 6;
 constexpr std::uint64_t kRest = 64;
 constexpr std::uint32_t kRestDoublings = 8;
+constexpr std::uint64_t kWaitMaxNs = 30'000'000'000;
 
 double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
 
@@ -48,9 +49,14 @@ void Trial::cycle(const Cycle& cycle) {
       streaming_ns_ = std::min(streaming_ns_, cycle.elapsed_ns);
       if (cycle.host_bytes >= kLeastBytes &&
           static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
-        mode_ = Mode::trying;
-        settling_ = kSettling;
+        mode_ = Mode::preparing;
+        waited_ns_ = 0;
+        begin_if(cycle.ready);
       }
+      return;
+    case Mode::preparing:
+      waited_ns_ += cycle.elapsed_ns;
+      begin_if(cycle.ready || waited_ns_ > kWaitMaxNs);
       return;
     case Mode::trying:
       sum_ns_ = (samples_ == 0 ? 0 : sum_ns_) + cycle.elapsed_ns;
@@ -68,6 +74,12 @@ void Trial::cycle(const Cycle& cycle) {
       if (worse_ == kWorseMax) revert();
       return;
   }
+}
+
+void Trial::begin_if(bool ready) {
+  if (!ready) return;
+  mode_ = Mode::trying;
+  settling_ = kSettling;
 }
 
 void Trial::exchanged(bool made) {

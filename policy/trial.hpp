@@ -14,12 +14,14 @@ constexpr double kLinkBytesPerNs = 55;
 
 class Trial {
  public:
-  enum class Mode : std::uint8_t { streaming, trying, moving };
+  // preparing: worth trying, once what a fair trial needs is there.
+  enum class Mode : std::uint8_t { streaming, preparing, trying, moving };
 
   struct Cycle {
     std::uint64_t elapsed_ns = 0;
     // Of what its launches named, bytes on the host at the moment when they were named.
     std::uint64_t host_bytes = 0;
+    bool ready = true;  // what a fair trial needs is there, or will not come
   };
   void cycle(const Cycle& cycle);
   // Whether an exchange could be made.
@@ -29,13 +31,15 @@ class Trial {
   void spread();
 
   Mode mode() const { return mode_; }
-  bool moves() const { return mode_ != Mode::streaming; }
+  bool moves() const { return mode_ == Mode::trying || mode_ == Mode::moving; }
 
  private:
   void revert();
+  void begin_if(bool ready);
 
   Mode mode_ = Mode::streaming;
   std::uint64_t streaming_ns_ = 0;  // of a cycle without moves, before the trial
+  std::uint64_t waited_ns_ = 0;     // cycles until what is needed was there
   std::uint64_t sum_ns_ = 0;        // of the samples of the trial so far
   std::uint32_t samples_ = 0;
   std::uint32_t settling_ = 1;  // cycles that do not count yet

@@ -53,7 +53,7 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
   if (known && name == phase_ && position - begun_at_ >= launches_) {
     Phase& phase = phase_of(name);
     const bool moved = phase.trial.moves();
-    if (phase.striped || moved) phase.trial.cycle({now_ns - begun_ns_, host_bytes_});
+    if (phase.striped || moved) phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_});
     if (moved && !phase.trial.moves()) phase.striped = false;
     if (!moved && phase.striped) compare(phase, host_bytes_);
     stripe_due_ = plan_ == Plan::automatic && !phase.striped && !phase.trial.moves();
@@ -105,6 +105,11 @@ const Trial* Turns::trial() const {
   return nullptr;
 }
 
+bool Turns::preparing() const {
+  const Trial* known = trial();
+  return plan_ == Plan::automatic && known != nullptr && known->mode() == Trial::Mode::preparing;
+}
+
 bool Turns::moving() const {
   if (plan_ == Plan::stream || !cycle_.trusted()) return false;
   // Nothing has told for long where the cycle is; no plan outlives that.
@@ -144,12 +149,14 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
     const std::uint64_t before_bytes = out.in_bytes;
     latest.clear();
     for (std::size_t i = 0; i < count; ++i) need(named[i]);
-    if (needed_bytes > room_bytes) {
+    // More than asked for would not find room in one batch.
+    const bool over = before_bytes > 0 && out.in_bytes > most_bytes;
+    if (over || needed_bytes > room_bytes) {
       out.in.resize(before);
       out.in_bytes = before_bytes;
       for (const std::size_t index : latest) needed[index] = false;
     }
-    if (needed_bytes > room_bytes || out.in_bytes >= most_bytes) break;
+    if (over || needed_bytes > room_bytes || out.in_bytes >= most_bytes) break;
   }
 
   std::vector<Candidate> leaving;

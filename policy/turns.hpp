@@ -56,6 +56,10 @@ class Turns {
   // site and grid), which ranges, how many bytes of these lie on the host, and when it came.
   void launch(std::uint64_t site, std::uint64_t variant,
               std::span<const RangeId> ranges, std::uint64_t host_bytes, std::uint64_t now_ns);
+  // A trial waits until it is told that what makes turns cheap is there. It is, until said
+  // otherwise.
+  bool preparing() const;
+  void prepared(bool ready) { ready_ = ready; }
   // What is on the host should come into HBM before the launches that name it.
   bool moving() const;
   // For the launch taken last and those expected after it, as many as bring in `most_bytes`. `held`
@@ -103,6 +107,7 @@ class Turns {
   std::vector<RangeId> named_;  // by the launch taken last
   std::uint64_t untold_ = 0;    // launches in a row that name only what is common
   bool stripe_due_ = false;
+  bool ready_ = true;
   // The cycle under way.
   Phases::Name phase_ = 0;  // 0: none
   std::uint64_t begun_at_ = 0, begun_ns_ = 0, launches_ = 0, host_bytes_ = 0;

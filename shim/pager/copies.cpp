@@ -14,6 +14,8 @@ namespace {
 // Moves in without a copy, after one was kept in vain.
 constexpr std::uint8_t kWrittenRest = 8;
 
+std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+
 }  // namespace
 
 // What leaves for a copy needs no frame of the host.
@@ -95,12 +97,39 @@ void Pager::drop_copies(Run* run) {
   for (const Frame& frame : taken) frames_.give_back(frame);
 }
 
+bool Pager::ready_for_copies() {
+  if (!settings_.keep_copies || !worker_started_.load(std::memory_order_relaxed)) return true;
+  Stock none = Stock::none;
+  if (stock_.compare_exchange_strong(none, Stock::wanted)) ring();
+  return stock_.load(std::memory_order_relaxed) == Stock::full;
+}
+
+bool Pager::turning() const {
+  Lock lock(pages_);
+  return std::any_of(dies_.begin(), dies_.end(),
+                     [&](Die die) BARSWAP_REQUIRES(pages_) { return spare_bytes_[slot(die)] > 0; });
+}
+
+// Pages of a size that could take turns, in HBM and without a copy.
+std::uint64_t Pager::copies_missing(std::uint64_t page_bytes) const {
+  std::uint64_t sum = 0;
+  Lock lock(pages_);
+  for (const auto& run : runs_) {
+    if (!run->live || run->kind != RunKind::large || run->page_bytes != page_bytes) continue;
+    for (const Page& page : run->pages)
+      if (page.frame.tier == Tier::hbm && page.copy.handle == driver::Handle::none)
+        sum += page.frame.bytes;
+  }
+  return sum;
+}
+
 // When the machine runs short of memory, when nothing is spilled any more, and when pages stay.
 void Pager::drop_needless_copies() {
-  if (frames_.host_copies() == 0) return;
   const bool turns = may_move() && std::any_of(dies_.begin(), dies_.end(),
                                                [&](Die die) { return pressed(die); });
   const std::uint64_t limit = frames_.host_limit(), held = frames_.host_bytes();
+  if (!turns) stock_.store(Stock::none, std::memory_order_relaxed);
+  if (frames_.host_copies() == 0) return;
   if (!turns) (void)drop_copies(kAllCopies);
   else if (held > limit) (void)drop_copies(held - limit);
 }
@@ -135,19 +164,19 @@ void Pager::hear_copies(std::span<Job> jobs, const ContextEntry& entry) {
                                                                              : Job::Copy::changed;
 }
 
-// What came in is read once more while the gate is still closed. Without an answer no copy is kept.
-void Pager::print_arrived(std::span<Job> jobs, const ContextEntry& entry, std::uint64_t limit_ns) {
-  bool any = false;
-  for (std::size_t i = 0; i < jobs.size() && i < Fingerprints::kMost; ++i) {
-    Job& job = jobs[i];
-    if (!job.moved || !may_keep(job)) continue;
-    job.printed = static_cast<bool>(
-        fingerprints_.submit(entry.context, entry.copier, i, job.address, job.old.bytes));
-    any = any || job.printed;
-  }
-  if (!any) return;
-  const bool ended = mark_end(entry.printed, entry.copier) && wait_for(entry.printed, limit_ns);
-  for (std::size_t i = 0; i < jobs.size() && i < Fingerprints::kMost; ++i) {
+// What came in is read once more while the gate is still closed, beside the copies that still run.
+void Pager::print_arrival(Job& job, std::size_t index, const ContextEntry& entry) {
+  if (!job.moved || index >= Fingerprints::kMost || !may_keep(job)) return;
+  job.printed = static_cast<bool>(
+      fingerprints_.submit(entry.context, entry.out_copier, index, job.address, job.old.bytes));
+}
+
+// Without an answer no copy is kept.
+void Pager::hear_arrivals(std::span<Job> jobs, const ContextEntry& entry, std::uint64_t limit_ns) {
+  if (std::none_of(jobs.begin(), jobs.end(), [](const Job& job) { return job.printed; })) return;
+  const bool ended =
+      mark_end(entry.printed, entry.out_copier) && wait_for(entry.printed, limit_ns);
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
     if (!jobs[i].printed) continue;
     jobs[i].printed = ended;
     if (ended) jobs[i].print = fingerprints_.answer(entry.context, i);

@@ -265,6 +265,20 @@ bool Frames::prepare_host(Die near, std::uint64_t bytes, std::uint64_t target_by
   return true;
 }
 
+bool Frames::trim_host(std::uint64_t bytes, std::uint64_t target_bytes) {
+  Frame frame;
+  {
+    Lock lock(mutex_);
+    if (prepared_.count(bytes) * bytes <= target_bytes) return false;
+    const auto spare = prepared_.find(bytes);
+    frame = {spare->second, bytes, Tier::host, Die{0}, false};
+    prepared_.erase(spare);
+    host_prepared_bytes_ -= bytes;
+  }
+  destroy(frame);
+  return true;
+}
+
 void Frames::outside_grew(Die die, std::uint64_t bytes) {
   Lock lock(mutex_);
   dies_[slot(die)].outside_bytes += bytes;

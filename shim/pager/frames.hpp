@@ -47,6 +47,8 @@ class Frames {
   // Makes one host frame of `bytes` ahead of need; false when there are enough of this size, or no
   // room.
   bool prepare_host(Die near, std::uint64_t bytes, std::uint64_t target_bytes);
+  // Gives one prepared frame of `bytes` back to the driver if there are more than `target_bytes`.
+  bool trim_host(std::uint64_t bytes, std::uint64_t target_bytes);
 
   std::uint64_t budget(Die die) const;     // in force: less what is outside and page tables
   std::uint64_t used(Die die) const;       // frames behind pages

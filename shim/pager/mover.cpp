@@ -330,10 +330,11 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
     for (Job* job : group.jobs) {
       job->running = false;
       if (queued) remap(*job);
+      if (printing) print_arrival(*job, static_cast<std::size_t>(job - jobs.data()), entry);
     }
   }
   if (!ended) stop_moving("a copy of ours failed; the driver reports a lost context or link");
-  else if (printing) print_arrived(jobs, entry, limit_ns);
+  if (printing) hear_arrivals(jobs, entry, ended ? limit_ns : 0);
 }
 
 bool Pager::wait_for(driver::Event copied, std::uint64_t limit_ns) {
@@ -492,7 +493,9 @@ void Pager::no_more_turns(Die die) {
     Lock lock(pages_);
     spare_bytes_[slot(die)] = 0;
   }
+  stock_.store(Stock::none, std::memory_order_relaxed);
   (void)drop_copies(kAllCopies);
+  ring();
   update_wish();
 }
 

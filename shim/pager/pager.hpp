@@ -139,6 +139,9 @@ class Pager {
    private:
     Pager& pager_;
   };
+  // Asks for as many host frames as the copies of all that may take turns will need, and says
+  // whether they are there, or will not come.
+  bool ready_for_copies();
   // Ranges take turns no more: HBM that was left free for that is anybody's.
   void no_more_turns(Die die);
   bool may_move() const { return may_move_.load(std::memory_order_relaxed); }
@@ -238,10 +241,15 @@ class Pager {
   bool drop_copies(std::uint64_t bytes);  // true: there were some
   void drop_copies(Run* run);
   void drop_needless_copies();
+  std::uint64_t copies_missing(std::uint64_t page_bytes) const;
+  bool turning() const;
+  bool prepare_frames(Die die);
   Result<Frame> take_host(Die near, std::uint64_t bytes);
   bool ask_copies(std::span<Job> jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
   void hear_copies(std::span<Job> jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
-  void print_arrived(std::span<Job> jobs, const ContextEntry& entry, std::uint64_t limit_ns)
+  void print_arrival(Job& job, std::size_t index, const ContextEntry& entry)
+      BARSWAP_REQUIRES(mover_);
+  void hear_arrivals(std::span<Job> jobs, const ContextEntry& entry, std::uint64_t limit_ns)
       BARSWAP_REQUIRES(mover_);
 
   // worker.cpp
@@ -272,6 +280,9 @@ class Pager {
   bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
   std::uint64_t spare_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};  // left free for turns
 
+  // Host frames for copies: nobody needs them, they are being made, all are there.
+  enum class Stock : std::uint8_t { none, wanted, full };
+  std::atomic<Stock> stock_{Stock::none};
   std::atomic<std::uint64_t> page_most_{0};
   std::atomic<bool> wanted_{false};
   std::atomic<std::uint64_t> weigh_after_ns_{0};  // heat is not weighed again before

@@ -58,21 +58,39 @@ void* Pager::worker_main(void* self) {
   return nullptr;
 }
 
+// A handful of frames at a time, so that a move or the end of the process never waits for long; and
+// one while ranges take turns, since the driver makes frames under a lock that remaps need too.
+// True: there is more to do.
+bool Pager::prepare_frames(Die die) {
+  constexpr int kFramesMax = 8;
+  // More than the die itself holds would only burden the host.
+  const std::uint64_t target_bytes = std::min(settings_.prepare_bytes, frames_.budget(die));
+  const Stock stock = stock_.load(std::memory_order_relaxed);
+  const bool turns = turning();
+  int left = turns ? 1 : kFramesMax;
+  unsigned sizes = 0;
+  for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) ++sizes;
+  for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) {
+    std::uint64_t target = target_bytes / sizes;
+    if (stock == Stock::wanted) target += copies_missing(bytes);
+    while (left > 0 && !closing_.load(std::memory_order_relaxed) &&
+           frames_.prepare_host(die, bytes, target))
+      --left;
+    // What turns left behind goes back to the machine.
+    while (left > 0 && stock == Stock::none && !turns && frames_.trim_host(bytes, 2 * target))
+      --left;
+  }
+  if (left > 0 && stock == Stock::wanted) stock_.store(Stock::full, std::memory_order_relaxed);
+  return left == 0;
+}
+
 // True: look again soon.
 bool Pager::work() {
-  for (const Die die : dies_) {
-    // More than the die itself holds would only burden the host.
-    const std::uint64_t target_bytes = std::min(settings_.prepare_bytes, frames_.budget(die));
-    // A handful of frames at a time, so that a move or the end of the process never waits for long.
-    int left = 8, sizes = 0;
-    for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) ++sizes;
-    for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2)
-      while (left-- > 0 && !closing_.load(std::memory_order_relaxed))
-        if (!frames_.prepare_host(die, bytes, target_bytes / static_cast<unsigned>(sizes))) break;
-  }
+  bool more = false;
+  for (const Die die : dies_) more = prepare_frames(die) || more;
   drop_needless_copies();
   publish();
-  if (!wants_move()) return false;
+  if (!wants_move()) return more;
   Lock lock(mover_);
   const std::uint64_t start_ns = now_ns();
   const auto allowance_ns = static_cast<std::uint64_t>(

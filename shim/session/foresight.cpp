@@ -47,13 +47,17 @@ policy::Exchange Foresight::due(const Launch& launch) {
   Lock lock(mutex_);
   if (!die_) die_ = die;
   if (*die_ != die) return {};
-  if (!turns_) turns_ = std::make_unique<policy::Turns>(plan_);
+  if (!turns_) {
+    turns_ = std::make_unique<policy::Turns>(plan_);
+    turns_->prepared(!pager_.settings().keep_copies);
+  }
   if (until_survey_-- == 0) {
     held_ = pager_.survey(die, pager::Pager::With::places);
     until_survey_ = kSurveyEvery;
   }
   const std::uint64_t missing_bytes = host_bytes(launch.ranges);
   turns_->launch(launch.site, launch.variant, launch.ranges, missing_bytes, now_ns());
+  if (turns_->preparing()) turns_->prepared(pager_.ready_for_copies());
   if (resting_ > 0) --resting_;
   if (exchanging_) return {};
   if (pager_.settings().chaos) return at_random(die);
@@ -69,7 +73,10 @@ policy::Exchange Foresight::due(const Launch& launch) {
       stripe ? turns_->stripe(held_)
              : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(die)));
   exchanging_ = !exchange.in.empty();
-  spare_ |= exchange.spare_bytes > 0;
+  if (exchange.spare_bytes > 0 && !spare_) {
+    spare_ = true;
+    (void)pager_.ready_for_copies();
+  }
   if (exchanging_) return exchange;
   if (stripe) turns_->exchanged(exchange, false);
   else resting_ = kRest;

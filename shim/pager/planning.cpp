@@ -90,8 +90,11 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
     if (!jobs.empty()) return jobs;
   }
   std::uint64_t leave_bytes = evict_bytes;
-  if (evict_bytes == 0 && (small_host > 0 || free_bytes < keep_bytes / 2))
-    leave_bytes = small_host + keep_bytes - std::min(free_bytes, keep_bytes);
+  // A swap begins with what is free.
+  const bool cramped = swap_wanted_[slot(die)] && free_bytes < page_most();
+  const std::uint64_t wanted_bytes = cramped ? std::max(keep_bytes, page_most()) : keep_bytes;
+  if (evict_bytes == 0 && (small_host > 0 || cramped || free_bytes < keep_bytes / 2))
+    leave_bytes = small_host + wanted_bytes - std::min(free_bytes, wanted_bytes);
   if (leave_bytes > 0) {
     for (const std::size_t i : policy::victims(all.facts, std::min(leave_bytes, batch_bytes)))
       // Only what is large makes place: small for small would gain nothing.
@@ -129,7 +132,8 @@ void Pager::weigh_heat() {
     {
       Lock lock(pages_);
       free_bytes = frames_.free_hbm(die);
-      swap = policy::swaps(candidates_of(runs_, die, heat_).facts, free_bytes);
+      swap =
+          policy::swaps(candidates_of(runs_, die, heat_).facts, std::max(free_bytes, page_most()));
       swap_wanted_[slot(die)] = !swap.empty();
     }
     BARSWAP_LOG(debug, "pager",

@@ -331,7 +331,7 @@ bool Pager::wishes(Die die) const {
   const std::uint64_t keep_bytes = headroom(die);
   // Less than the smallest page is room for nothing.
   if (small_host > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
-  if (swap_wanted_[slot(die)] && free_bytes >= page_most()) return true;
+  if (swap_wanted_[slot(die)] && (free_bytes >= page_most() || large_hbm > 0)) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
   return large_host > 0 && roomy(die);
 }

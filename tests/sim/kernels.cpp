@@ -234,6 +234,15 @@ bool fingerprint(View& view, Launch& launch, std::uint64_t begin, std::uint64_t 
   return true;
 }
 
+// The shim remaps other pages beside it.
+bool fingerprint_reads(const Launch& launch, std::uintptr_t base, std::size_t bytes) {
+  Address data{};
+  std::uint64_t words{};
+  launch.read(data, words);
+  const auto first = static_cast<std::uintptr_t>(data);
+  return first < base + bytes && base < first + words * 8;
+}
+
 std::deque<KernelTwin>& twins() {
   static auto& all = *new std::deque<KernelTwin>{
       {"barswap_fill", items_at<8>, fill},
@@ -250,7 +259,7 @@ std::deque<KernelTwin>& twins() {
       {"barswap_spin", one_item, spin},
       {"barswap_atomic", items_at<8>, atomic},
       {"barswap_writer", items_at<16>, writer},
-      {"barswap_fingerprint", block_items, fingerprint, 32},
+      {"barswap_fingerprint", block_items, fingerprint, 32, fingerprint_reads},
   };
   return all;
 }

@@ -44,6 +44,8 @@ struct KernelTwin {
   // False if nothing can be done until somebody else writes what the kernel waits for.
   bool (*run)(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end);
   std::uint64_t slice_items_max = 1u << 17;
+  // What it touches is known; by default it may touch anything.
+  bool (*may_touch)(const Launch& launch, std::uintptr_t base, std::size_t bytes) = nullptr;
 };
 
 // Null if no twin has the name.

@@ -56,6 +56,9 @@ struct KernelOp : OpBase<KernelOp> {
   bool begun = false;
 
   Progress step(Machine& machine, bool host_allowed) override;
+  bool may_touch(std::uintptr_t base, std::size_t bytes) const override {
+    return !twin->may_touch || twin->may_touch(launch, base, bytes);
+  }
 };
 
 // Nothing but a place in the stream; with a stamp it notes the time.

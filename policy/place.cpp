@@ -165,7 +165,7 @@ void drop_needless(std::span<const PageFacts> pages, std::uint64_t bytes_needed,
 
 std::uint64_t page_bytes_of(std::uint64_t range_bytes, std::uint64_t page_bytes) {
   constexpr std::uint64_t kMostBytes = 64_MiB;
-  const std::uint64_t times = range_bytes / 32 >= page_bytes   ? 4
+  const std::uint64_t times = range_bytes / 16 >= page_bytes   ? 4
                               : range_bytes / 8 >= page_bytes ? 2
                                                                : 1;
   return std::max(page_bytes, std::min(times * page_bytes, kMostBytes));

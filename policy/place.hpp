@@ -22,7 +22,7 @@ namespace barswap::policy {
 constexpr std::uint64_t kLargeBytes = 32_MiB;
 
 // The pages of a range: as the policy says, twice that from eight of them on, four times from
-// thirty-two on, but 64 MiB at most. Much of what a page costs the driver does not depend on its
+// sixteen on, but 64 MiB at most. Much of what a page costs the driver does not depend on its
 // size, and a quarter of a range is fine enough to spread it.
 std::uint64_t page_bytes_of(std::uint64_t range_bytes, std::uint64_t page_bytes);
 

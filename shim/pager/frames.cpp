@@ -162,6 +162,8 @@ Result<Frame> Frames::take_rdma(Die die, std::uint64_t bytes) {
   auto capable = verbs_.rdma_capable(die);
   const bool rdma = capable && *capable;
   auto handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, rdma}, bytes);
+  if (!handle && driver::refused_for_memory(handle.error()) && release_warm(die) > 0)
+    handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, rdma}, bytes);
   if (handle) return Frame{*handle, bytes, Tier::hbm, die, rdma};
   Lock lock(mutex_);
   dies_[slot(die)].held_bytes -= bytes;

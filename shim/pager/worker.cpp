@@ -59,7 +59,8 @@ void* Pager::worker_main(void* self) {
 }
 
 // A handful of frames at a time, so that a move or the end of the process never waits for long; and
-// one while ranges take turns, since the driver makes frames under a lock that remaps need too.
+// one while ranges take turns, since the driver makes frames under a lock that remaps need too; but
+// the sooner copies have their frames, the better.
 // True: there is more to do.
 bool Pager::prepare_frames(Die die) {
   constexpr int kFramesMax = 8;
@@ -67,7 +68,7 @@ bool Pager::prepare_frames(Die die) {
   const std::uint64_t target_bytes = std::min(settings_.prepare_bytes, frames_.budget(die));
   const Stock stock = stock_.load(std::memory_order_relaxed);
   const bool turns = turning();
-  int left = turns ? 1 : kFramesMax;
+  int left = turns && stock != Stock::wanted ? 1 : kFramesMax;
   unsigned sizes = 0;
   for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) ++sizes;
   for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) {

@@ -37,7 +37,8 @@ def test_a_trace_changes_nothing_and_has_every_move(house, tmp_path, chaos):
     # How near the two are is a measurement (docs/benchmarks.md), not a test.
     assert report["replayed_ns"] > 0 and report["recorded_ns"] > 0
     # Both count a move by its target.
-    assert recorded["bytes_out"] == figures["bytes_out"] > 0
+    # Pages that left for a copy of theirs are moves, but not over the link.
+    assert recorded["bytes_out"] == figures["bytes_out"] + figures["clean_bytes"] > 0
     assert recorded["bytes_in"] == figures["bytes_in"]
     assert report["dies"][0]["budget"] == figures["limit"]
 

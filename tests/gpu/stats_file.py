@@ -51,7 +51,8 @@ def summary(stats):
                  "large_host", "outside", "pinned"):
         out[name] = sum(getattr(die, name) for die in dies)
     out["hbm"], out["peer"], out["host"] = (sum(die.tier[i] for die in dies) for i in range(3))
-    for name in ("host_limit", "host_bytes", "host_prepared", "allocations", "frees", "out_of_memory",
+    for name in ("host_limit", "host_bytes", "host_prepared", "host_copies", "clean_bytes",
+                 "allocations", "frees", "out_of_memory",
                  "driver_retries", "drains", "drains_failed", "drain_ns", "stalls", "stall_ns",
                  "unknown_functions", "moves_off"):
         out[name] = getattr(stats, name)

@@ -426,7 +426,7 @@ class Visit:
         runs = {}
         for plan in ("bare", "auto", "move"):
             arguments = ["--modes", "eager" if plan == "move" else "graph,eager", "--passes", "5",
-                         "--warm", "3" if plan == "bare" else "16",
+                         "--warm", "3" if plan == "bare" else "40",
                          "--batches", "256,2048" if plan == "move" else "1,16,256,2048"]
             environment = {}
             if plan != "bare":

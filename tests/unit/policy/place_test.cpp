@@ -299,9 +299,9 @@ TEST_CASE("larger ranges take larger pages") {
   CHECK(page_bytes_of(2_MiB, 16_MiB) == 16_MiB);
   CHECK(page_bytes_of(126_MiB, 16_MiB) == 16_MiB);
   CHECK(page_bytes_of(128_MiB, 16_MiB) == 32_MiB);
-  CHECK(page_bytes_of(510_MiB, 16_MiB) == 32_MiB);
-  CHECK(page_bytes_of(512_MiB, 16_MiB) == 64_MiB);
-  CHECK(page_bytes_of(512_MiB, 32_MiB) == 64_MiB);
+  CHECK(page_bytes_of(254_MiB, 16_MiB) == 32_MiB);
+  CHECK(page_bytes_of(256_MiB, 16_MiB) == 64_MiB);
+  CHECK(page_bytes_of(256_MiB, 32_MiB) == 64_MiB);
   CHECK(page_bytes_of(64_GiB, 64_MiB) == 64_MiB);
   CHECK(page_bytes_of(~std::uint64_t{0}, 2_MiB) == 8_MiB);
 }

@@ -49,14 +49,19 @@ void Trial::cycle(const Cycle& cycle) {
       streaming_ns_ = std::min(streaming_ns_, cycle.elapsed_ns);
       if (cycle.host_bytes >= kLeastBytes &&
           static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
-        mode_ = Mode::preparing;
-        waited_ns_ = 0;
-        begin_if(cycle.ready);
+        if (cycle.ready || waited_ns_ > kWaitMaxNs) {
+          mode_ = Mode::trying;
+          settling_ = kSettling;
+          waited_ns_ = 0;
+        } else {
+          mode_ = Mode::preparing;
+        }
       }
       return;
     case Mode::preparing:
+      // What was measured is old by now: it is measured again.
       waited_ns_ += cycle.elapsed_ns;
-      begin_if(cycle.ready || waited_ns_ > kWaitMaxNs);
+      if (cycle.ready || waited_ns_ > kWaitMaxNs) mode_ = Mode::streaming;
       return;
     case Mode::trying:
       sum_ns_ = (samples_ == 0 ? 0 : sum_ns_) + cycle.elapsed_ns;
@@ -74,12 +79,6 @@ void Trial::cycle(const Cycle& cycle) {
       if (worse_ == kWorseMax) revert();
       return;
   }
-}
-
-void Trial::begin_if(bool ready) {
-  if (!ready) return;
-  mode_ = Mode::trying;
-  settling_ = kSettling;
 }
 
 void Trial::exchanged(bool made) {

@@ -35,7 +35,6 @@ class Trial {
 
  private:
   void revert();
-  void begin_if(bool ready);
 
   Mode mode_ = Mode::streaming;
   std::uint64_t streaming_ns_ = 0;  // of a cycle without moves, before the trial

@@ -52,6 +52,15 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
   if (known && sequence.period() < launches_) phase_ = 0;
   if (known && name == phase_ && position - begun_at_ >= launches_) {
     Phase& phase = phase_of(name);
+    // A graph and the launches that it was made of may share a name, and no more.
+    const auto [shorter, longer] = std::minmax(phase.launches, launches_);
+    if (phase.launches != 0 && longer > 2 * shorter) {
+      const std::uint64_t used = phase.used;
+      phase = {};
+      phase.name = name;
+      phase.used = used;
+    }
+    phase.launches = launches_;
     const bool moved = phase.trial.moves();
     if (phase.striped || moved) phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_});
     if (moved && !phase.trial.moves()) phase.striped = false;
@@ -94,7 +103,9 @@ Turns::Phase& Turns::phase_of(Phases::Name name) {
     }
     if (phase.used < oldest->used) oldest = &phase;
   }
-  *oldest = {name, ++uses_, {}};
+  *oldest = {};
+  oldest->name = name;
+  oldest->used = ++uses_;
   return *oldest;
 }
 

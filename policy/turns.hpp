@@ -83,6 +83,7 @@ class Turns {
   struct Phase {
     Phases::Name name = 0;
     std::uint64_t used = 0;
+    std::uint64_t launches = 0;  // of its last whole cycle
     Trial trial;
     bool striped = false;
     // What a cycle reads over the link when it is spread; 0 until the first after the spread.

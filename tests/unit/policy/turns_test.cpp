@@ -116,6 +116,25 @@ TEST_CASE("exchanges that are refused end it") {
   CHECK_FALSE(trial.moves());
 }
 
+TEST_CASE("a trial waits for what it needs, and then measures anew") {
+  const auto unready = [](Trial& trial, int cycles, std::uint64_t elapsed_ns) {
+    for (int i = 0; i < cycles; ++i) trial.cycle({elapsed_ns, 3 * kGib, false});
+  };
+  Trial trial;
+  unready(trial, 20, 500 * kMs);
+  CHECK(trial.mode() == Mode::preparing);
+  CHECK_FALSE(trial.moves());
+  // Another program by now: the old figure must not win the trial for it.
+  pass(trial, 40, 63 * kMs);
+  CHECK(trial.mode() == Mode::streaming);
+  pass(trial, 4, 500 * kMs);
+  CHECK(trial.mode() == Mode::trying);
+  // What never comes is not waited for for ever.
+  Trial alone;
+  unready(alone, 100, 500 * kMs);
+  CHECK(alone.mode() != Mode::preparing);
+}
+
 // Ranges of equal size in a die that holds `room` of them; the rest begins on the host.
 struct Die {
   explicit Die(Plan plan, std::uint64_t ranges, std::uint64_t room) : turns(plan) {
@@ -221,6 +240,20 @@ TEST_CASE("a sweep that reads once is spread evenly, once, and then left alone")
   CHECK(die.bytes_in < 6 * kGib);
   for (const RangeFacts& facts : die.held)
     CHECK(static_cast<double>(facts.host_bytes) == doctest::Approx(kGib / 4).epsilon(0.01));
+}
+
+TEST_CASE("a graph that reads often says nothing of the launches that it was made of") {
+  Die die(Plan::automatic, 24, 18);
+  std::vector<RangeId> all;
+  for (const RangeFacts& facts : die.held) all.push_back(facts.id);
+  die.turns.prepared(false);
+  for (int pass = 0; pass < 40; ++pass) die.launch(7, all, 8);
+  die.turns.prepared(true);
+  sweep(die, 6, 1);
+  die.bytes_in = 0;
+  sweep(die, 60, 1);
+  CHECK_FALSE(die.turns.moving());
+  CHECK(die.bytes_in < 6 * kGib);
 }
 
 TEST_CASE("what a graph names once and works on often is spread last") {

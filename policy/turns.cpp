@@ -116,9 +116,9 @@ const Trial* Turns::trial() const {
   return nullptr;
 }
 
-bool Turns::preparing() const {
+Trial::Mode Turns::mode() const {
   const Trial* known = trial();
-  return plan_ == Plan::automatic && known != nullptr && known->mode() == Trial::Mode::preparing;
+  return plan_ == Plan::automatic && known != nullptr ? known->mode() : Trial::Mode::streaming;
 }
 
 bool Turns::moving() const {

@@ -58,7 +58,9 @@ class Turns {
               std::span<const RangeId> ranges, std::uint64_t host_bytes, std::uint64_t now_ns);
   // A trial waits until it is told that what makes turns cheap is there. It is, until said
   // otherwise.
-  bool preparing() const;
+  bool preparing() const { return mode() == Trial::Mode::preparing; }
+  // Of the trial of the phase that is known now.
+  Trial::Mode mode() const;
   void prepared(bool ready) { ready_ = ready; }
   // What is on the host should come into HBM before the launches that name it.
   bool moving() const;

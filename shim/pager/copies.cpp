@@ -34,12 +34,12 @@ bool Pager::take_copy(Job& job) {
 // While there are too few frames ready for what will leave next, what comes in gives its own back:
 // frames on the host are slow to make.
 bool Pager::may_keep(const Job& job) const {
-  if (!settings_.keep_copies || !may_move() || job.target != Tier::hbm ||
+  if (!settings_.keep_copies || !job.keeps || !may_move() || job.target != Tier::hbm ||
       job.old.tier != Tier::host)
     return false;
   if (job.cause == Cause::chaos) return true;
   constexpr std::uint64_t kReadyShare = 4;
-  return job.cause == Cause::turn && frames_.host_room() &&
+  return frames_.host_room() &&
          frames_.host_prepared(job.old.bytes) >= settings_.prepare_bytes / kReadyShare;
 }
 

@@ -19,6 +19,7 @@ struct Pager::Job {
   Copy copy = Copy::none;
   Fingerprint print;       // of that copy; or of what came in, if `printed`
   bool printed = false;
+  bool keeps = false;      // its page will leave again soon: a copy would serve
   bool reserved = false;   // fresh is ours
   bool staged = false;
   bool moved = false;

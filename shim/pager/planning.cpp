@@ -184,6 +184,7 @@ std::vector<Pager::Job> Pager::choose_chaos(Die die) {
     job.run = run;
     job.page = page;
     job.cause = Cause::chaos;
+    job.keeps = true;
     job.target = frames_.host_enabled() && random_() % 2 ? Tier::host : Tier::hbm;
     job.address = run->pages[page].address;
     job.old = run->pages[page].frame;
@@ -208,6 +209,7 @@ std::vector<Pager::Job> Pager::choose_turn(Die die, const policy::Exchange& exch
     job.run = run;
     job.page = page;
     job.cause = Cause::turn;
+    job.keeps = !exchange.stripe;
     job.target = target;
     job.address = run->pages[page].address;
     job.old = run->pages[page].frame;

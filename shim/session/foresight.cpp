@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "barswap/log.hpp"
 #include "base/clock.hpp"
 
 namespace barswap::session {
@@ -12,6 +13,17 @@ constexpr std::uint32_t kSurveyEvery = 256;
 // In launches: after nothing could be chosen; and after something was refused, doubled each time.
 // Most of what refuses is over in a moment, and what is missing is read in place until then.
 constexpr std::uint32_t kRest = 64, kRefusedRest = 4, kRestDoublings = 14;
+
+const char* text_of(policy::Trial::Mode mode) {
+  switch (mode) {
+    case policy::Trial::Mode::streaming: return "what is on the host is read in place";
+    case policy::Trial::Mode::preparing:
+      return "turns are worth a trial, once host frames are made";
+    case policy::Trial::Mode::trying: return "ranges take turns, on trial";
+    case policy::Trial::Mode::moving: return "ranges take turns";
+  }
+  return "";
+}
 
 }  // namespace
 
@@ -57,6 +69,13 @@ policy::Exchange Foresight::due(const Launch& launch) {
   }
   const std::uint64_t missing_bytes = host_bytes(launch.ranges);
   turns_->launch(launch.site, launch.variant, launch.ranges, missing_bytes, now_ns());
+  if (const policy::Trial::Mode mode = turns_->mode(); mode != mode_) {
+    mode_ = mode;
+    BARSWAP_LOG(debug, "session", "launch %llu, cycles of %llu: %s",
+                static_cast<unsigned long long>(turns_->cycle().sequence().recorded()),
+                static_cast<unsigned long long>(turns_->cycle().sequence().period()),
+                text_of(mode));
+  }
   if (turns_->preparing()) turns_->prepared(pager_.ready_for_copies());
   if (resting_ > 0) --resting_;
   if (exchanging_) return {};

@@ -50,6 +50,7 @@ class Foresight {
   Mutex<Rank::foresight> mutex_;
   std::optional<Die> die_ BARSWAP_GUARDED_BY(mutex_);
   std::unique_ptr<policy::Turns> turns_ BARSWAP_GUARDED_BY(mutex_);  // from the first launch on
+  policy::Trial::Mode mode_ BARSWAP_GUARDED_BY(mutex_) = policy::Trial::Mode::streaming;
   // What lies where, as it was when last looked at. Stale figures cost time only.
   std::vector<policy::RangeFacts> held_ BARSWAP_GUARDED_BY(mutex_);
   std::uint32_t until_survey_ BARSWAP_GUARDED_BY(mutex_) = 0;

@@ -8,6 +8,7 @@ namespace {
 constexpr std::uint32_t kSamples = 2;
 // Until what is moved first has found its place.
 constexpr std::uint32_t kSettling = 2;
+constexpr std::uint64_t kRoundMax = 12;
 // Reading once in place takes little longer than the link alone; only a good deal more than that
 // leaves something to gain.
 constexpr double kWorthTrying = 1.5;
@@ -51,7 +52,9 @@ void Trial::cycle(const Cycle& cycle) {
           static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
         if (cycle.ready || waited_ns_ > kWaitMaxNs) {
           mode_ = Mode::trying;
-          settling_ = kSettling;
+          // A page is clean from its first way in on, and each cycle brings in what did not fit.
+          settling_ = kSettling + static_cast<std::uint32_t>(
+                                      std::min(cycle.swept_bytes / cycle.host_bytes, kRoundMax));
           waited_ns_ = 0;
         } else {
           mode_ = Mode::preparing;

@@ -22,6 +22,7 @@ class Trial {
     // Of what its launches named, bytes on the host at the moment when they were named.
     std::uint64_t host_bytes = 0;
     bool ready = true;  // what a fair trial needs is there, or will not come
+    std::uint64_t swept_bytes = 0;  // of all ranges that could take turns; 0: not known
   };
   void cycle(const Cycle& cycle);
   // Whether an exchange could be made.

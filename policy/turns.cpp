@@ -62,7 +62,7 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     }
     phase.launches = launches_;
     const bool moved = phase.trial.moves();
-    if (phase.striped || moved) phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_});
+    if (phase.striped || moved) phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_, swept_bytes_});
     if (moved && !phase.trial.moves()) phase.striped = false;
     if (!moved && phase.striped) compare(phase, host_bytes_);
     stripe_due_ = plan_ == Plan::automatic && !phase.striped && !phase.trial.moves();
@@ -216,12 +216,14 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
   out.phase = cycle_.sequence().phase();
   const std::vector<std::uint32_t> uses = uses_in_cycle(held);
   if (uses.size() != held.size()) return out;
+  swept_bytes_ = 0;
   std::vector<std::size_t> order;
   std::uint64_t room_bytes = 0;
   for (std::size_t i = 0; i < held.size(); ++i) {
     if (!held[i].movable || !cycle_.named(held[i].id)) continue;
     order.push_back(i);
     room_bytes += held[i].bytes - held[i].host_bytes;
+    swept_bytes_ += held[i].bytes;
   }
   // Counts that fade within a cycle would say when a range was named, not how often.
   constexpr std::uint64_t kLaunchesMax = 1024;

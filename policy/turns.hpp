@@ -111,6 +111,7 @@ class Turns {
   std::uint64_t untold_ = 0;    // launches in a row that name only what is common
   bool stripe_due_ = false;
   bool ready_ = true;
+  std::uint64_t swept_bytes_ = 0;  // of the ranges that were spread last
   // The cycle under way.
   Phases::Name phase_ = 0;  // 0: none
   std::uint64_t begun_at_ = 0, begun_ns_ = 0, launches_ = 0, host_bytes_ = 0;

@@ -135,6 +135,15 @@ TEST_CASE("a trial waits for what it needs, and then measures anew") {
   CHECK(alone.mode() != Mode::preparing);
 }
 
+TEST_CASE("a trial is not judged before all that takes turns has come in once") {
+  Trial trial;
+  for (int i = 0; i < 3; ++i) trial.cycle({500 * kMs, 3 * kGib, true, 12 * kGib});
+  REQUIRE(trial.mode() == Mode::trying);
+  pass(trial, 6, 900 * kMs);
+  pass(trial, 2, 100 * kMs);
+  CHECK(trial.mode() == Mode::moving);
+}
+
 // Ranges of equal size in a die that holds `room` of them; the rest begins on the host.
 struct Die {
   explicit Die(Plan plan, std::uint64_t ranges, std::uint64_t room) : turns(plan) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "policy/median.hpp"
 #include "policy/recall.hpp"
 
 namespace barswap::policy {
@@ -33,10 +34,7 @@ std::uint32_t Instances::usual(bool once) {
   uses_.clear();
   for (const auto& [id, known] : ranges_)
     if (lively(known) || (once && known.uses == 1)) uses_.push_back(known.uses);
-  if (uses_.empty()) return 0;
-  const auto middle = uses_.begin() + static_cast<std::ptrdiff_t>(uses_.size() / 2);
-  std::nth_element(uses_.begin(), middle, uses_.end());
-  return *middle;
+  return median_or(uses_, 0);
 }
 
 void Instances::weigh() {

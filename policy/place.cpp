@@ -5,6 +5,8 @@
 #include <numeric>
 #include <queue>
 
+#include "policy/median.hpp"
+
 namespace barswap::policy {
 namespace {
 
@@ -111,10 +113,7 @@ std::uint32_t usual_heat(std::span<const PageFacts> pages) {
   std::vector<std::uint32_t> heats;
   for (const PageFacts& page : pages)
     if (page.large) heats.push_back(page.heat);
-  if (heats.empty()) return 1;
-  const auto middle = heats.begin() + static_cast<std::ptrdiff_t>(heats.size() / 2);
-  std::nth_element(heats.begin(), middle, heats.end());
-  return std::max<std::uint32_t>(*middle, 1);
+  return std::max(median_or(heats, 1), 1u);
 }
 
 // Large candidates: cold ones leave first and hot ones come first; equals are spread evenly.
@@ -169,6 +168,11 @@ std::uint64_t page_bytes_of(std::uint64_t range_bytes, std::uint64_t page_bytes)
                               : range_bytes / 8 >= page_bytes ? 2
                                                                : 1;
   return std::max(page_bytes, std::min(times * page_bytes, kMostBytes));
+}
+
+std::uint64_t moment_ns(std::uint64_t since_ns) {
+  constexpr std::uint64_t kShare = 16, kMostNs = 50'000'000;
+  return std::min(since_ns / kShare, kMostNs);
 }
 
 int heat_step(std::uint32_t heat, std::uint32_t usual) {

@@ -4,6 +4,7 @@
 #include <limits>
 #include <optional>
 
+#include "policy/median.hpp"
 #include "policy/place.hpp"
 
 namespace barswap::policy {
@@ -62,7 +63,8 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     }
     phase.launches = launches_;
     const bool moved = phase.trial.moves();
-    if (phase.striped || moved) phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_, swept_bytes_});
+    if (phase.striped || moved)
+      phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_, swept_bytes_});
     if (moved && !phase.trial.moves()) phase.striped = false;
     if (!moved && phase.striped) compare(phase, host_bytes_);
     stripe_due_ = plan_ == Plan::automatic && !phase.striped && !phase.trial.moves();
@@ -203,10 +205,8 @@ std::vector<int> Turns::steps_of(std::span<const RangeFacts> held) {
   std::vector<std::uint32_t> heats;
   for (const RangeFacts& facts : held) heats.push_back(facts.heat);
   std::vector<int> steps;
-  if (heats.empty()) return steps;
-  const auto middle = heats.begin() + static_cast<std::ptrdiff_t>(heats.size() / 2);
-  std::nth_element(heats.begin(), middle, heats.end());
-  for (const RangeFacts& facts : held) steps.push_back(heat_step(facts.heat, *middle));
+  const std::uint32_t usual = median_or(heats, 1);
+  for (const RangeFacts& facts : held) steps.push_back(heat_step(facts.heat, usual));
   return steps;
 }
 

@@ -17,6 +17,7 @@
 #include "base/clock.hpp"
 #include "pager/gate.hpp"
 #include "pager/job.hpp"
+#include "policy/place.hpp"
 #include "stats/stats.hpp"
 #include "trace/trace.hpp"
 
@@ -26,8 +27,6 @@ namespace {
 std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
 constexpr std::uint64_t kBatchNs = 2'000'000;          // a drain's aim
-// Of the time since the last free moment, and at most.
-constexpr std::uint64_t kMomentShare = 16, kMomentMaxNs = 50'000'000;
 constexpr std::uint64_t kPatienceMaxNs = 2'000'000'000;  // a drain's end, whatever progress it sees
 constexpr std::uint64_t kAtOnceNs = 100'000;  // "idle at this instant", with room for the query
 constexpr std::uint64_t kMoverNs = 100'000'000;  // for the lock of whoever looks or moves
@@ -432,10 +431,8 @@ void Pager::free_moment() {
   if (closing_.load(std::memory_order_relaxed)) return;
   if (heat_.due()) weigh_heat();
   if (!wanted_.load(std::memory_order_relaxed) || !mover_.try_lock()) return;
-  // A program that computes for long between its free moments can spare more than one batch in
-  // each.
   const std::uint64_t start_ns = now_ns();
-  const std::uint64_t room_ns = std::min((start_ns - moment_ns_) / kMomentShare, kMomentMaxNs);
+  const std::uint64_t room_ns = policy::moment_ns(start_ns - moment_ns_);
   bool moved = true;
   while (moved && wanted_.load(std::memory_order_relaxed) &&
          !closing_.load(std::memory_order_relaxed)) {

@@ -458,10 +458,9 @@ void Simulator::free_moment(int die) {
       machine_.costs.out_ns(page_bytes) +
       page_bytes * 1000 / std::max<std::uint64_t>(machine_.rates.copy_out / 1'000'000, 1);
   // As many batches as the time since the last moment pays for are one here.
-  constexpr std::uint64_t kShare = 16, kMostNs = 50'000'000;
   const std::uint64_t since_ns = host_ns_ - std::min(host_ns_, at(die).moment_ns);
   const std::uint64_t batch_ns =
-      std::max(machine_.costs.batch_ns, std::min(since_ns / kShare, kMostNs));
+      std::max(machine_.costs.batch_ns, policy::moment_ns(since_ns));
   const std::uint64_t batch_bytes =
       std::max(page_bytes, batch_ns / std::max<std::uint64_t>(page_cost, 1) * page_bytes);
   std::vector<std::pair<std::uint32_t, std::uint8_t>> jobs;

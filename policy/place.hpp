@@ -69,8 +69,8 @@ Swap swaps(std::span<const PageFacts> pages, std::uint64_t bytes_free);
 std::uint64_t headroom_bytes(const Amount& headroom, std::uint64_t budget_bytes,
                              std::uint64_t recent_allocated_bytes);
 
-// For how long a free moment may move pages, by the time since the last one: a program that computes
-// for long can spare more.
+// For how long a free moment may move pages, by the time since the last one: a program that
+// computes for long can spare more.
 std::uint64_t moment_ns(std::uint64_t since_ns);
 
 }  // namespace barswap::policy

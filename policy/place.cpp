@@ -164,10 +164,10 @@ void drop_needless(std::span<const PageFacts> pages, std::uint64_t bytes_needed,
 
 std::uint64_t page_bytes_of(std::uint64_t range_bytes, std::uint64_t page_bytes) {
   constexpr std::uint64_t kMostBytes = 64_MiB;
-  const std::uint64_t times = range_bytes / 16 >= page_bytes   ? 4
-                              : range_bytes / 8 >= page_bytes ? 2
-                                                               : 1;
-  return std::max(page_bytes, std::min(times * page_bytes, kMostBytes));
+  std::uint64_t bytes = page_bytes;
+  for (const std::uint64_t pages : {8, 16})
+    if (range_bytes / pages >= page_bytes && 2 * bytes <= kMostBytes) bytes *= 2;
+  return bytes;
 }
 
 std::uint64_t moment_ns(std::uint64_t since_ns) {

@@ -94,6 +94,13 @@ void Trial::spread() {
   settling_ = 1;
 }
 
+void Trial::restart() {
+  mode_ = Mode::streaming;
+  samples_ = worse_ = refusals_ = 0;
+  waited_ns_ = 0;
+  settling_ = 1;
+}
+
 void Trial::revert() {
   mode_ = Mode::streaming;
   samples_ = worse_ = refusals_ = 0;

@@ -27,6 +27,8 @@ class Trial {
   void cycle(const Cycle& cycle);
   // Whether an exchange could be made.
   void exchanged(bool made);
+  // Another program, as it were; how often trials have failed is remembered.
+  void restart();
   // Pages were spread anew. The next cycle begins on an idle die and ends on a busy one, so that it
   // looks shorter than it is.
   void spread();

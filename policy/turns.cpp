@@ -56,10 +56,10 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     // A graph and the launches that it was made of may share a name, and no more.
     const auto [shorter, longer] = std::minmax(phase.launches, launches_);
     if (phase.launches != 0 && longer > 2 * shorter) {
-      const std::uint64_t used = phase.used;
-      phase = {};
-      phase.name = name;
-      phase.used = used;
+      phase.trial.restart();
+      phase.striped = false;
+      phase.spread_bytes = 0;
+      phase.worse = phase.good = phase.refusals = 0;
     }
     phase.launches = launches_;
     const bool moved = phase.trial.moves();

@@ -75,13 +75,16 @@ std::uint64_t group_room() {
   return limit - std::min(limit, used);
 }
 
+std::atomic<std::uint64_t> asked_ns{0};
+
 }  // namespace
+
+void host_available_grew() { asked_ns.store(0, std::memory_order_relaxed); }
 
 std::uint64_t host_available_bytes() {
   // A host frame of 8 MiB takes some 2.5 ms to make, so an answer this old is at most a few frames
   // off.
   constexpr std::uint64_t kFreshNs = 5'000'000;
-  static std::atomic<std::uint64_t> asked_ns{0};
   static std::atomic<std::uint64_t> answer{0};
   const std::uint64_t time_ns = now_ns();
   const std::uint64_t last_ns = asked_ns.load(std::memory_order_acquire);

@@ -49,8 +49,7 @@ Result<Address> Memory::allocate(std::uint64_t bytes, driver::Context context, D
 // What all tiers can still hold for a die, less what handles without a mapping have claimed.
 std::uint64_t Memory::room(Die home) const {
   const pager::Frames& frames = pager_.frames();
-  const std::uint64_t host_used =
-      frames.host_bytes() - frames.host_prepared() - frames.host_copies();
+  const std::uint64_t host_used = frames.host_needed();
   const std::uint64_t host_limit = frames.host_limit();
   const std::uint64_t room_bytes =
       frames.free_hbm(home) + host_limit - std::min(host_limit, host_used);

@@ -3,6 +3,7 @@
 // their pages; anybody who needs host memory may drop them.
 #include <algorithm>
 
+#include "base/clock.hpp"
 #include "pager/job.hpp"
 #include "pager/pager.hpp"
 #include "pager/run.hpp"
@@ -34,13 +35,13 @@ bool Pager::take_copy(Job& job) {
 // While there are too few frames ready for what will leave next, what comes in gives its own back:
 // frames on the host are slow to make.
 bool Pager::may_keep(const Job& job) const {
-  if (!settings_.keep_copies || !job.keeps || !may_move() || job.target != Tier::hbm ||
-      job.old.tier != Tier::host)
+  if (!settings_.keep_copies || no_prints_.load(std::memory_order_relaxed) || !job.keeps ||
+      !may_move() || job.target != Tier::hbm || job.old.tier != Tier::host)
     return false;
   if (job.cause == Cause::chaos) return true;
-  constexpr std::uint64_t kReadyShare = 4;
-  return frames_.host_room() &&
-         frames_.host_prepared(job.old.bytes) >= settings_.prepare_bytes / kReadyShare;
+  const std::uint64_t target = prepare_target(job.run->home, job.old.bytes);
+  return frames_.host_room() && frames_.host_prepared(job.old.bytes) >=
+                                    std::min(settings_.prepare_bytes / 4, target / 2);
 }
 
 // True: the frame that the page left is its copy now, or the copy that it was to leave for is its
@@ -98,7 +99,10 @@ void Pager::drop_copies(Run* run) {
 }
 
 bool Pager::ready_for_copies() {
-  if (!settings_.keep_copies || !worker_started_.load(std::memory_order_relaxed)) return true;
+  if (!settings_.keep_copies || no_prints_.load(std::memory_order_relaxed) ||
+      !worker_started_.load(std::memory_order_relaxed))
+    return true;
+  turned_ns_.store(now_ns(), std::memory_order_relaxed);
   Stock none = Stock::none;
   if (stock_.compare_exchange_strong(none, Stock::wanted)) ring();
   return stock_.load(std::memory_order_relaxed) == Stock::full;
@@ -123,21 +127,28 @@ std::uint64_t Pager::copies_missing(std::uint64_t page_bytes) const {
   return sum;
 }
 
-// When the machine runs short of memory, when nothing is spilled any more, and when pages stay.
+// When the machine runs short of memory; and some time after turns have ended, since phases of a
+// program alternate.
 void Pager::drop_needless_copies() {
-  const bool turns = may_move() && std::any_of(dies_.begin(), dies_.end(),
-                                               [&](Die die) { return pressed(die); });
-  const std::uint64_t limit = frames_.host_limit(), held = frames_.host_bytes();
+  constexpr std::uint64_t kRestNs = 10'000'000'000;
+  const bool turns =
+      may_move() && now_ns() - turned_ns_.load(std::memory_order_relaxed) < kRestNs &&
+      std::any_of(dies_.begin(), dies_.end(), [&](Die die) { return pressed(die); });
   if (!turns) stock_.store(Stock::none, std::memory_order_relaxed);
   if (frames_.host_copies() == 0) return;
+  const std::uint64_t limit = frames_.host_limit(), held = frames_.host_bytes();
   if (!turns) (void)drop_copies(kAllCopies);
   else if (held > limit) (void)drop_copies(held - limit);
 }
 
 Result<Frame> Pager::take_host(Die near, std::uint64_t bytes) {
-  auto frame = frames_.take_host(near, bytes);
-  if (!frame && drop_copies(bytes)) frame = frames_.take_host(near, bytes);
-  return frame;
+  for (;;) {
+    auto frame = frames_.take_host(near, bytes);
+    if (frame) return frame;
+    // More than that if the machine has become shorter of memory since.
+    const std::uint64_t held = frames_.host_bytes() + bytes;
+    if (!drop_copies(std::max(bytes, held - std::min(held, frames_.host_limit())))) return frame;
+  }
 }
 
 // Queues the question for every page that would leave for its copy; on the stream of the copies
@@ -181,6 +192,16 @@ void Pager::hear_arrivals(std::span<Job> jobs, const ContextEntry& entry, std::u
     jobs[i].printed = ended;
     if (ended) jobs[i].print = fingerprints_.answer(entry.context, i);
   }
+}
+
+// The kernel is loaded while all is idle and with an open gate: the driver opens its compiler for
+// it, and a thread that holds the loader's lock may be at the gate.
+void Pager::prepare_prints(std::span<const Job> jobs, const ContextEntry& entry) {
+  if (fingerprints_.known(entry.context) ||
+      std::none_of(jobs.begin(), jobs.end(), [&](const Job& job) { return may_keep(job); }) ||
+      !idle_now())
+    return;
+  if (!fingerprints_.prepare(entry.context)) no_prints_.store(true, std::memory_order_relaxed);
 }
 
 void Pager::context_gone(driver::Context context) {

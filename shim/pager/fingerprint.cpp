@@ -46,6 +46,11 @@ bool Fingerprints::prepare(driver::Context context) {
   return made;
 }
 
+bool Fingerprints::usable(driver::Context context) const {
+  const Entry* entry = find(context);
+  return entry && entry->function != driver::Function::none;
+}
+
 Result<void> Fingerprints::submit(driver::Context context, driver::Stream stream,
                                   std::size_t index, Address address, std::uint64_t bytes) {
   const Entry* entry = find(context);

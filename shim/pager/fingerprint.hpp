@@ -1,7 +1,8 @@
 // Fingerprints of device memory, by a kernel of our own: whether anybody wrote to a page while it
 // was in HBM. Owns a module and a buffer of answers in each context that asked for them, and a
 // random key, which lives as long as the process and is made at first use. It has no lock: the
-// caller holds Rank::mover. It never waits, and never looks at host memory but its own.
+// caller holds Rank::mover. It waits for nobody, but that loading may, and never looks at host
+// memory but its own.
 //
 // What it owns belongs to its context and dies with it, like the objects of Contexts: nothing is
 // given back to the driver when a context has ended, and a process that ends leaks all.
@@ -33,6 +34,8 @@ class Fingerprints {
   // loads what is needed; the driver may wait for the device then, so that it is to be idle, as in
   // a drain. False: there are none to be had in this context; that is not tried again.
   bool prepare(driver::Context context);
+  bool known(driver::Context context) const { return find(context) != nullptr; }
+  bool usable(driver::Context context) const;
   // Queues one piece on a stream of the context; nothing waits. `index` < kMost says where its
   // answer goes. `address` and `bytes` are multiples of 16. An error: not queued.
   Result<void> submit(driver::Context context, driver::Stream stream, std::size_t index,

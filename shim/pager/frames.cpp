@@ -98,6 +98,11 @@ std::uint64_t Frames::host_copies() const {
   return host_copies_bytes_;
 }
 
+std::uint64_t Frames::host_needed() const {
+  Lock lock(mutex_);
+  return host_held_bytes_ - host_prepared_bytes_ - host_copies_bytes_;
+}
+
 bool Frames::host_room() const {
   Lock lock(mutex_);
   return host_held_bytes_ <= host_limit_locked();
@@ -227,6 +232,7 @@ Result<Frame> Frames::take_host(Die near, std::uint64_t bytes) {
     if (freed < bytes && surplus.empty()) return frame.error();
   }
   for (const driver::Handle handle : surplus) (void)verbs_.release(handle);
+  host_available_grew();
   return make_host(near, bytes, false);
 }
 
@@ -251,6 +257,7 @@ void Frames::give_back(const Frame& frame) {
 
 void Frames::destroy(const Frame& frame) {
   (void)verbs_.release(frame.handle);
+  if (frame.tier == Tier::host) host_available_grew();
   Lock lock(mutex_);
   if (frame.tier == Tier::host) host_held_bytes_ -= frame.bytes;
   else dies_[slot(frame.die)].held_bytes -= frame.bytes;
@@ -332,16 +339,24 @@ void Frames::lower_budget(Die die, std::uint64_t bytes) {
       std::min(books.budget_bytes, std::max(lowered, books.start_budget_bytes / 2));
 }
 
-void Frames::release_all() {
-  for (int i = 0; i < kDiesMax; ++i) (void)release_warm(Die{i});
+std::uint64_t Frames::release_prepared() {
   std::multimap<std::uint64_t, driver::Handle> prepared;
+  std::uint64_t bytes = 0;
   {
     Lock lock(mutex_);
     prepared.swap(prepared_);
-    host_held_bytes_ -= host_prepared_bytes_;
+    bytes = host_prepared_bytes_;
+    host_held_bytes_ -= bytes;
     host_prepared_bytes_ = 0;
   }
   for (const auto& [size, handle] : prepared) (void)verbs_.release(handle);
+  host_available_grew();
+  return bytes;
+}
+
+void Frames::release_all() {
+  for (int i = 0; i < kDiesMax; ++i) (void)release_warm(Die{i});
+  (void)release_prepared();
 }
 
 Frames::Totals Frames::totals() const {

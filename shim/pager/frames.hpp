@@ -57,6 +57,7 @@ class Frames {
   std::uint64_t host_prepared() const;
   std::uint64_t host_prepared(std::uint64_t size_bytes) const;  // in frames of this size
   std::uint64_t host_copies() const;       // of pages in HBM: nobody would miss them
+  std::uint64_t host_needed() const;       // without those two
   bool host_room() const;                  // the tier holds no more than it may
   std::uint64_t host_limit() const;        // most the tier may hold now
   bool host_enabled() const;
@@ -74,8 +75,9 @@ class Frames {
 
   void copies_changed(std::int64_t bytes);
 
-  // Gives warm frames to the driver; the bytes released.
+  // Gives warm or prepared frames to the driver; the bytes released.
   std::uint64_t release_warm(Die die);
+  std::uint64_t release_prepared();
   // The driver refused a frame: what we hold now is all there is.
   void cap_budget_at_held(Die die);
   // The driver needs room for itself: the budget shrinks by `bytes`, at most to half of its first

@@ -1,5 +1,7 @@
 // The mover: one bounded batch of moves inside one drain. The order of every batch is
 //   frames taken -> fresh frames mapped at aliases -> gate closed -> all contexts idle
+//   -> copies on their way; pages that leave for a host copy of theirs are compared with it first, and
+//   what was written to gets an alias and a copy after all
 //   -> for each page, once its copy has ended: alias unmapped, page unmapped, fresh frame mapped
 //   and granted -> gate opened -> old frames back.
 // Up to the first unmap it can give up without a trace, and a page whose copy has not ended stays
@@ -48,6 +50,11 @@ bool Pager::move_once(Die die, std::uint64_t evict_bytes, Patience patience) {
   auto jobs = settings_.chaos && evict_bytes == 0 ? choose_chaos(die)
                                                   : choose(die, batch_bytes(), evict_bytes);
   reserve(jobs);
+  if (jobs.empty() && evict_bytes == 0) {
+    // Heat will ask again.
+    Lock lock(pages_);
+    swap_wanted_[slot(die)] = false;
+  }
   const bool moved = !jobs.empty() && move_batch(die, jobs, patience);
   update_wish();
   return moved;
@@ -116,6 +123,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
     const bool staged = entered.ok() && stage(jobs);
     const bool ended = staged && (patience != Patience::queue ||
                                   must_not_wait(contexts_.all()) || queue_ends());
+    if (ended) prepare_prints(jobs, *entry);
     const std::uint64_t drain_ns = now_ns();
     if (ended && drain(patience)) {
       const std::uint64_t start_ns = now_ns();
@@ -293,7 +301,7 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
   const bool prints = std::any_of(jobs.begin(), jobs.end(), [&](const Job& job) {
     return job.copy == Job::Copy::kept || may_keep(job);
   });
-  const bool printing = prints && fingerprints_.prepare(entry.context);
+  const bool printing = prints && fingerprints_.usable(entry.context);
   const bool asked = prints && ask_copies(jobs, entry);
   std::vector<Job*> lanes[2];
   for (Job& job : jobs)
@@ -481,7 +489,10 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   }
   update_wish();
   mover_.unlock();
-  if (moved && settings_.keep_copies) ring();  // for frames that those of the copies are missed by
+  if (moved && settings_.keep_copies && !exchange.stripe) {
+    turned_ns_.store(now_ns(), std::memory_order_relaxed);
+    ring();  // for frames in the place of those that copies hold
+  }
   return moved;
 }
 
@@ -490,9 +501,6 @@ void Pager::no_more_turns(Die die) {
     Lock lock(pages_);
     spare_bytes_[slot(die)] = 0;
   }
-  stock_.store(Stock::none, std::memory_order_relaxed);
-  (void)drop_copies(kAllCopies);
-  ring();
   update_wish();
 }
 
@@ -508,6 +516,8 @@ void Pager::room_for_small(Die die, std::uint64_t bytes) {
 bool Pager::make_room(Die die, bool may_wait) {
   constexpr std::uint64_t kRoomBytes = 64_MiB;
   bool released = frames_.release_warm(die) > 0;
+  // The driver may be short of memory of the host as well.
+  if (drop_copies(kAllCopies)) released = frames_.release_prepared() > 0 || released;
   if (!may_wait) return released;
   const Hurry hurry(*this);
   Lock lock(mover_);

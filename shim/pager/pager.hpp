@@ -128,7 +128,8 @@ class Pager {
   // left with what was not moved. False: nothing moved.
   bool exchange(Die die, policy::Exchange& exchange);
   // For a thread of the program that is about to wait for Rank::mover: while one lives, nobody who
-  // holds it waits for the device, which may itself wait for that thread.
+  // holds it waits with an open gate for the device, which may itself wait for that thread. (A drain
+  // has its deadline.)
   class Hurry {
    public:
     explicit Hurry(Pager& pager) : pager_(pager) { ++pager_.hurried_; }
@@ -244,9 +245,13 @@ class Pager {
   std::uint64_t copies_missing(std::uint64_t page_bytes) const;
   bool turning() const;
   bool prepare_frames(Die die);
+  // Of frames of a size, to be kept ready; 0: none are made ahead.
+  std::uint64_t prepare_target(Die die, std::uint64_t frame_bytes) const;
   Result<Frame> take_host(Die near, std::uint64_t bytes);
   bool ask_copies(std::span<Job> jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
   void hear_copies(std::span<Job> jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
+  void prepare_prints(std::span<const Job> jobs, const ContextEntry& entry)
+      BARSWAP_REQUIRES(mover_);
   void print_arrival(Job& job, std::size_t index, const ContextEntry& entry)
       BARSWAP_REQUIRES(mover_);
   void hear_arrivals(std::span<Job> jobs, const ContextEntry& entry, std::uint64_t limit_ns)
@@ -280,6 +285,8 @@ class Pager {
   bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
   std::uint64_t spare_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};  // left free for turns
 
+  std::atomic<bool> no_prints_{false};       // the driver gives no fingerprints
+  std::atomic<std::uint64_t> turned_ns_{0};  // when ranges took turns last, or were about to
   // Host frames for copies: nobody needs them, they are being made, all are there.
   enum class Stock : std::uint8_t { none, wanted, full };
   std::atomic<Stock> stock_{Stock::none};

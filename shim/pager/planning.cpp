@@ -89,26 +89,32 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
       if (!all.facts[i].large) add(i, Cause::small, Tier::hbm);
     if (!jobs.empty()) return jobs;
   }
+  // A swap begins with room for the first that comes in.
+  std::uint64_t first_bytes = 0;
+  if (evict_bytes == 0 && swap_wanted_[slot(die)]) {
+    const policy::Swap swap = policy::swaps(all.facts, std::max(free_bytes, page_most()));
+    swap_wanted_[slot(die)] = !swap.empty();
+    if (!swap.empty()) first_bytes = all.facts[swap.in.front()].bytes;
+  }
   std::uint64_t leave_bytes = evict_bytes;
-  // A swap begins with what is free.
-  const bool cramped = swap_wanted_[slot(die)] && free_bytes < page_most();
-  const std::uint64_t wanted_bytes = cramped ? std::max(keep_bytes, page_most()) : keep_bytes;
+  const std::uint64_t wanted_bytes = std::max(keep_bytes, first_bytes);
+  const bool cramped = first_bytes > free_bytes;
   if (evict_bytes == 0 && (small_host > 0 || cramped || free_bytes < keep_bytes / 2))
     leave_bytes = small_host + wanted_bytes - std::min(free_bytes, wanted_bytes);
   if (leave_bytes > 0) {
     for (const std::size_t i : policy::victims(all.facts, std::min(leave_bytes, batch_bytes)))
       // Only what is large makes place: small for small would gain nothing.
       if (all.facts[i].large || all.facts[i].wants_stream)
-        add(i, small_host > 0 ? Cause::small : Cause::headroom, Tier::host);
+        add(i, small_host > 0 ? Cause::small : cramped ? Cause::hot : Cause::headroom, Tier::host);
     if (evict_bytes > 0)
       for (Job& job : jobs) job.cause = Cause::pressure;
     return jobs;
   }
-  if (free_bytes > 2 * keep_bytes)
+  if (first_bytes == 0 && free_bytes > 2 * keep_bytes)
     for (const std::size_t i :
          policy::promotions(all.facts, std::min(free_bytes - 2 * keep_bytes, batch_bytes)))
       add(i, Cause::refill, Tier::hbm);
-  if (!jobs.empty() || !swap_wanted_[slot(die)]) return jobs;
+  if (!jobs.empty() || first_bytes == 0) return jobs;
   const policy::Swap swap = policy::swaps(
       all.facts, std::min({free_bytes, batch_bytes, kSwapPagesMax * page_most()}));
   swap_wanted_[slot(die)] = !swap.empty();

@@ -333,7 +333,7 @@ bool Pager::wishes(Die die) const {
   if (small_host > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
   if (swap_wanted_[slot(die)] && (free_bytes >= page_most() || large_hbm > 0)) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
-  return large_host > 0 && roomy(die);
+  return large_host > 0 && free_bytes > 2 * keep_bytes + page_most();
 }
 
 // The mark at which a refill begins: far above the one at which a spill does, so that a die does

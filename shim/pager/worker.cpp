@@ -64,25 +64,32 @@ void* Pager::worker_main(void* self) {
 // True: there is more to do.
 bool Pager::prepare_frames(Die die) {
   constexpr int kFramesMax = 8;
-  // More than the die itself holds would only burden the host.
-  const std::uint64_t target_bytes = std::min(settings_.prepare_bytes, frames_.budget(die));
-  const Stock stock = stock_.load(std::memory_order_relaxed);
+  Stock stock = stock_.load(std::memory_order_relaxed);
   const bool turns = turning();
   int left = turns && stock != Stock::wanted ? 1 : kFramesMax;
-  unsigned sizes = 0;
-  for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) ++sizes;
   for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) {
-    std::uint64_t target = target_bytes / sizes;
-    if (stock == Stock::wanted) target += copies_missing(bytes);
+    const std::uint64_t usual = prepare_target(die, bytes);
+    const std::uint64_t target = usual + (stock == Stock::wanted ? copies_missing(bytes) : 0);
     while (left > 0 && !closing_.load(std::memory_order_relaxed) &&
            frames_.prepare_host(die, bytes, target))
       --left;
     // What turns left behind goes back to the machine.
-    while (left > 0 && stock == Stock::none && !turns && frames_.trim_host(bytes, 2 * target))
+    while (left > 0 && stock == Stock::none && !turns && frames_.trim_host(bytes, 2 * usual))
       --left;
   }
-  if (left > 0 && stock == Stock::wanted) stock_.store(Stock::full, std::memory_order_relaxed);
+  if (left > 0 && stock == Stock::wanted) stock_.compare_exchange_strong(stock, Stock::full);
   return left == 0;
+}
+
+// More than the die itself holds would only burden the host.
+std::uint64_t Pager::prepare_target(Die die, std::uint64_t frame_bytes) const {
+  unsigned sizes = 0;
+  bool one_of_them = false;
+  for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) {
+    ++sizes;
+    one_of_them = one_of_them || bytes == frame_bytes;
+  }
+  return one_of_them ? std::min(settings_.prepare_bytes, frames_.budget(die)) / sizes : 0;
 }
 
 // True: look again soon.

@@ -52,7 +52,7 @@ policy::Exchange Foresight::at_random(Die die) {
   return exchange;
 }
 
-policy::Exchange Foresight::due(const Launch& launch) {
+policy::Exchange Foresight::due(const Launch& launch, bool& turns_over) {
   const Die die = launch.die;
   // What is captured does not run now, and beside a capture nothing moves.
   if (pager_.contexts().capturing()) return {};
@@ -81,8 +81,9 @@ policy::Exchange Foresight::due(const Launch& launch) {
   if (exchanging_) return {};
   if (pager_.settings().chaos) return at_random(die);
   if (spare_ && !turns_->moving()) {
-    pager_.no_more_turns(die);
+    turns_over = true;
     spare_ = false;
+    turns_->prepared(!pager_.settings().keep_copies);
   }
   if (resting_ > 0) return {};
   const bool stripe = turns_->stripe_due();
@@ -104,7 +105,9 @@ policy::Exchange Foresight::due(const Launch& launch) {
 
 void Foresight::launch(const Launch& launch) {
   const Die die = launch.die;
-  policy::Exchange exchange = due(launch);
+  bool turns_over = false;
+  policy::Exchange exchange = due(launch, turns_over);
+  if (turns_over) pager_.no_more_turns(die);
   if (exchange.in.empty()) return;
   const bool made = pager_.exchange(die, exchange);
   Lock lock(mutex_);

@@ -43,7 +43,7 @@ class Foresight {
   std::uint64_t host_bytes(std::span<const policy::RangeId> ranges) const
       BARSWAP_REQUIRES(mutex_);
   policy::Exchange at_random(Die die) BARSWAP_REQUIRES(mutex_);
-  policy::Exchange due(const Launch& launch);
+  policy::Exchange due(const Launch& launch, bool& turns_over);
 
   pager::Pager& pager_;
   const policy::Plan plan_;

@@ -261,7 +261,7 @@ MemoryInfo Session::info(Die die) const {
   out.total_bytes = advertised_total(die).value_or(0);
   const pager::Frames& frames = const_cast<Session*>(this)->pager_->frames();
   const std::uint64_t held = memory_->held_bytes(die) + outside_->held_bytes(die);
-  const std::uint64_t host_used = frames.host_bytes() - frames.host_prepared();
+  const std::uint64_t host_used = frames.host_needed();
   const std::uint64_t host_limit = frames.host_limit();
   const std::uint64_t budget = frames.budget(die);
   // What the tiers can still hold, however much is advertised.

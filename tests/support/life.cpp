@@ -23,6 +23,7 @@ std::uint64_t host_available_bytes() {
   return kMachineReserveBytes + host_room_bytes - std::min(host_room_bytes, used);
 }
 
+void host_available_grew() {}
 std::uint64_t host_total_bytes() { return 16_GiB; }
 
 namespace support {

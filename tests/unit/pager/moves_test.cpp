@@ -361,15 +361,22 @@ TEST_CASE("copies make place for whoever needs the host") {
   CHECK(pair.bench.life.check_books().empty());
 }
 
-TEST_CASE("copies end with their range, and with the turns") {
+TEST_CASE("copies end with their range, and when the driver is short of memory") {
   Pair pair;
   for (int i = 0; i < 5; ++i) REQUIRE(pair.swap(1 - i % 2));
   const std::uint64_t copies = pair.bench.frames().host_copies();
   REQUIRE(copies > 0);
   REQUIRE(cuMemFree_v2(pair.bases[1]) == CUDA_SUCCESS);
   CHECK(pair.bench.frames().host_copies() < copies);
-  pair.bench.pager().no_more_turns(Die{0});
+  pair.write(0, 0, Pair::kBytes, 9);
+  pair.bases[1] = pair.bench.alloc(Pair::kBytes);
+  pair.write(1, 0, Pair::kBytes, 8);
+  for (int i = 0; i < 4; ++i) REQUIRE(pair.swap(1 - i % 2));
+  REQUIRE(pair.bench.frames().host_copies() > 0);
+  CHECK(pair.bench.pager().make_room(Die{0}, false));
   CHECK(pair.bench.frames().host_copies() == 0);
+  CHECK(pair.bench.frames().host_prepared() == 0);
+  CHECK(pair.right());
 }
 
 TEST_CASE("without fingerprints everything is copied") {

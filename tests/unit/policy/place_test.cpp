@@ -303,6 +303,7 @@ TEST_CASE("larger ranges take larger pages") {
   CHECK(page_bytes_of(256_MiB, 16_MiB) == 64_MiB);
   CHECK(page_bytes_of(256_MiB, 32_MiB) == 64_MiB);
   CHECK(page_bytes_of(64_GiB, 64_MiB) == 64_MiB);
+  CHECK(page_bytes_of(64_GiB, 24_MiB) == 48_MiB);
   CHECK(page_bytes_of(~std::uint64_t{0}, 2_MiB) == 8_MiB);
 }
 

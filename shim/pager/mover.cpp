@@ -1,7 +1,7 @@
 // The mover: one bounded batch of moves inside one drain. The order of every batch is
 //   frames taken -> fresh frames mapped at aliases -> gate closed -> all contexts idle
-//   -> copies on their way; pages that leave for a host copy of theirs are compared with it first, and
-//   what was written to gets an alias and a copy after all
+//   -> copies on their way; pages that leave for a host copy of theirs are compared with it first,
+//   and what was written to gets an alias and a copy after all
 //   -> for each page, once its copy has ended: alias unmapped, page unmapped, fresh frame mapped
 //   and granted -> gate opened -> old frames back.
 // Up to the first unmap it can give up without a trace, and a page whose copy has not ended stays

@@ -128,8 +128,8 @@ class Pager {
   // left with what was not moved. False: nothing moved.
   bool exchange(Die die, policy::Exchange& exchange);
   // For a thread of the program that is about to wait for Rank::mover: while one lives, nobody who
-  // holds it waits with an open gate for the device, which may itself wait for that thread. (A drain
-  // has its deadline.)
+  // holds it waits with an open gate for the device, which may itself wait for that thread. (A
+  // drain has its deadline.)
   class Hurry {
    public:
     explicit Hurry(Pager& pager) : pager_(pager) { ++pager_.hurried_; }

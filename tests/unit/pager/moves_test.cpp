@@ -261,8 +261,11 @@ TEST_CASE("a turn that waits for the device is dropped when moving ends meanwhil
     exchange.out.push_back({first, 40_MiB});
     made = bench.pager().exchange(Die{0}, exchange);
   });
-  // Its aliases are mapped before it waits, so from here on a batch is in hand.
-  while (mapped() == mappings) std::this_thread::yield();
+  // It holds the mover's lock until its turn has ended, and that waits for the stream.
+  while (bench.pager().mover_mutex().try_lock()) {
+    bench.pager().mover_mutex().unlock();
+    std::this_thread::yield();
+  }
   bench.pager().stop_moving("something submits behind the gate");
   bench.let_go();
   turner.join();

@@ -81,9 +81,14 @@ bool Pager::drop_copies(std::uint64_t bytes) {
     Lock lock(pages_);
     for (const auto& run : runs_) take_copies(*run, bytes, taken);
   }
-  const driver::RelaxedCapture relaxed(verbs_);
-  for (const Frame& frame : taken) frames_.give_back(frame);
+  give_back_all(taken);
   return !taken.empty();
+}
+
+void Pager::give_back_all(std::span<const Frame> frames) {
+  if (frames.empty()) return;
+  const driver::RelaxedCapture relaxed(verbs_);
+  for (const Frame& frame : frames) frames_.give_back(frame);
 }
 
 void Pager::drop_copies(Run* run) {
@@ -93,9 +98,7 @@ void Pager::drop_copies(Run* run) {
     std::uint64_t bytes = kAllCopies;
     take_copies(*run, bytes, taken);
   }
-  if (taken.empty()) return;
-  const driver::RelaxedCapture relaxed(verbs_);
-  for (const Frame& frame : taken) frames_.give_back(frame);
+  give_back_all(taken);
 }
 
 bool Pager::ready_for_copies() {

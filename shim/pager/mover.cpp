@@ -166,6 +166,12 @@ bool Pager::stage(std::vector<Job>& jobs) {
     // A page that will probably leave for its copy needs no alias.
     if (job.copy == Job::Copy::none && !map_alias(job)) return false;
   }
+  // Whether the driver still maps and grants is to be known before a page is unmapped.
+  Job& first = jobs.front();
+  if (std::none_of(jobs.begin(), jobs.end(), [](const Job& job) { return job.staged; })) {
+    if (!map_alias(first) || !verbs_.unmap(first.alias, first.old.bytes)) return false;
+    first.staged = false;
+  }
   // The driver's own page tables may need HBM in the middle of a batch: this is what we free then.
   const Die die = jobs.front().run->home;
   Frame& ballast = ballast_[slot(die)];

@@ -241,6 +241,7 @@ class Pager {
       BARSWAP_REQUIRES(pages_);
   bool drop_copies(std::uint64_t bytes);  // true: there were some
   void drop_copies(Run* run);
+  void give_back_all(std::span<const Frame> frames);
   void drop_needless_copies();
   std::uint64_t copies_missing(std::uint64_t page_bytes) const;
   bool turning() const;

@@ -20,7 +20,7 @@ Result<bool> Pager::try_park(Run* run) {
     take_copies(*out, bytes, copies);
   }
   const driver::RelaxedCapture relaxed(verbs_);
-  for (const Frame& frame : copies) frames_.give_back(frame);
+  give_back_all(copies);
   count_tables(*out, false);
   out->reach = 0;
   Result<void> outcome;

@@ -269,7 +269,7 @@ bool Pager::try_bury(Run* run) {
     take_copies(*dead, bytes, copies);
   }
   const driver::RelaxedCapture relaxed(verbs_);
-  for (const Frame& frame : copies) frames_.give_back(frame);
+  give_back_all(copies);
   count_tables(*dead, false);
   unmap_all(*dead);
   update_wish();

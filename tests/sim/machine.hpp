@@ -129,6 +129,11 @@ class Machine {
   Memory& memory() { return memory_; }
   Objects& objects() { return *objects_; }
   const Config& config() const { return config_; }
+  // From now on, between calls only.
+  void refuse(const char* function, CUresult result) {
+    config_.faults.push_back({function, 1, result, true});
+    fault_calls_.push_back(0);
+  }
   std::uint64_t clock_ns() const { return clock_ns_; }
   void advance_clock(std::uint64_t to_ns) { clock_ns_ = std::max(clock_ns_, to_ns); }
 

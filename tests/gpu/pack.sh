@@ -28,6 +28,7 @@ done
 take sim/libcuda.so.1 "$(find_in_build 'libcuda.so.1*' /sim/)"
 cp "$root/tests/e2e/kernels.ptx" "$folder/"
 cp -L "$cudart" "$folder/lib/libcudart.so.13" || missing="$missing libcudart.so.13"
+git -C "$root" describe --always --dirty >"$folder/commit" 2>/dev/null || echo unknown >"$folder/commit"
 chmod +x "$folder"/* 2>/dev/null || true
 
 newest=$(for file in "$folder"/* "$folder"/*/*; do objdump -T "$file" 2>/dev/null; done |

@@ -31,6 +31,7 @@ class Run:
     status: int = None
     reason: str = ""
     wall_s: float = 0.0
+    start_ns: int = 0
     values: dict = dataclasses.field(default_factory=dict)
     stats: dict = dataclasses.field(default_factory=dict)
     window: dict = dataclasses.field(default_factory=dict)
@@ -41,6 +42,14 @@ class Run:
     @property
     def good(self):
         return self.status == 0
+
+    def parts(self):
+        """Seconds before, in and after the section between the program's begin and end lines."""
+        if not {"begin", "end"} <= self.values.keys():
+            return []
+        begin, end = int(self.values["begin"]), int(self.values["end"])
+        last = self.start_ns + int(self.wall_s * 1e9)
+        return [(begin - self.start_ns) / 1e9, (end - begin) / 1e9, (last - end) / 1e9]
 
     @property
     def hash(self):
@@ -116,6 +125,7 @@ class Live:
     def finish(self):
         run = self.run
         run.wall_s = time.monotonic() - self.start
+        run.start_ns = int(self.start * 1e9)
         run.status = self.process.returncode
         if "LD_PRELOAD" in run.environment:
             self.sample()

@@ -88,6 +88,9 @@ class Visit:
             self.machine["MiB at the start"] = memory_mib("MemTotal")
             grow_memory(options.grow_gib * 1024)
         self.machine["MiB of memory"] = memory_mib("MemTotal")
+        commit = self.carry / "commit"
+        self.machine["commit"] = commit.read_text().strip() if commit.exists() else "unknown"
+        self.machine["phases"] = options.phases
         (self.out / "logs.txt").write_text("")
         folder = tempfile.mkdtemp(prefix="visit")
         command = self.carry / "barswap"
@@ -333,7 +336,7 @@ class Visit:
         """Short programs get more pairs: a few hundredths of a second are much of theirs."""
         rows = []
         for program in self.programs:
-            ratios, sections, walls = [], [], []
+            ratios, sections, walls, parts = [], [], [], []
             begin = time.monotonic()
             while len(ratios) < self.options.pairs or (
                     len(ratios) < self.options.pairs_most
@@ -347,19 +350,21 @@ class Visit:
                 ratios.append(ours.wall_s / bare.wall_s)
                 sections.append(seconds(ours) / seconds(bare))
                 walls.append(bare.wall_s)
+                parts.append([o - b for o, b in zip(ours.parts(), bare.parts())])
             if len(ratios) < self.options.pairs:
                 self.bar(f"{program.name} inside, time", f"{len(ratios)} pairs", "<= 1.02", False)
                 continue
             wall, section = statistics.median(ratios), statistics.median(sections)
             spread = max(walls) / min(walls)
             rows.append((program.name, len(ratios), f"{statistics.median(walls):.2f}",
-                         ratio_text(spread), ratio_text(wall), ratio_text(section)))
+                         ratio_text(spread), ratio_text(wall), ratio_text(section),
+                         " ".join(f"{statistics.median(part):+.3f}" for part in zip(*parts))))
             self.bar(f"{program.name} inside, time",
                      f"end to end {ratio_text(wall)}, section {ratio_text(section)}", "<= 1.02",
                      wall <= 1.02)
         self.sections["Inside the cap, time: medians of the pairs' ratios"] = table(
-            ("program", "pairs", "bare s", "longest/shortest bare", "ours/bare", "section ours/bare"),
-            rows)
+            ("program", "pairs", "bare s", "longest/shortest bare", "ours/bare", "section ours/bare",
+             "s more before, in, after the section"), rows)
 
     def phase_remap(self):
         lines = []

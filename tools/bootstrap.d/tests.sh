@@ -62,34 +62,44 @@ test_on_die() {
   run_suites build bench --suite bench --num-processes 1 --verbose
 }
 
+# write_report VISIT...
 write_report() {
-  local machine
+  local machine folder
+  local -a visits=()
+  for folder in "$@"; do visits+=(--visit "$folder"); done
   machine=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1 || true)
   machine=$(echo "${machine:-no-gpu}" | tr '[:upper:] ' '[:lower:]-')
   mkdir -p docs/reports
   local report
   report=docs/reports/$(date +%F)-$machine.md
-  python3 tools/dev/test_results.py report "tools/bootstrap test --full" "${logs[@]}" >"$report"
+  python3 tools/dev/test_results.py report "tools/bootstrap test --full" "${visits[@]}" \
+    "${logs[@]}" >"$report"
   step "report: $report"
 }
 
+# run_tests quick|default|full [VISIT...]
 run_tests() {
+  local kind=$1 folder
+  shift
+  for folder in "$@"; do
+    [ -f "$folder/visit.json" ] || fail "$folder has no visit.json, so it is no visit's folder"
+  done
   install_deps
-  case $1 in
+  case $kind in
     quick)
       if try_build build gcc g++; then
         run_suites build quick --suite unit --suite tidy --suite abi
       fi
       ;;
     default | full)
-      if [ "$1" = full ]; then property_seeds=10000; fi
+      if [ "$kind" = full ]; then property_seeds=10000; fi
       test_gcc
       test_clang
       test_sanitized build-asan address,undefined
       test_sanitized build-tsan thread
-      if [ "$1" = full ]; then
+      if [ "$kind" = full ]; then
         test_on_die
-        write_report
+        write_report "$@"
       fi
       ;;
   esac

@@ -1,7 +1,9 @@
 """Sums the logs of `meson test`, and writes the report of a full run.
 
   test_results.py sum FAILED_BUILDS LOG...   names what failed; the last line counts; status 1 then
-  test_results.py report COMMAND LOG...      a page in Markdown on standard output
+  test_results.py report COMMAND [--visit FOLDER]... LOG...
+                                             a page in Markdown on standard output, with the tables
+                                             of visits to dies of other machines
 """
 
 import datetime
@@ -76,7 +78,15 @@ def machine_facts():
             "changed files": str(len(output_of("git", "status", "--porcelain").splitlines()))}
 
 
-def report(command, paths):
+def visit_lines(folder):
+    """A visit's page as a chapter: its headings one level down."""
+    lines = (folder / "visit.md").read_text().splitlines()
+    chapter = ["", f"## A visit to a die elsewhere: {folder.name}"]
+    return chapter + ["#" + line if line.startswith("## ") else line for line in lines
+                      if not line.startswith("# ")]
+
+
+def report(command, visits, paths):
     print(f"# Test report, {datetime.date.today().isoformat()}\n\nWritten by `{command}`.\n")
     print("| machine | |\n| --- | --- |")
     for name, value in machine_facts().items():
@@ -93,14 +103,20 @@ def report(command, paths):
             if path.stem in OUTPUT_SUITES:
                 print(f"\n## {named}, {result['duration']:.0f} s\n\n```")
                 print(result.get("stdout", "").rstrip() + "\n```")
+    for folder in visits:
+        print("\n".join(visit_lines(folder)))
 
 
 def main():
-    command, argument, *paths = sys.argv[1:]
-    paths = [pathlib.Path(path) for path in paths]
+    command, argument, *rest = sys.argv[1:]
+    visits = []
+    while rest[:1] == ["--visit"]:
+        visits.append(pathlib.Path(rest[1]))
+        rest = rest[2:]
+    paths = [pathlib.Path(path) for path in rest]
     if command == "sum":
         return summarise(int(argument), paths)
-    return report(argument, paths)
+    return report(argument, visits, paths)
 
 
 if __name__ == "__main__":

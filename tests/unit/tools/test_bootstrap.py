@@ -90,6 +90,23 @@ def test_a_run_without_a_log_counts_nothing(capsys, tmp_path):
     assert total(capsys, 0, [log, tmp_path / "none.json"]) == (0, "1 passed, 0 failed, 0 skipped")
 
 
+def test_a_report_takes_in_visits(capsys, tmp_path):
+    visit = tmp_path / "first"
+    visit.mkdir()
+    (visit / "visit.md").write_text("# A visit\n\ncommit abc\n\n## Links\n\n| h | 55 |\n")
+    load("test_results").report("the command", [visit], [write_log(tmp_path, ["OK", "FAIL"])])
+    text = capsys.readouterr().out
+    assert "| build: all | 1 | 1 | 0 |" in text
+    chapter = text[text.index("## A visit to a die elsewhere: first"):]
+    assert "commit abc" in chapter and "\n### Links\n\n| h | 55 |" in chapter
+
+
+def test_a_folder_without_a_visit_is_refused(tmp_path):
+    done = subprocess.run([str(ROOT / "tools/bootstrap"), "test", "--full", str(tmp_path)],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "has no visit.json" in done.stderr
+
+
 def judge(tmp_path, host, pages):
     zero = {"pages_out": 0, "bytes_out": 0, "pages_in": 0, "bytes_in": 0}
     process = {"dies": [{"tier": {"hbm": 1, "peer": 0, "host": host}}],

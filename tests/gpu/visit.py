@@ -21,12 +21,14 @@ that is cut short has still said something.
 """
 
 import argparse
+import atexit
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -93,6 +95,7 @@ class Visit:
         self.machine["phases"] = options.phases
         (self.out / "logs.txt").write_text("")
         folder = tempfile.mkdtemp(prefix="visit")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         command = self.carry / "barswap"
         self.command = str(command) if command.exists() else None
         self.runner = Runner(pathlib.Path(folder), self.start + options.budget_s, self.took, self.command)

@@ -5,25 +5,25 @@
 // note() is lock-free and may run on any thread. An address stands for the bytes from it to the
 // next address that was ever named: that is as much as a launch tells of an allocation's inside.
 #pragma once
-#include <array>
 #include <atomic>
 #include <cstdint>
 
 #include "barswap/units.hpp"
+#include "pager/granules.hpp"
 
 namespace barswap::pager {
 
 class Heat {
  public:
-  static constexpr std::uint64_t kGranuleBytes = 2_MiB;
+  using Counter = std::atomic<std::uint32_t>;
+  static constexpr std::uint64_t kGranuleBytes = Granules<Counter>::kBytes;
 
   Heat() = default;
-  ~Heat();
   Heat(const Heat&) = delete;
   Heat& operator=(const Heat&) = delete;
 
   // Addresses in here are ours from now on. Without memory for counters they stay uncounted.
-  void cover(Address base, std::uint64_t bytes);
+  void cover(Address base, std::uint64_t bytes) { counters_.cover(base, bytes); }
 
   bool watching() const { return watching_.load(std::memory_order_relaxed); }
   void watch(bool on) { watching_.store(on, std::memory_order_relaxed); }
@@ -45,23 +45,15 @@ class Heat {
   void forget(Address base, std::uint64_t bytes);
 
  private:
-  using Counter = std::atomic<std::uint32_t>;
-  struct Window {
-    std::atomic<std::uint64_t> first{0}, end{0};
-    Counter* counters = nullptr;
-  };
   static constexpr std::uint64_t kLookEvery = 64;
   // What was named this many operations ago counts half.
   static constexpr std::uint64_t kHalfLife = 8192;
-  static constexpr std::size_t kWindowsMax = 64;
 
-  Counter* counter_of(std::uint64_t address) const;
   void halve();
 
   std::atomic<bool> watching_{false};
   std::atomic<std::uint64_t> operations_{0}, looked_{0};
-  std::array<Window, kWindowsMax> windows_;
-  std::atomic<std::size_t> window_count_{0};
+  Granules<Counter> counters_;
 };
 
 }  // namespace barswap::pager

@@ -1,6 +1,5 @@
 #include "pager/gate.hpp"
 
-#include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
@@ -8,10 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <climits>
-
 #include "barswap/check.hpp"
 #include "base/clock.hpp"
+#include "base/futex.hpp"
 #include "stats/stats.hpp"
 
 #if defined(__SANITIZE_THREAD__)
@@ -63,12 +61,6 @@ GateSlot* take_slot() {
 }
 
 long membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0); }
-
-long futex(std::atomic<std::uint32_t>* word, int operation, std::uint32_t value,
-           const timespec* timeout) {
-  return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(word), operation, value, timeout,
-                 nullptr, 0);
-}
 
 }  // namespace
 
@@ -145,8 +137,7 @@ void Gate::wait_open() {
     sched_yield();
   }
   // The time limit guards against a wake-up lost to a signal or a debugger; the loop above decides.
-  const timespec limit{0, 1'000'000};
-  futex(word_, FUTEX_WAIT_PRIVATE, static_cast<std::uint32_t>(GateWord::closed), &limit);
+  futex_wait(*word_, static_cast<std::uint32_t>(GateWord::closed), 1'000'000);
 }
 
 bool Gate::close(std::uint64_t patience_ns) {
@@ -171,12 +162,12 @@ void Gate::open() {
   std::uint32_t closed = static_cast<std::uint32_t>(GateWord::closed);
   word_->compare_exchange_strong(closed, static_cast<std::uint32_t>(GateWord::open),
                                  std::memory_order_seq_cst);
-  futex(word_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr);
+  futex_wake(*word_);
 }
 
 void Gate::step_aside() {
   word_->store(static_cast<std::uint32_t>(GateWord::pass_through), std::memory_order_seq_cst);
-  futex(word_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr);
+  futex_wake(*word_);
 }
 
 void Gate::reset() {

@@ -1,15 +1,13 @@
 // The one thread of ours: it makes host frames ahead of need and tries the moves that no free
 // moment of the program served. It exists only once use nears a die's budget, blocks every signal,
 // is outside every capture's rules, and is joined at the end of the process.
-#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 
 #include "base/clock.hpp"
+#include "base/futex.hpp"
 #include "pager/pager.hpp"
 #include "stats/stats.hpp"
 
@@ -25,8 +23,7 @@ constexpr std::uint64_t kForcedCreditNs = 200'000'000;
 
 void Pager::ring() {
   bell_.fetch_add(1, std::memory_order_release);
-  syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&bell_), FUTEX_WAKE_PRIVATE, 1, nullptr,
-          nullptr, 0);
+  futex_wake(bell_);
 }
 
 void Pager::start_worker() {
@@ -50,10 +47,7 @@ void* Pager::worker_main(void* self) {
   while (!pager->closing_.load(std::memory_order_acquire)) {
     const std::uint32_t heard = pager->bell_.load(std::memory_order_acquire);
     const std::uint64_t rest_ns = pager->work() ? kRestNs : kSleepNs;
-    const timespec limit{static_cast<time_t>(rest_ns / 1'000'000'000),
-                         static_cast<long>(rest_ns % 1'000'000'000)};
-    syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&pager->bell_), FUTEX_WAIT_PRIVATE, heard,
-            &limit, nullptr, 0);
+    futex_wait(pager->bell_, heard, rest_ns);
   }
   return nullptr;
 }

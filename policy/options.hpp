@@ -59,6 +59,7 @@ using DieLimits = std::vector<DieLimit>;
 
 enum class Present : std::uint8_t { as_is };
 enum class Plan : std::uint8_t { automatic, stream, move };
+enum class Overlap : std::uint8_t { off, reach };
 enum class Place : std::uint8_t { automatic, resident, stream };
 
 // Both ends count.
@@ -86,6 +87,7 @@ struct AllocationRule {
 #define BARSWAP_FIELD_DieLimits(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_Present(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_Plan(group, leaf) group##_##leaf
+#define BARSWAP_FIELD_Overlap(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_bool(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_Bytes(group, leaf) group##_##leaf##_bytes
 #define BARSWAP_FIELD_Share(group, leaf) group##_##leaf##_share

@@ -203,6 +203,10 @@ std::optional<Problem> read(const Key& key, const Value& value, Plan& plan) {
   return read_choice(key, value, plan);
 }
 
+std::optional<Problem> read(const Key& key, const Value& value, Overlap& overlap) {
+  return read_choice(key, value, overlap);
+}
+
 std::optional<Problem> read(const Key& key, const Value& value, DieSet& dies) {
   if (word_index(key.accepts, value) >= 0) {
     dies = DieSet{};
@@ -252,6 +256,7 @@ std::string write(const Key&, Milliseconds ms) { return in_quotes(text_of_durati
 std::string write(const Key&, bool toggle) { return toggle ? "true" : "false"; }
 std::string write(const Key& key, Present present) { return write_choice(key, present); }
 std::string write(const Key& key, Plan plan) { return write_choice(key, plan); }
+std::string write(const Key& key, Overlap overlap) { return write_choice(key, overlap); }
 
 std::string write(const Key&, const DieSet& dies) {
   if (dies.all) return in_quotes("all");

@@ -16,6 +16,7 @@ std::optional<Problem> read(const Key& key, const Value& value, Milliseconds& ms
 std::optional<Problem> read(const Key& key, const Value& value, bool& toggle);
 std::optional<Problem> read(const Key& key, const Value& value, Present& present);
 std::optional<Problem> read(const Key& key, const Value& value, Plan& plan);
+std::optional<Problem> read(const Key& key, const Value& value, Overlap& overlap);
 std::optional<Problem> read(const Key& key, const Value& value, DieSet& dies);
 // Merges: dies that the value does not name keep their limit.
 std::optional<Problem> read(const Key& key, const Value& value, DieLimits& limits);
@@ -27,6 +28,7 @@ std::string write(const Key& key, Milliseconds ms);
 std::string write(const Key& key, bool toggle);
 std::string write(const Key& key, Present present);
 std::string write(const Key& key, Plan plan);
+std::string write(const Key& key, Overlap overlap);
 std::string write(const Key& key, const DieSet& dies);
 std::string write(const Key& key, const DieLimits& limits);
 

@@ -93,7 +93,8 @@ struct barswap_stats {
   uint64_t moves_off;            /* 1 after a sticky error or a failed batch */
   uint64_t host_copies;          /* of host_bytes: copies of pages in HBM, given up when needed */
   uint64_t clean_bytes;          /* left HBM for such a copy, without being copied */
-  uint64_t reserved[14];
+  uint64_t beside_bytes;         /* came into HBM while other work ran (paging.overlap) */
+  uint64_t reserved[13];
   struct barswap_cause_stats causes[BARSWAP_STATS_CAUSES];
   struct barswap_die_stats die[BARSWAP_STATS_DIES];
   uint64_t event_count;          /* events ever; the newest is events[(event_count - 1) % EVENTS] */

@@ -102,6 +102,10 @@ Result<int> Verbs::numa_node(Die die) const {
   return node < 0 ? 0 : node;  // -1: the machine has no NUMA, and node 0 stands for all
 }
 
+Result<bool> Verbs::shared_by_mps(Die die) const {
+  return BARSWAP_TRY(attribute(*api_, CU_DEVICE_ATTRIBUTE_MPS_ENABLED, die)) != 0;
+}
+
 Result<bool> Verbs::can_reach(Die accessor, Die owner) const {
   int value = 0;
   const CUresult code = api_->cuDeviceCanAccessPeer(&value, index_of(accessor), index_of(owner));
@@ -258,18 +262,32 @@ Result<void> Verbs::unmap(Address address, std::uint64_t size_bytes) const {
   return done(api_->cuMemUnmap(value_of(address), size_bytes));
 }
 
-Result<void> Verbs::grant(Address address, std::uint64_t size_bytes,
-                          std::span<const Die> dies) const {
+namespace {
+
+CUresult set_access(const Api& api, Address address, std::uint64_t size_bytes,
+                    std::span<const Die> dies, CUmemAccess_flags flags) {
   std::array<CUmemAccessDesc, kDiesMax> list{};
   std::size_t count = 0;
   for (const Die die : dies) {
     if (count == list.size()) break;
     list[count].location.type = CU_MEM_LOCATION_TYPE_DEVICE;
     list[count].location.id = index_of(die);
-    list[count].flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+    list[count].flags = flags;
     ++count;
   }
-  return done(api_->cuMemSetAccess(value_of(address), size_bytes, list.data(), count));
+  return api.cuMemSetAccess(value_of(address), size_bytes, list.data(), count);
+}
+
+}  // namespace
+
+Result<void> Verbs::grant(Address address, std::uint64_t size_bytes,
+                          std::span<const Die> dies) const {
+  return done(set_access(*api_, address, size_bytes, dies, CU_MEM_ACCESS_FLAGS_PROT_READWRITE));
+}
+
+Result<void> Verbs::grant_reading(Address address, std::uint64_t size_bytes,
+                                  std::span<const Die> dies) const {
+  return done(set_access(*api_, address, size_bytes, dies, CU_MEM_ACCESS_FLAGS_PROT_READ));
 }
 
 Result<Stream> Verbs::make_stream() const {

@@ -66,6 +66,7 @@ class Verbs {
   Result<int> compute_major(Die die) const;
   Result<bool> rdma_capable(Die die) const;
   Result<int> numa_node(Die die) const;
+  Result<bool> shared_by_mps(Die die) const;  // with clients of other processes
   Result<bool> can_reach(Die accessor, Die owner) const;
   bool has_idle_proof() const;  // cuCtxRecordEvent, from 12.5
 
@@ -92,6 +93,8 @@ class Verbs {
   Result<void> map(Address address, std::uint64_t size_bytes, Handle handle) const;
   Result<void> unmap(Address address, std::uint64_t size_bytes) const;
   Result<void> grant(Address address, std::uint64_t size_bytes, std::span<const Die> dies) const;
+  Result<void> grant_reading(Address address, std::uint64_t size_bytes,
+                             std::span<const Die> dies) const;
 
   // Work of our own. Streams and events belong to the current context.
   Result<Stream> make_stream() const;

@@ -70,10 +70,11 @@ template <class Direct, class Submit>
 CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
               driver::Stream stream, bool blocks, Direct direct, Submit submit) {
   if (!call) return direct();
+  const session::Declaration declaration;
   if (call->reach().wanted())
     call->reach().copy(static_cast<Address>(to), static_cast<Address>(from), bytes,
                        static_cast<std::uintptr_t>(stream), blocks);
-  const session::Submission inside(blocks);
+  const session::Submission inside(blocks, session::Says::declared);
   auto found = route_of(call, to, from, stream);
   if (!found) return code_of(found.error());
   const Route& route = *found;

@@ -1,6 +1,7 @@
 // Memsets. The plain forms are asynchronous on device memory but block on a page that lies on the
 // host, so on our memory they are issued as the asynchronous form on the same stream.
 #include "interpose/call.hpp"
+#include "interpose/submit.hpp"
 
 namespace barswap::interpose::handlers {
 namespace {
@@ -12,9 +13,19 @@ CUresult set(CUdeviceptr pointer, Arguments... arguments) {
   const Call call;
   if (!call) return forward<Plain>(pointer, arguments...);
   const bool ours = call.owns(pointer);
-  const session::Submission inside(!ours);
+  const session::Declaration declaration;
+  call->reach().set(static_cast<Address>(pointer));
+  const session::Submission inside(!ours, session::Says::declared);
   if (ours) return forward<Async>(pointer, arguments..., CUstream{});
   return forward<Plain>(pointer, arguments...);
+}
+
+template <auto Slot, class... Arguments>
+CUresult set_async(CUdeviceptr pointer, Arguments... arguments) {
+  const session::Declaration declaration;
+  session::Session* session = session::Session::current();
+  if (session && session::door_depth == 0) session->reach().set(static_cast<Address>(pointer));
+  return submit<Slot, Trait::PLAIN>(pointer, arguments...);
 }
 
 }  // namespace
@@ -81,5 +92,29 @@ CUresult cuMemsetD2D32_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned 
   return set<&driver::Api::cuMemsetD2D32_v2_ptds, &driver::Api::cuMemsetD2D32Async_ptsz>(
       pointer, pitch, value, width, height);
 }
+
+#define BARSWAP_MEMSET(name, type)                                                             \
+  CUresult name(CUdeviceptr pointer, type value, std::size_t count, CUstream stream) {         \
+    return set_async<&driver::Api::name>(pointer, value, count, stream);                       \
+  }
+#define BARSWAP_MEMSET_2D(name, type)                                                          \
+  CUresult name(CUdeviceptr pointer, std::size_t pitch, type value, std::size_t width,         \
+                std::size_t height, CUstream stream) {                                         \
+    return set_async<&driver::Api::name>(pointer, pitch, value, width, height, stream);        \
+  }
+BARSWAP_MEMSET(cuMemsetD8Async, unsigned char)
+BARSWAP_MEMSET(cuMemsetD8Async_ptsz, unsigned char)
+BARSWAP_MEMSET(cuMemsetD16Async, unsigned short)
+BARSWAP_MEMSET(cuMemsetD16Async_ptsz, unsigned short)
+BARSWAP_MEMSET(cuMemsetD32Async, unsigned)
+BARSWAP_MEMSET(cuMemsetD32Async_ptsz, unsigned)
+BARSWAP_MEMSET_2D(cuMemsetD2D8Async, unsigned char)
+BARSWAP_MEMSET_2D(cuMemsetD2D8Async_ptsz, unsigned char)
+BARSWAP_MEMSET_2D(cuMemsetD2D16Async, unsigned short)
+BARSWAP_MEMSET_2D(cuMemsetD2D16Async_ptsz, unsigned short)
+BARSWAP_MEMSET_2D(cuMemsetD2D32Async, unsigned)
+BARSWAP_MEMSET_2D(cuMemsetD2D32Async_ptsz, unsigned)
+#undef BARSWAP_MEMSET
+#undef BARSWAP_MEMSET_2D
 
 }  // namespace barswap::interpose::handlers

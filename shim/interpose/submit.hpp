@@ -16,12 +16,12 @@ CUresult submit(A... arguments) {
   if (!door.open()) return function(arguments...);
   CUresult result;
   {
-    session::Submission inside(T == Trait::MAY_BLOCK);
+    session::Submission inside(T == Trait::MAY_BLOCK, session::Says::declared);
     result = function(arguments...);
   }
   if constexpr (T == Trait::RETRY_ON_OOM) {
     if (result == CUDA_ERROR_OUT_OF_MEMORY && session::after_out_of_memory()) [[unlikely]] {
-      session::Submission inside(false);
+      session::Submission inside(false, session::Says::declared);
       result = function(arguments...);
     }
   }

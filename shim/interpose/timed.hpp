@@ -23,6 +23,7 @@ CUresult timed(driver::Stream stream, Note note, A... arguments) {
   session::Session* session = session::Session::current();
   if (session::door_depth != 0 || !session || !session->reach().wanted()) [[likely]]
     return submit<Slot, T>(arguments...);
+  const session::Declaration declaration;
   std::optional<session::Stopwatch::Lap> lap;
   {
     const session::Door door;
@@ -30,7 +31,7 @@ CUresult timed(driver::Stream stream, Note note, A... arguments) {
       const std::optional<std::uint64_t> number = note(*session);
       // Beside a capture an event on another stream may be refused, or end it.
       if (number && session->times_launches() && !session->capturing()) {
-        const session::Submission inside(false);
+        const session::Submission inside(false, session::Says::nothing);
         lap = session->stopwatch().begin(stream, *number);
       }
     }
@@ -38,7 +39,7 @@ CUresult timed(driver::Stream stream, Note note, A... arguments) {
   const CUresult result = submit<Slot, T>(arguments...);
   if (lap) {
     const session::Door door;
-    const session::Submission inside(false);
+    const session::Submission inside(false, session::Says::nothing);
     session->stopwatch().end(*lap);
   }
   return result;

@@ -40,7 +40,7 @@ bool Memory::grow_arena(std::uint64_t at_least_bytes) {
       arenas_[index].end.store(value_of(*base) + bytes, std::memory_order_relaxed);
       arena_count_.store(index + 1, std::memory_order_release);
       addresses_.add(value_of(*base), bytes);
-      pager_.heat().cover(*base, bytes);
+      pager_.cover(*base, bytes);
       return true;
     }
     if (bytes == at_least_bytes) return false;

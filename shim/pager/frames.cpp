@@ -139,7 +139,7 @@ Result<Frame> Frames::take_hbm(Die die, std::uint64_t bytes, std::uint64_t keep_
     }
     books.held_bytes += bytes;
   }
-  for (const driver::Handle handle : surplus) (void)verbs_.release(handle);
+  for (const driver::Handle handle : surplus) release(handle);
   auto handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, false}, bytes);
   if (!handle && driver::refused_for_memory(handle.error()) && release_warm(die) > 0)
     handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, false}, bytes);
@@ -231,7 +231,7 @@ Result<Frame> Frames::take_host(Die near, std::uint64_t bytes) {
     }
     if (freed < bytes && surplus.empty()) return frame.error();
   }
-  for (const driver::Handle handle : surplus) (void)verbs_.release(handle);
+  for (const driver::Handle handle : surplus) release(handle);
   host_available_grew();
   return make_host(near, bytes, false);
 }
@@ -255,8 +255,50 @@ void Frames::give_back(const Frame& frame) {
   destroy(frame);
 }
 
+// The alias goes first: the driver keeps the memory of a handle for as long as it is mapped.
+void Frames::release(driver::Handle handle) {
+  Alias alias;
+  {
+    Lock lock(mutex_);
+    const auto found = aliases_.find(handle);
+    if (found != aliases_.end()) {
+      alias = found->second;
+      aliases_.erase(found);
+    }
+  }
+  if (alias.bytes > 0) {
+    if (verbs_.unmap(alias.address, alias.bytes))
+      (void)verbs_.unreserve(alias.address, alias.bytes);
+    for (const Die die : alias.dies) host_mapped(die, -static_cast<std::int64_t>(alias.bytes));
+  }
+  (void)verbs_.release(handle);
+}
+
+Result<Address> Frames::alias(const Frame& frame, std::span<const Die> dies) {
+  {
+    Lock lock(mutex_);
+    const auto found = aliases_.find(frame.handle);
+    if (found != aliases_.end()) return found->second.address;
+  }
+  const Address address = BARSWAP_TRY(verbs_.reserve(frame.bytes));
+  auto mapped = verbs_.map(address, frame.bytes, frame.handle);
+  if (mapped) {
+    auto granted = verbs_.grant_reading(address, frame.bytes, dies);
+    if (granted) {
+      for (const Die die : dies) host_mapped(die, static_cast<std::int64_t>(frame.bytes));
+      Lock lock(mutex_);
+      aliases_[frame.handle] = {address, frame.bytes, {dies.begin(), dies.end()}};
+      return address;
+    }
+    (void)verbs_.unmap(address, frame.bytes);
+    mapped = granted.error();
+  }
+  (void)verbs_.unreserve(address, frame.bytes);
+  return mapped.error();
+}
+
 void Frames::destroy(const Frame& frame) {
-  (void)verbs_.release(frame.handle);
+  release(frame.handle);
   if (frame.tier == Tier::host) host_available_grew();
   Lock lock(mutex_);
   if (frame.tier == Tier::host) host_held_bytes_ -= frame.bytes;
@@ -320,7 +362,7 @@ std::uint64_t Frames::release_warm(Die die) {
     books.held_bytes -= bytes;
     books.warm_bytes = 0;
   }
-  for (const auto& [size, handle] : warm) (void)verbs_.release(handle);
+  for (const auto& [size, handle] : warm) release(handle);
   return bytes;
 }
 
@@ -349,7 +391,7 @@ std::uint64_t Frames::release_prepared() {
     host_held_bytes_ -= bytes;
     host_prepared_bytes_ = 0;
   }
-  for (const auto& [size, handle] : prepared) (void)verbs_.release(handle);
+  for (const auto& [size, handle] : prepared) release(handle);
   host_available_grew();
   return bytes;
 }

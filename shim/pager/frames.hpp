@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <vector>
 
 #include "barswap/mutex.hpp"
@@ -43,6 +44,10 @@ class Frames {
   void give_back(const Frame& frame);
   // To the driver, and off the books.
   void destroy(const Frame& frame);
+
+  // Where a host frame can always be read by the dies that are named when this is first asked, and
+  // by nobody written; it stays there as long as the frame lives. Called by one thread at a time.
+  Result<Address> alias(const Frame& frame, std::span<const Die> dies);
 
   // Makes one host frame of `bytes` ahead of need; false when there are enough of this size, or no
   // room.
@@ -104,6 +109,7 @@ class Frames {
   std::uint64_t in_force(const DieBooks& books) const BARSWAP_REQUIRES(mutex_);
   std::uint64_t host_limit_locked() const BARSWAP_REQUIRES(mutex_);
   Result<Frame> make_host(Die near, std::uint64_t bytes, bool past_limit);
+  void release(driver::Handle handle);
 
   const driver::Verbs& verbs_;
   mutable Mutex<Rank::frames> mutex_;
@@ -114,6 +120,12 @@ class Frames {
   std::uint64_t host_prepared_bytes_ BARSWAP_GUARDED_BY(mutex_) = 0;
   std::uint64_t host_copies_bytes_ BARSWAP_GUARDED_BY(mutex_) = 0;
   std::multimap<std::uint64_t, driver::Handle> prepared_ BARSWAP_GUARDED_BY(mutex_);
+  struct Alias {
+    Address address{};
+    std::uint64_t bytes = 0;
+    std::vector<Die> dies;
+  };
+  std::map<driver::Handle, Alias> aliases_ BARSWAP_GUARDED_BY(mutex_);  // of host frames
   // Falls to plain, then to none, when the driver refuses the kind as such.
   std::atomic<driver::HostKind> host_kind_{driver::HostKind::numa};
 };

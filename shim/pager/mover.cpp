@@ -120,7 +120,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
   const driver::RelaxedCapture relaxed(verbs_);
   if (entry) {
     const driver::Entered entered(verbs_, entry->context);
-    const bool staged = entered.ok() && stage(jobs);
+    const bool staged = entered.ok() && stage(jobs, false);
     const bool ended = staged && (patience != Patience::queue ||
                                   must_not_wait(contexts_.all()) || queue_ends());
     if (ended) prepare_prints(jobs, *entry);
@@ -150,7 +150,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
 }
 
 // Aliases are mapped before the gate closes: nobody knows these addresses, so it needs no drain.
-bool Pager::stage(std::vector<Job>& jobs) {
+bool Pager::stage(std::vector<Job>& jobs, bool beside) {
   if (staging_bytes_ == 0) {
     const std::uint64_t bytes = 64 * round_up(settings_.page_bytes, 2_MiB);
     auto reserved = verbs_.reserve(bytes);
@@ -163,13 +163,16 @@ bool Pager::stage(std::vector<Job>& jobs) {
     if (offset + job.old.bytes > staging_bytes_) return true;  // the rest waits for another batch
     job.alias = staging_ + offset;
     offset += job.old.bytes;
-    // A page that will probably leave for its copy needs no alias.
-    if (job.copy == Job::Copy::none && !map_alias(job)) return false;
+    // A page that will probably leave for its copy needs no alias; beside running work no other
+    // leaves.
+    const bool comes = job.target != Tier::host;
+    if (job.copy == Job::Copy::none && (comes || !beside) && !map_alias(job, job.fresh))
+      return false;
   }
   // Whether the driver still maps and grants is to be known before a page is unmapped.
   Job& first = jobs.front();
   if (std::none_of(jobs.begin(), jobs.end(), [](const Job& job) { return job.staged; })) {
-    if (!map_alias(first) || !verbs_.unmap(first.alias, first.old.bytes)) return false;
+    if (!map_alias(first, first.fresh) || !verbs_.unmap(first.alias, first.old.bytes)) return false;
     first.staged = false;
   }
   // The driver's own page tables may need HBM in the middle of a batch: this is what we free then.
@@ -186,8 +189,8 @@ bool Pager::stage(std::vector<Job>& jobs) {
   return true;
 }
 
-bool Pager::map_alias(Job& job) {
-  if (!verbs_.map(job.alias, job.old.bytes, job.fresh.handle)) return false;
+bool Pager::map_alias(Job& job, const Frame& frame) {
+  if (!verbs_.map(job.alias, job.old.bytes, frame.handle)) return false;
   job.staged = true;
   const Die home[] = {job.run->home};
   return static_cast<bool>(verbs_.grant(job.alias, job.old.bytes, home));
@@ -216,6 +219,14 @@ bool Pager::must_not_wait(std::span<const ContextEntry> all) const {
          });
 }
 
+// Work of a context that we never saw would not be in a proof.
+bool Pager::strangers() const {
+  return std::any_of(dies_.begin(), dies_.end(), [&](Die die) {
+    auto active = verbs_.primary_active(die);
+    return active && *active && !contexts_.knows_primary(die);
+  });
+}
+
 // True: the gate is closed and everything submitted has ended.
 bool Pager::drain(Patience patience) {
   const auto all = contexts_.all();
@@ -227,11 +238,7 @@ bool Pager::drain(Patience patience) {
     patience_ns_ =
         late && *late ? std::min(4 * patience_ns_, kPatienceMaxNs) : settings_.deadline_ns;
   }
-  // Work of a context that we never saw would not be in the proof.
-  for (const Die die : dies_) {
-    auto active = verbs_.primary_active(die);
-    if (active && *active && !contexts_.knows_primary(die)) return drain_failed(false);
-  }
+  if (strangers()) return drain_failed(false);
   if (!Gate::close(at_once ? kInsideNs : settings_.deadline_ns)) return drain_failed(false);
   // Somebody may have found, since the batch was chosen, that work is submitted behind the gate.
   if (!may_move()) {
@@ -322,7 +329,7 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
     hear_copies(jobs, entry);
     // Written to since it came in, or nobody knows: it is copied like any other page.
     for (Job& job : jobs)
-      if (job.copy == Job::Copy::changed && job.alias != Address{} && map_alias(job))
+      if (job.copy == Job::Copy::changed && job.alias != Address{} && map_alias(job, job.fresh))
         lanes[1].push_back(&job);
     queued = queue_copies(lanes[1], 1, entry, out, ended);
   }
@@ -365,13 +372,15 @@ void Pager::remap(Job& job) {
   if (job.staged && !verbs_.unmap(job.alias, job.old.bytes)) return;
   job.staged = false;
   if (auto result = verbs_.unmap(job.address, job.old.bytes); !result) return;
+  job.moved = put_one_of(job, job.fresh, job.old) == &job.fresh;
+}
+
+// The one of the two that the page has now; none: the context is lost, and so is the page.
+const Frame* Pager::put_one_of(const Job& job, const Frame& first, const Frame& second) {
   for (int round = 0; round < 2; ++round) {
-    if (put(job, job.fresh)) {
-      job.moved = true;
-      return;
-    }
-    if (context_lost_.load(std::memory_order_relaxed)) return;
-    if (put(job, job.old)) return;
+    if (put(job, first)) return &first;
+    if (context_lost_.load(std::memory_order_relaxed)) return nullptr;
+    if (put(job, second)) return &second;
     give_up_ballast(job.run->home);
   }
   BARSWAP_LOG(error, "pager",
@@ -476,6 +485,7 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   bool possible = rested && (!must_not_wait(contexts_.all()) || idle_now());
   // The driver prepares the first batch while the device still works.
   Patience patience = Patience::queue;
+  bool beside = settings_.beside && !exchange.stripe && may_move_beside(die);
   while (possible && may_move() && !closing_.load(std::memory_order_relaxed) &&
          !contexts_.capturing()) {
     auto jobs = choose_turn(die, exchange);
@@ -483,9 +493,13 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
     // Afterwards a run may be gone.
     std::vector<policy::RangeId> ids;
     for (const Job& job : jobs) ids.push_back(static_cast<policy::RangeId>(job.run->base));
-    possible = !jobs.empty() && move_batch(die, jobs, patience);
-    moved |= possible;
-    patience = Patience::deadline;
+    bool done = false;
+    if (!jobs.empty()) done = beside ? move_beside(jobs) : move_batch(die, jobs, patience);
+    // What cannot move beside running work may in a drain.
+    possible = done || (beside && !jobs.empty());
+    if (!beside) patience = Patience::deadline;
+    beside = beside && done;
+    moved |= done;
     for (std::size_t i = 0; i < jobs.size(); ++i) {
       if (!jobs[i].moved) continue;
       auto& shares = jobs[i].target == Tier::hbm ? exchange.in : exchange.out;

@@ -18,6 +18,7 @@
 #include "driver/verbs.hpp"
 #include "pager/contexts.hpp"
 #include "pager/fingerprint.hpp"
+#include "pager/flights.hpp"
 #include "pager/frames.hpp"
 #include "pager/heat.hpp"
 #include "policy/options.hpp"
@@ -36,6 +37,7 @@ struct Settings {
   bool chaos = false;     // random moves at every drain
   std::uint64_t chaos_seed = 0;
   bool keep_copies = true;  // of pages that came in, on the host
+  bool beside = false;      // paging.overlap: turns are taken beside work that does not name them
   bool worker = true;     // a thread of our own once use nears the budget
 };
 
@@ -156,6 +158,8 @@ class Pager {
   void outside_changed(Die die, std::int64_t bytes);
   void set_budget(Die die, std::uint64_t budget_bytes) { frames_.set_budget(die, budget_bytes); }
 
+  // Addresses of ours, before the first page is born there.
+  void cover(Address base, std::uint64_t bytes);
   // What submitted work names; counted while something has spilled.
   Heat& heat() { return heat_; }
   Contexts& contexts() { return contexts_; }
@@ -209,12 +213,13 @@ class Pager {
   bool must_not_wait(std::span<const ContextEntry> all) const;
   bool drain(Patience patience) BARSWAP_REQUIRES(mover_);
   bool drain_failed(bool timed_out) BARSWAP_REQUIRES(mover_);
-  bool stage(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);
+  bool stage(std::vector<Job>& jobs, bool beside) BARSWAP_REQUIRES(mover_);
+  bool strangers() const;
   struct Group {
     std::span<Job*> jobs;
     driver::Event copied;
   };
-  bool map_alias(Job& job) BARSWAP_REQUIRES(mover_);
+  bool map_alias(Job& job, const Frame& frame) BARSWAP_REQUIRES(mover_);
   bool mark_end(driver::Event event, driver::Stream stream) BARSWAP_REQUIRES(mover_);
   bool queue_copies(std::vector<Job*>& jobs, std::size_t lane, const ContextEntry& entry,
                     std::vector<Group>& groups, bool& marked) BARSWAP_REQUIRES(mover_);
@@ -224,6 +229,8 @@ class Pager {
   bool queue_ends() BARSWAP_REQUIRES(mover_);
   void remap(Job& job) BARSWAP_REQUIRES(mover_);
   bool put(const Job& job, const Frame& frame) BARSWAP_REQUIRES(mover_);
+  const Frame* put_one_of(const Job& job, const Frame& first, const Frame& second)
+      BARSWAP_REQUIRES(mover_);
   void give_up_ballast(Die die) BARSWAP_REQUIRES(mover_);
   void finish(std::vector<Job>& jobs);
   void lose_context();
@@ -231,6 +238,21 @@ class Pager {
   // Of any run so far.
   std::uint64_t page_most() const { return page_most_.load(std::memory_order_relaxed); }
   std::vector<Die> reachers(const Run& run) const;
+
+  // beside.cpp
+  bool may_move_beside(Die die) BARSWAP_REQUIRES(mover_);
+  bool move_beside(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);
+  bool takes_part(Job& job, std::size_t index) BARSWAP_REQUIRES(mover_);
+  bool hold(std::span<Job> jobs) BARSWAP_REQUIRES(mover_);
+  bool all_at_rest(std::span<const Job> jobs, Tier target) BARSWAP_REQUIRES(mover_);
+  bool open_page(Job& job) BARSWAP_REQUIRES(mover_);
+  void close_page(Job& job, const Frame& first, const Frame& second) BARSWAP_REQUIRES(mover_);
+  void drop_alias(Job& job) BARSWAP_REQUIRES(mover_);
+  void send_in(std::vector<Job*>& coming, std::span<const Job> jobs, const ContextEntry& entry,
+               std::vector<Group>& groups) BARSWAP_REQUIRES(mover_);
+  void let_out(std::span<Job> jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
+  void land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups)
+      BARSWAP_REQUIRES(mover_);
 
   // copies.cpp
   static constexpr std::uint64_t kAllCopies = ~std::uint64_t{0};
@@ -270,6 +292,7 @@ class Pager {
   Contexts contexts_;
   Frames frames_;
   Heat heat_;
+  Flights flights_;
 
   Mutex<Rank::mover> mover_;
   mutable Mutex<Rank::pages> pages_;

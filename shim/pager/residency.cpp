@@ -387,6 +387,11 @@ void Pager::publish() const {
   stats::set(live.host_limit, frames_.host_limit());
 }
 
+void Pager::cover(Address base, std::uint64_t bytes) {
+  heat_.cover(base, bytes);
+  if (settings_.beside) flights_.cover(base, bytes);
+}
+
 void Pager::stop_moving(const char* why) {
   if (!may_move_.exchange(false, std::memory_order_relaxed)) return;
   wanted_.store(false, std::memory_order_relaxed);

@@ -4,13 +4,29 @@
 #include <cstring>
 
 #include "barswap/log.hpp"
+#include "base/clock.hpp"
 #include "session/session.hpp"
 #include "stats/stats.hpp"
 
 namespace barswap::session {
 
 thread_local constinit std::uint32_t door_depth = 0;
+thread_local constinit pager::Names declared_names;
 constinit std::atomic<const char*> unseen_submitter{nullptr};
+
+void Submission::board(pager::Flights& flights, bool may_block, Says says) noexcept {
+  if (pager::gate_thread.depth > 1) return flights.name_everything();
+  const pager::Names names = says == Says::declared ? declared_names : pager::Names();
+  if (flights.board(names)) return;
+  const std::uint64_t start_ns = now_ns();
+  do {
+    pager::Gate::leave();
+    flights.wait();
+    pager::Gate::enter(may_block);
+  } while (!flights.board(names));
+  stats::add(stats::live().stalls, 1);
+  stats::add(stats::live().stall_ns, now_ns() - start_ns);
+}
 
 bool after_out_of_memory() noexcept {
   Session* session = Session::current();

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "pager/flights.hpp"
 #include "pager/gate.hpp"
 
 namespace barswap::session {
@@ -29,13 +30,35 @@ class Door {
   const bool open_;
 };
 
-// The gate, entered shared: no page moves while one lives.
+// What the next submission of this thread names, if whoever submits it could tell; only while
+// somebody asks (pager::Flights).
+extern thread_local constinit pager::Names declared_names;
+
+// It lives as long as the call that declares: what one call named is never taken for another's.
+class Declaration {
+ public:
+  Declaration() noexcept = default;
+  ~Declaration() { declared_names = {}; }
+  Declaration(const Declaration&) = delete;
+  Declaration& operator=(const Declaration&) = delete;
+};
+
+enum class Says : std::uint8_t { everything, declared, nothing };
+
+// The gate, entered shared: no page moves while one lives, but for ranges that it does not name.
 class Submission {
  public:
-  explicit Submission(bool may_block) noexcept { pager::Gate::enter(may_block); }
+  explicit Submission(bool may_block, Says says = Says::everything) noexcept {
+    pager::Gate::enter(may_block);
+    pager::Flights* flights = pager::Flights::current();
+    if (flights && says != Says::nothing) [[unlikely]] board(*flights, may_block, says);
+  }
   ~Submission() { pager::Gate::leave(); }
   Submission(const Submission&) = delete;
   Submission& operator=(const Submission&) = delete;
+
+ private:
+  static void board(pager::Flights& flights, bool may_block, Says says) noexcept;
 };
 
 // Called outside the gate. True: room was made, repeat the call once.

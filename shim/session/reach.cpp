@@ -5,6 +5,7 @@
 #include <span>
 
 #include "policy/place.hpp"
+#include "session/door.hpp"
 
 namespace barswap::session {
 namespace {
@@ -25,26 +26,35 @@ class Reach::Ranges {
   explicit Ranges(const memory::Memory& memory) : memory_(memory) {}
   void add(Address word) {
     if (!memory_.ours(word)) return;
-    const auto range = memory_.find(word);
+    auto range = memory_.find(word);
+    // The end of a range may be where a kernel begins to walk it backwards.
+    if (!range) range = memory_.find(Address{value_of(word) - 1});
     if (!range) return;
     for (const trace::NamedRange& known : named_)
       if (known.range == range->buffer_id) return;
     named_.push_back({range->buffer_id, 0});
     if (range->packed || range->mapping_bytes < policy::kLargeBytes) return;
+    movable_.add(range->base);
     if (large_.empty()) home_ = range->home;
     if (range->home == home_) large_.push_back(static_cast<policy::RangeId>(range->base));
   }
-  void add_everything() { named_.push_back({trace::kEverything, 0}); }
+  void add_everything() {
+    named_.push_back({trace::kEverything, 0});
+    movable_.add_everything();
+  }
   std::span<const trace::NamedRange> named() const { return named_; }
   // Those that could change places, of the die of the first.
   std::span<const policy::RangeId> large() const { return large_; }
   Die home() const { return home_; }
+  // The same, of all dies.
+  const pager::Names& movable() const { return movable_; }
 
  private:
   const memory::Memory& memory_;
   std::vector<trace::NamedRange> named_;
   std::vector<policy::RangeId> large_;
   Die home_{0};
+  pager::Names movable_ = pager::Names::nothing();
 };
 
 trace::Where Reach::here(std::uintptr_t stream) const {
@@ -99,7 +109,8 @@ std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
     return each_word(launch.function, launch.parameters, launch.extra, take);
   };
   const bool heats = heat_.watching();
-  const bool names = foretells() || trace::on();
+  const bool declares = pager::Flights::current() != nullptr;
+  const bool names = foretells() || trace::on() || declares;
   if (heats) heat_.operations(1);
   Ranges ranges(memory_);
   const bool known = each([&](Address word) {
@@ -109,8 +120,9 @@ std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
   if (!names) return std::nullopt;
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
   if (foretells()) foretell(site, launch.grid, ranges);
-  if (!trace::on()) return std::nullopt;
   if (!known) ranges.add_everything();
+  if (declares) declared_names = ranges.movable();
+  if (!trace::on()) return std::nullopt;
   return trace::launch(site, mixed(site, launch.grid), here(launch.stream), ranges.named());
 }
 
@@ -127,14 +139,24 @@ void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t s
     heat_.note(to);
     heat_.note(from);
   }
-  if (!trace::on()) return;
+  const bool declares = pager::Flights::current() != nullptr;
+  if (!trace::on() && !declares) return;
   Ranges ranges(memory_);
   ranges.add(to);
   ranges.add(from);
+  if (declares) declared_names = ranges.movable();
+  if (!trace::on()) return;
   const barswap_trace_direction direction = !memory_.ours(from) ? BARSWAP_TRACE_TO_DIE
                                             : !memory_.ours(to) ? BARSWAP_TRACE_TO_HOST
                                                                 : BARSWAP_TRACE_ON_DIE;
   trace::copy({bytes, direction, blocks}, here(stream), ranges.named());
+}
+
+void Reach::set(Address to) {
+  if (!pager::Flights::current()) return;
+  Ranges ranges(memory_);
+  ranges.add(to);
+  declared_names = ranges.movable();
 }
 
 // The handle may have been that of another graph, which the driver destroyed with its context.

@@ -40,9 +40,11 @@ class Reach {
   Reach& operator=(const Reach&) = delete;
 
   bool wanted() const { return heat_.watching() || trace::on(); }
-  // Answers the launch's number in the trace, if there is one; below as well.
+  // What is told is declared for the submission that follows (session::declared_names), if somebody
+  // asks. Answers the launch's number in the trace, if there is one; below as well.
   std::optional<std::uint64_t> launch(const Launch& launch);
   void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks);
+  void set(Address to);
   // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
   // names is counted at each of its launches.
   void graph_made(std::uintptr_t exec, driver::Graph graph);

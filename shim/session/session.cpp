@@ -90,6 +90,8 @@ bool Session::prepare(const char** why) {
   settings.chaos_seed = setup_.chaos_seed;
   settings.worker = setup_.worker;
   settings.may_move = options.paging_plan != policy::Plan::stream;
+  settings.beside = options.paging_overlap == policy::Overlap::reach && settings.keep_copies &&
+                    alone_on_dies();
   pager_ = std::make_unique<pager::Pager>(verbs_, settings, setups, options.tiers_host_enable,
                                           options.tiers_host_limit);
   tiers_bytes += pager_->frames().host_limit();
@@ -107,6 +109,19 @@ bool Session::prepare(const char** why) {
   else if (!verbs_.has_idle_proof())
     pager_->stop_moving("the driver is older than 12.5, which cannot prove that a context is idle");
   describe();
+  return true;
+}
+
+// A fault ends all clients of a server, not the program alone that asked for the risk.
+bool Session::alone_on_dies() const {
+  for (const auto& state : dies_) {
+    auto shared = verbs_.shared_by_mps(state->die);
+    if (!shared || !*shared) continue;
+    BARSWAP_LOG(warn, "session",
+                "paging.overlap = \"reach\" is not used under MPS, where a fault of this program "
+                "would end others as well. Cure: paging.overlap = \"off\"");
+    return false;
+  }
   return true;
 }
 

@@ -132,6 +132,7 @@ class Session {
   policy::Place place_for(std::uint64_t bytes, const void* return_address = nullptr);
   bool made_by_program(driver::Context context) const;
   void describe() const;
+  bool alone_on_dies() const;
 
   static std::atomic<Session*> current_;
 

@@ -106,6 +106,24 @@ def test_ranges_take_turns(house, chaos):
     assert turn["bytes_out"] >= turn["bytes_in"] - missing
 
 
+@pytest.mark.parametrize("chaos", (None, 5))
+def test_ranges_take_turns_beside_work(house, chaos):
+    """With paging.overlap = "reach" a program that only reads its large ranges finds the same bytes,
+    and has them brought in while it reads others."""
+    options = {"mib": 512, "rounds": 40}
+    keys = {
+        "paging.plan": "move",
+        "paging.overlap": "reach",
+        "paging.deadline": "10s",
+        "vram.headroom": f"{8 * house.scale}MiB",
+    }
+    figures = house.same("recall", 3 * LIMIT_MIB, keys=keys, chaos=chaos, **options).figures()
+    assert figures["causes"].get("turn", {}).get("bytes_in", 0) > 0
+    assert figures["beside_bytes"] > 0
+    drained = house.same("recall", 3 * LIMIT_MIB, keys={**keys, "paging.overlap": "off"}, **options)
+    assert drained.figures()["beside_bytes"] == 0
+
+
 def test_capacity_lost_to_small_ranges(house):
     """Very many small ranges take hardly more memory than they asked for, padded to 512 bytes."""
     options = {"mib": 64, "count": 30000}

@@ -26,6 +26,7 @@ PROGRAMS = {
     "small_million": {"count": 3000},
     "streams": {"rounds": 1},
     "sweep": {"rounds": 8},
+    "recall": {"rounds": 8},
     "threads": {"count": 2},
 }
 # These still hold their memory when they end, so that their last statistics show where it lay.

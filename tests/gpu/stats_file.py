@@ -51,7 +51,7 @@ def summary(stats):
                  "large_host", "outside", "pinned"):
         out[name] = sum(getattr(die, name) for die in dies)
     out["hbm"], out["peer"], out["host"] = (sum(die.tier[i] for die in dies) for i in range(3))
-    for name in ("host_limit", "host_bytes", "host_prepared", "host_copies", "clean_bytes",
+    for name in ("host_limit", "host_bytes", "host_prepared", "host_copies", "clean_bytes", "beside_bytes",
                  "allocations", "frees", "out_of_memory",
                  "driver_retries", "drains", "drains_failed", "drain_ns", "stalls", "stall_ns",
                  "unknown_functions", "moves_off"):

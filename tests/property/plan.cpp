@@ -57,6 +57,11 @@ void let_sweep(Chance& chance, Plan& plan) {
   options.vram_limit = policy::size_of(limit_bytes);
   options.paging_plan = chance.percent(80) ? policy::Plan::move : policy::Plan::automatic;
   plan.held_bytes_max = limit_bytes + (chance.between(20, 120) << 20);
+  // Then a die's tables change beside its work, and only what the work touches must be there.
+  if (!chance.percent(50)) return;
+  options.paging_overlap = policy::Overlap::reach;
+  plan.setting.machine.strict = false;
+  plan.hides = false;
 }
 
 void describe(Plan& plan) {

@@ -35,6 +35,7 @@ struct Plan {
   support::Setting setting;
   std::uint64_t tick_ns = 2'000;
   unsigned operations = 100;
+  bool hides = true;    // kernels follow pointers that they do not name
   bool sweeps = false;  // now and then the same ranges in the same order, several times
   std::uint64_t held_bytes_max = 64_MiB;  // what the program aims to hold
   // A driver call fails: the program may see its code, and goes on.

@@ -382,6 +382,7 @@ void World::sweep() {
 
 // A list whose nodes lie in several ranges: no parameter names them.
 void World::chase() {
+  if (!plan_.hides) return;
   const std::size_t context = pick_context();
   const int stream = pick_stream(context);
   const Slice out = pick_slice(context, 16, true);
@@ -434,6 +435,7 @@ void World::chase() {
 }
 
 void World::pointer_table() {
+  if (!plan_.hides) return;
   const std::size_t context = pick_context();
   const int stream = pick_stream(context);
   const Slice table = pick_slice(context, 64, true);

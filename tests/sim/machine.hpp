@@ -129,9 +129,9 @@ class Machine {
   Memory& memory() { return memory_; }
   Objects& objects() { return *objects_; }
   const Config& config() const { return config_; }
-  // From now on, between calls only.
-  void refuse(const char* function, CUresult result) {
-    config_.faults.push_back({function, 1, result, true});
+  // From the `nth` call from now on, or that one alone. Between calls only.
+  void refuse(const char* function, CUresult result, std::uint64_t nth = 1, bool always = true) {
+    config_.faults.push_back({function, nth, result, always});
     fault_calls_.push_back(0);
   }
   std::uint64_t clock_ns() const { return clock_ns_; }

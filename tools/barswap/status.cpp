@@ -134,6 +134,9 @@ std::string counters_text(const barswap_stats& stats) {
              size_text(stats.host_prepared).c_str(), size_text(stats.host_copies).c_str());
   text += format("  clean    %s left HBM for such a copy, unchanged and not copied\n",
                  size_text(stats.clean_bytes).c_str());
+  if (stats.beside_bytes > 0)
+    text += format("  beside   %s came into HBM while other work ran (paging.overlap)\n",
+                   size_text(stats.beside_bytes).c_str());
   text += format(
       "  calls    %llu allocations, %llu frees, %llu out of memory, %llu driver calls "
       "repeated after making room\n",
@@ -220,6 +223,7 @@ ordered_json json_of(const Reading& reading, int events) {
                  {"prepared", stats.host_prepared},
                  {"copies", stats.host_copies}};
   all["clean_bytes"] = stats.clean_bytes;
+  all["beside_bytes"] = stats.beside_bytes;
   all["allocations"] = stats.allocations;
   all["frees"] = stats.frees;
   all["out_of_memory"] = stats.out_of_memory;

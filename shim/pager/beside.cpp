@@ -1,0 +1,228 @@
+// Turns beside running work (paging.overlap = "reach"): pages of ranges that nothing submitted
+// names change places while other work goes on. The order of every batch is
+//   frames taken, fresh ones mapped at aliases -> ranges held, so that work that names them waits
+//   -> gate closed for an instant: a proof of all that was submitted before is recorded
+//   -> what comes in, once the last work that named it is done: page unmapped, its host frame
+//   copied from an alias that can only be read
+//   -> what leaves, once the last work that named it is done: page unmapped, its bytes compared
+//   with its copy; the same: its copy mapped, else the page as it was
+//   -> what came in: compared prints taken, alias unmapped, fresh frame mapped -> holds let go.
+// A page is mapped to nothing from the start of its copy or comparison to their end. A kernel that
+// reaches it through a pointer that its parameters do not name faults there, loudly; no byte of its
+// is lost in silence. Until the first unmap all can be given up, and every wait is bounded: what is
+// waited for may itself wait for a thread that a hold keeps waiting.
+//
+// Only pages that have a copy leave here; others wait for a drain.
+#include <sched.h>
+
+#include <algorithm>
+#include <span>
+#include <vector>
+
+#include "barswap/log.hpp"
+#include "base/clock.hpp"
+#include "pager/gate.hpp"
+#include "pager/job.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::pager {
+namespace {
+
+constexpr std::uint64_t kCopyNs = 20'000'000'000;  // our own copies are finite; this is a lost link
+// Our kernels are short, but may stand behind long ones.
+constexpr std::uint64_t kPrintNs = 2'000'000'000;
+
+}  // namespace
+
+// Where several dies work, or host functions do, an instant of rest is needed for any change.
+bool Pager::may_move_beside(Die die) {
+  if (must_not_wait(contexts_.all()) || shared(die)) return false;
+  if (Flights::current() != &flights_) flights_.start();
+  return true;
+}
+
+bool Pager::move_beside(std::vector<Job>& jobs) {
+  const std::uint64_t start_ns = now_ns();
+  const auto entry = contexts_.on(jobs.front().run->home);
+  const driver::RelaxedCapture relaxed(verbs_);
+  if (entry) {
+    const driver::Entered entered(verbs_, entry->context);
+    if (entered.ok() && fingerprints_.usable(entry->context) && stage(jobs, true) && hold(jobs)) {
+      std::vector<Job*> coming;
+      for (Job& job : jobs)
+        if (job.held && job.target == Tier::hbm) coming.push_back(&job);
+      std::vector<Group> groups;
+      send_in(coming, jobs, *entry, groups);
+      let_out(jobs, *entry);
+      land(jobs, *entry, groups);
+      flights_.let_go();
+    }
+  }
+  std::uint64_t moved_bytes = 0, in_bytes = 0;
+  for (const Job& job : jobs) {
+    if (!job.moved) continue;
+    moved_bytes += job.old.bytes;
+    if (job.target == Tier::hbm) in_bytes += job.old.bytes;
+  }
+  stats::add(stats::live().beside_bytes, in_bytes);
+  BARSWAP_LOG(debug, "pager", "turn: %llu MiB moved beside running work, in %llu us",
+              static_cast<unsigned long long>(moved_bytes / 1_MiB),
+              static_cast<unsigned long long>((now_ns() - start_ns) / 1000));
+  finish(jobs);
+  return moved_bytes > 0;
+}
+
+// Who can take part: what comes in from an alias of its own, and what leaves for its copy.
+bool Pager::takes_part(Job& job, std::size_t index) {
+  if (index >= Fingerprints::kMost) return false;
+  if (job.target == Tier::host) return job.copy == Job::Copy::kept && job.alias != Address{};
+  if (!job.staged || job.old.tier != Tier::host) return false;
+  const Die home[] = {job.run->home};
+  auto source = frames_.alias(job.old, home);
+  if (source) job.source = *source;
+  return source.has_value();
+}
+
+bool Pager::hold(std::span<Job> jobs) {
+  for (std::size_t i = 0; i < jobs.size(); ++i)
+    jobs[i].held = takes_part(jobs[i], i) && flights_.hold(jobs[i].run->base);
+  bool recorded = false;
+  const bool any = std::any_of(jobs.begin(), jobs.end(), [](const Job& job) { return job.held; });
+  if (any && !strangers()) {
+    auto idle = contexts_.drained();
+    if (idle && *idle) flights_.arrived();
+    if (Gate::close(settings_.deadline_ns)) {
+      // Beside a capture the proof would void it; and somebody may have stopped all moves.
+      if (may_move()) recorded = static_cast<bool>(contexts_.record_drain());
+      if (recorded) flights_.depart();
+      Gate::open();
+    }
+  }
+  if (!recorded) flights_.let_go();
+  return recorded;
+}
+
+// Held ranges are named by nobody new, so that they come to rest with what is in flight.
+bool Pager::all_at_rest(std::span<const Job> jobs, Tier target) {
+  const std::uint64_t limit_ns = now_ns() + settings_.deadline_ns;
+  const auto at_rest = [&] {
+    return std::all_of(jobs.begin(), jobs.end(), [&](const Job& job) {
+      return !job.held || job.target != target || flights_.at_rest(job.run->base);
+    });
+  };
+  while (!at_rest()) {
+    auto idle = contexts_.drained();
+    if (!idle && driver::sticky(idle.error())) lose_context();
+    if (!idle || now_ns() > limit_ns || closing_.load(std::memory_order_relaxed) ||
+        hurried_.load(std::memory_order_relaxed) != 0)
+      return false;
+    if (*idle) {
+      flights_.arrived();
+      return at_rest();
+    }
+    sched_yield();
+  }
+  return true;
+}
+
+// The page is there again, as one of two frames that hold its bytes.
+void Pager::close_page(Job& job, const Frame& first, const Frame& second) {
+  job.open = false;
+  if (!context_lost_.load(std::memory_order_relaxed))
+    job.moved = put_one_of(job, first, second) == &job.fresh;
+}
+
+// From here on the page is mapped to nothing.
+bool Pager::open_page(Job& job) {
+  auto unmapped = verbs_.unmap(job.address, job.old.bytes);
+  if (!unmapped && driver::sticky(unmapped.error())) lose_context();
+  job.open = static_cast<bool>(unmapped);
+  return job.open;
+}
+
+// Each page is unmapped just before its copy is queued: the link begins with the first.
+void Pager::send_in(std::vector<Job*>& coming, std::span<const Job> jobs,
+                    const ContextEntry& entry, std::vector<Group>& groups) {
+  if (coming.empty() || !all_at_rest(jobs, Tier::hbm)) return;
+  constexpr std::size_t kMarks = ContextEntry::kMarks;
+  bool marked = true;
+  for (std::size_t mark = 0; mark < kMarks && marked; ++mark) {
+    const std::size_t first = coming.size() * mark / kMarks;
+    const std::size_t count = coming.size() * (mark + 1) / kMarks - first;
+    if (count == 0) continue;
+    const Group group{std::span(coming).subspan(first, count), entry.marks[0][mark]};
+    for (Job* job : group.jobs) {
+      if (!open_page(*job)) continue;
+      auto copied = verbs_.copy(job->alias, job->source, job->old.bytes, entry.copier);
+      if (!copied && driver::sticky(copied.error())) lose_context();
+      job->running = static_cast<bool>(copied);
+    }
+    marked = mark_end(group.copied, entry.copier);
+    if (marked) groups.push_back(group);
+  }
+}
+
+void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry) {
+  const auto leaves = [](const Job& job) { return job.held && job.target == Tier::host; };
+  if (std::none_of(jobs.begin(), jobs.end(), leaves) || !all_at_rest(jobs, Tier::host)) return;
+  bool asked = false;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    Job& job = jobs[i];
+    if (!leaves(job) || !open_page(job)) continue;
+    if (map_alias(job, job.old) &&
+        fingerprints_.submit(entry.context, entry.out_copier, i, job.alias, job.old.bytes)) {
+      job.copy = Job::Copy::asked;
+      asked = true;
+    }
+  }
+  // A print that was queued and not seen to end still reads: its alias stays for good.
+  const bool ended = !asked || (mark_end(entry.printed, entry.out_copier) &&
+                                wait_for(entry.printed, now_ns() + kPrintNs));
+  if (ended) hear_copies(jobs, entry);
+  else stop_moving("a kernel of ours did not end in time");
+  for (Job& job : jobs) {
+    if (!leaves(job) || !job.open) continue;
+    job.running = !ended && job.copy == Job::Copy::asked;
+    if (!job.running) drop_alias(job);
+    const bool same = job.copy == Job::Copy::same && !job.staged;
+    close_page(job, same ? job.fresh : job.old, job.old);
+  }
+}
+
+void Pager::drop_alias(Job& job) {
+  if (job.staged && verbs_.unmap(job.alias, job.old.bytes)) job.staged = false;
+}
+
+// Prints are taken at the alias, while nobody can write to the page.
+void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups) {
+  const std::uint64_t limit_ns = now_ns() + kCopyNs;
+  for (const Group& group : groups) {
+    if (!wait_for(group.copied, limit_ns)) break;
+    for (Job* job : group.jobs) {
+      if (!job->open || !job->running) continue;
+      job->running = false;
+      job->landed = true;
+      const auto index = static_cast<std::size_t>(job - jobs.data());
+      job->printed = may_keep(*job) &&
+                     fingerprints_.submit(entry.context, entry.out_copier, index, job->alias,
+                                          job->old.bytes);
+    }
+  }
+  std::vector<bool> reading;
+  for (const Job& job : jobs) reading.push_back(job.printed);
+  hear_arrivals(jobs, entry, now_ns() + kPrintNs);
+  bool late = false;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    Job& job = jobs[i];
+    if (job.target != Tier::hbm || !job.open) continue;
+    // A copy or a print that is not seen to end keeps its alias and its frames for good.
+    late = late || job.running || (reading[i] && !job.printed);
+    job.running = job.running || (reading[i] && !job.printed);
+    if (!job.running) drop_alias(job);
+    const bool whole = job.landed && !job.staged;
+    close_page(job, whole ? job.fresh : job.old, job.old);
+  }
+  if (late) stop_moving("a copy of ours did not end in time");
+}
+
+}  // namespace barswap::pager

@@ -1,0 +1,80 @@
+#include "pager/flights.hpp"
+
+#include <algorithm>
+
+#include "base/futex.hpp"
+
+namespace barswap::pager {
+
+std::atomic<Flights*> Flights::current_{nullptr};
+
+// What was submitted until now said nothing.
+void Flights::start() {
+  everything_.store(epoch_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  current_.store(this, std::memory_order_release);
+}
+
+void Flights::stop() {
+  Flights* mine = this;
+  current_.compare_exchange_strong(mine, nullptr, std::memory_order_acq_rel);
+}
+
+// Whoever is turned away leaves no mark, since the range would seem named by work that was never
+// submitted. A hold that is set in between is that of an epoch which ends when we have left the
+// gate.
+bool Flights::board(const Names& names) {
+  if (names.everything()) {
+    if (holds_.load(std::memory_order_acquire) != 0) return false;
+    name_everything();
+    return true;
+  }
+  const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
+  for (const Address base : names.bases())
+    if (const Mark* mark = marks_.of(value_of(base)); mark && mark->held.load() != 0) return false;
+  for (const Address base : names.bases()) {
+    Mark* mark = marks_.of(value_of(base));
+    // Read first: ranges are named over and over, by threads that would share the line.
+    if (mark && mark->last.load(std::memory_order_relaxed) != epoch)
+      mark->last.store(epoch, std::memory_order_relaxed);
+  }
+  return true;
+}
+
+void Flights::name_everything() {
+  const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
+  if (everything_.load(std::memory_order_relaxed) != epoch)
+    everything_.store(epoch, std::memory_order_relaxed);
+}
+
+void Flights::wait() const {
+  constexpr std::uint64_t kLimitNs = 1'000'000;  // against a wake-up that was lost
+  const std::uint32_t holds = holds_.load(std::memory_order_acquire);
+  if (holds != 0) futex_wait(holds_, holds, kLimitNs);
+}
+
+bool Flights::hold(Address base) {
+  Mark* mark = marks_.of(value_of(base));
+  if (!mark) return false;
+  if (mark->held.load(std::memory_order_relaxed) != 0) return true;
+  const std::uint32_t count = holds_.load(std::memory_order_relaxed);
+  if (count == held_.size()) return false;
+  mark->held.store(1, std::memory_order_seq_cst);
+  held_[count] = &mark->held;
+  holds_.store(count + 1, std::memory_order_seq_cst);
+  return true;
+}
+
+void Flights::let_go() {
+  const std::uint32_t count = holds_.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < count; ++i) held_[i]->store(0, std::memory_order_release);
+  holds_.store(0, std::memory_order_release);
+  if (count != 0) futex_wake(holds_);
+}
+
+bool Flights::at_rest(Address base) const {
+  const Mark* mark = marks_.of(value_of(base));
+  return mark && std::max(mark->last.load(std::memory_order_relaxed),
+                          everything_.load(std::memory_order_relaxed)) <= done_;
+}
+
+}  // namespace barswap::pager

@@ -1,0 +1,100 @@
+// Flights: what submitted work may still touch, as far as it says what it names. Only for
+// paging.overlap = "reach": there some ranges are moved while work that does not name them goes on.
+//
+// Time is cut into epochs. Whoever submits work does it inside the gate and marks what it names
+// with the epoch under way; work that cannot say what it names counts as naming everything. An
+// epoch ends, and a proof is recorded that it and all before it are done, while the gate is closed
+// for an instant; so a range is at rest once the last epoch that named it is known to be done.
+//
+// While a range is held, work that names it leaves the gate again and waits until the hold ends. A
+// hold is set before the gate is closed for that instant: whoever was inside earlier belongs to the
+// epoch that ends there, and whoever enters later sees the hold.
+//
+// It owns the marks. The mover's side is called under Rank::mover; the submitters' side takes no
+// lock. It never calls the driver.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "barswap/units.hpp"
+#include "pager/granules.hpp"
+
+namespace barswap::pager {
+
+// What the work that is about to be submitted names: the bases of its large ranges.
+class Names {
+ public:
+  static constexpr std::size_t kMost = 32;
+
+  // Does not touch device memory, or none that could move.
+  static constexpr Names nothing() {
+    Names names;
+    names.all_ = false;
+    return names;
+  }
+  bool everything() const { return all_; }
+  void add(Address base) {
+    for (std::size_t i = 0; i < count_; ++i)
+      if (bases_[i] == base) return;
+    if (count_ == kMost) all_ = true;
+    else bases_[count_++] = base;
+  }
+  void add_everything() { all_ = true; }
+  std::span<const Address> bases() const { return {bases_.data(), count_}; }
+
+ private:
+  bool all_ = true;
+  std::uint32_t count_ = 0;
+  std::array<Address, kMost> bases_{};
+};
+
+class Flights {
+ public:
+  Flights() = default;
+  ~Flights() { stop(); }
+  Flights(const Flights&) = delete;
+  Flights& operator=(const Flights&) = delete;
+
+  // Null while nobody asks: then submissions pay one load.
+  static Flights* current() { return current_.load(std::memory_order_acquire); }
+  void start();
+  void stop();
+
+  // Addresses in here are ours from now on. Ranges without marks are never moved beside work.
+  void cover(Address base, std::uint64_t bytes) { marks_.cover(base, bytes); }
+
+  // Submitters, inside the gate. False: something that is named is held; leave the gate, wait() and
+  // come back.
+  bool board(const Names& names);
+  // Of a thread that was inside already and cannot wait.
+  void name_everything();
+  void wait() const;
+
+  // The mover. False: the range has no mark.
+  bool hold(Address base);
+  void let_go();  // of everything
+  // The gate is closed, and the proof of all work so far has been recorded.
+  void depart() { epoch_.fetch_add(1, std::memory_order_relaxed); }
+  // A proof that was recorded at the last departure, or later, is ready.
+  void arrived() { done_ = epoch_.load(std::memory_order_relaxed) - 1; }
+  // Nobody who was submitted before the last departure names it and may still run.
+  bool at_rest(Address base) const;
+
+ private:
+  struct Mark {
+    std::atomic<std::uint64_t> last{0};  // epoch; 0: never named
+    std::atomic<std::uint32_t> held{0};
+  };
+
+  static std::atomic<Flights*> current_;
+  Granules<Mark> marks_;
+  std::atomic<std::uint64_t> epoch_{1};
+  std::atomic<std::uint64_t> everything_{0};  // the last epoch in which work named everything
+  std::atomic<std::uint32_t> holds_{0};       // ranges held; waited for
+  std::uint64_t done_ = 0;
+  std::array<std::atomic<std::uint32_t>*, 64> held_{};
+};
+
+}  // namespace barswap::pager

@@ -1,0 +1,42 @@
+// Reads large ranges in the same order, pass after pass, as a model reads its weights, on two
+// streams by turns and without a pause between passes; only a small range is written.
+#include "program.hpp"
+
+using e2e::Buffer;
+
+int main(int argc, char** argv) {
+  const e2e::Options options(argc, argv, 256, 1);
+  const e2e::Die die;
+  constexpr std::uint64_t kLargeBytes = 32ull << 20;
+  constexpr std::uint64_t kAtOnceWords = 4096;
+  std::vector<Buffer> layers;
+  for (std::uint64_t held = 0; held + kLargeBytes <= options.bytes(); held += kLargeBytes) {
+    layers.push_back(Buffer::make(kLargeBytes));
+    die.kernels.fill(layers.back().address, layers.back().words(),
+                     static_cast<std::uint32_t>(layers.size()));
+  }
+  const Buffer sums = Buffer::make(2 * sizeof(std::uint64_t));
+  NEED(cuMemsetD8(sums.address, 0, sums.bytes));
+  CUstream streams[2] = {};
+  for (CUstream& stream : streams) NEED(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+  NEED(cuCtxSynchronize());
+  for (std::uint64_t round = 0; round < options.rounds; ++round) {
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      // A stretch of every page-sized part, another one in each round.
+      constexpr std::uint64_t kParts = 16;
+      const std::size_t lane = i % 2;
+      for (std::uint64_t part = 0; part < kParts; ++part) {
+        const std::uint64_t at = part * layers[i].bytes / kParts + round % 8 * kAtOnceWords * 4;
+        die.kernels.checksum.on(streams[lane], layers[i].address + at, kAtOnceWords,
+                                sums.address + lane * sizeof(std::uint64_t));
+      }
+    }
+    if (round % 4 == 3) NEED(cuCtxSynchronize());
+  }
+  NEED(cuCtxSynchronize());
+  options.hold_here();
+  e2e::Hash hash;
+  e2e::hash_device(hash, sums);
+  for (const Buffer& layer : layers) e2e::hash_device(hash, layer);
+  return e2e::finish(hash);
+}

@@ -1,0 +1,274 @@
+// Turns beside running work: what is named stays, what is not named moves, whoever names what is on
+// its way waits, and no interleaving loses a byte in silence.
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "pager/flights.hpp"
+#include "stats/stats.hpp"
+#include "support/bench.hpp"
+
+namespace {
+
+using namespace barswap;
+using pager::Flights;
+using pager::Names;
+using support::Bench;
+
+constexpr Address kFirst{1ull << 40}, kSecond{(1ull << 40) + 64_MiB};
+
+Names naming(Address base) {
+  Names names = Names::nothing();
+  names.add(base);
+  return names;
+}
+
+TEST_CASE("a range is at rest once the epochs that named it are done") {
+  Flights flights;
+  flights.cover(kFirst, 1_GiB);
+  flights.start();
+  // What was submitted before said nothing.
+  CHECK_FALSE(flights.at_rest(kFirst));
+  flights.depart();
+  flights.arrived();
+  CHECK(flights.at_rest(kFirst));
+  CHECK(flights.board(naming(kFirst)));
+  CHECK_FALSE(flights.at_rest(kFirst));
+  CHECK(flights.at_rest(kSecond));
+  flights.depart();
+  CHECK_FALSE(flights.at_rest(kFirst));
+  CHECK(flights.board(naming(kSecond)));
+  flights.arrived();
+  CHECK(flights.at_rest(kFirst));
+  CHECK_FALSE(flights.at_rest(kSecond));
+  CHECK(flights.board(Names()));
+  CHECK_FALSE(flights.at_rest(kFirst));
+}
+
+TEST_CASE("what names a held range is turned away and leaves no mark") {
+  Flights flights;
+  flights.cover(kFirst, 1_GiB);
+  flights.start();
+  flights.depart();
+  flights.arrived();
+  REQUIRE(flights.hold(kFirst));
+  CHECK_FALSE(flights.board(naming(kFirst)));
+  CHECK_FALSE(flights.board(Names()));
+  CHECK(flights.board(naming(kSecond)));
+  CHECK(flights.board(Names::nothing()));
+  CHECK(flights.at_rest(kFirst));
+  flights.let_go();
+  CHECK(flights.board(naming(kFirst)));
+  // Without a mark nobody could be told.
+  CHECK_FALSE(flights.hold(Address{1}));
+}
+
+TEST_CASE("too many names are everything") {
+  Names names = Names::nothing();
+  for (std::uint64_t i = 0; i < Names::kMost; ++i) names.add(kFirst + i * 64_MiB);
+  names.add(kFirst);
+  CHECK_FALSE(names.everything());
+  names.add(kFirst + Names::kMost * 64_MiB);
+  CHECK(names.everything());
+}
+
+// Three ranges, of which two fit with a little to spare.
+struct Trio {
+  static support::Setting setting() {
+    support::Setting setting = support::small_setting();
+    setting.machine.vram_bytes = 512_MiB;
+    setting.machine.host_bytes = 512_MiB;
+    // A kernel may be at work beside a change of its die's tables: what it touches must be there.
+    setting.machine.strict = false;
+    setting.setup.options.vram_limit = policy::size_of(152_MiB);
+    setting.setup.options.vram_headroom = policy::size_of(0);
+    setting.setup.options.tiers_host_limit = policy::size_of(400_MiB);
+    setting.setup.options.tiers_host_prepare_bytes = 0;
+    setting.setup.options.paging_overlap = policy::Overlap::reach;
+    return setting;
+  }
+  explicit Trio(const support::Setting& setting = Trio::setting()) : bench(setting) {
+    std::ifstream file(BARSWAP_KERNELS_PTX);
+    std::stringstream text;
+    text << file.rdbuf();
+    REQUIRE(cuModuleLoadData(&module, text.str().c_str()) == CUDA_SUCCESS);
+    REQUIRE(cuMemHostAlloc(reinterpret_cast<void**>(&flag), 4, CU_MEMHOSTALLOC_PORTABLE) ==
+            CUDA_SUCCESS);
+    *flag = 0;
+    for (int i = 0; i < 3; ++i) {
+      bases[i] = bench.alloc(kBytes);
+      expected[i].assign(kBytes / 4, static_cast<std::uint32_t>(i + 1));
+      REQUIRE(cuMemsetD32_v2(bases[i], static_cast<unsigned>(i + 1), kBytes / 4) == CUDA_SUCCESS);
+    }
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    REQUIRE(outside(2) > 0);
+    // The first ones are drained: fingerprints are made ready, copies come into being.
+    for (int i = 0; i < 9; ++i) (void)turn((i + 2) % 3, i % 3);
+  }
+  static constexpr std::uint64_t kBytes = 64_MiB;
+
+  CUfunction kernel(const char* name) {
+    CUfunction function = nullptr;
+    REQUIRE(cuModuleGetFunction(&function, module, name) == CUDA_SUCCESS);
+    return function;
+  }
+  bool turn(int in, int out) {
+    policy::Exchange exchange;
+    exchange.in.push_back({bases[in], kBytes});
+    exchange.out.push_back({bases[out], kBytes});
+    exchange.spare_bytes = 16_MiB;
+    return bench.pager().exchange(Die{0}, exchange);
+  }
+  std::uint64_t outside(int which) {
+    return bench.pager().residency(bench.run_at(bases[which])).host_bytes;
+  }
+  // Runs until the flag is set, and writes it to the range's first word then.
+  CUstream run_on(int which) {
+    CUstream stream = nullptr;
+    REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+    auto stop = reinterpret_cast<CUdeviceptr>(flag);
+    CUdeviceptr out = bases[which];
+    void* parameters[] = {&stop, &out};
+    REQUIRE(cuLaunchKernel(kernel("barswap_persistent"), 1, 1, 1, 1, 1, 1, 0, stream, parameters,
+                           nullptr) == CUDA_SUCCESS);
+    expected[which][0] = 7;
+    return stream;
+  }
+  void let_go() { *static_cast<volatile std::uint32_t*>(flag) = 7; }
+  bool right() {
+    std::vector<std::uint32_t> got(kBytes / 4);
+    for (int i = 0; i < 3; ++i)
+      if (!bench.life.peek(bases[i], got.data(), kBytes) || got != expected[i]) return false;
+    return true;
+  }
+  static std::uint64_t beside() { return stats::get(stats::live().beside_bytes); }
+  static std::uint64_t drains() { return stats::get(stats::live().drains); }
+
+  Bench bench;
+  CUmodule module = nullptr;
+  std::uint32_t* flag = nullptr;
+  CUdeviceptr bases[3] = {};
+  std::vector<std::uint32_t> expected[3];
+};
+
+TEST_CASE("ranges take turns beside work that names neither") {
+  Trio trio;
+  // One that lies in HBM as a whole is at work; the other two take turns.
+  for (int i = 0; i < 3; ++i) (void)trio.turn(0, 1 + i % 2);
+  REQUIRE(trio.outside(0) == 0);
+  (void)trio.run_on(0);
+  const std::uint64_t beside = Trio::beside(), drains = Trio::drains();
+  for (int i = 0; i < 6; ++i) {
+    const int in = 2 - i % 2;
+    const std::uint64_t before = trio.outside(in);
+    CHECK(trio.turn(in, 3 - in));
+    CHECK(trio.outside(in) < before);
+  }
+  CHECK(trio.outside(0) == 0);
+  CHECK(Trio::beside() - beside >= 6 * 16_MiB);
+  CHECK(Trio::drains() == drains);
+  trio.let_go();
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(trio.right());
+  CHECK(trio.bench.life.check_books().empty());
+}
+
+TEST_CASE("what running work names stays where it is") {
+  Trio trio;
+  for (int i = 0; i < 3; ++i) (void)trio.turn(0, 1 + i % 2);
+  REQUIRE(trio.outside(0) == 0);
+  (void)trio.run_on(0);
+  (void)trio.turn(1, 0);
+  (void)trio.turn(2, 0);
+  CHECK(trio.outside(0) == 0);
+  trio.let_go();
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(trio.right());
+  CHECK(trio.turn(1, 0));
+  CHECK(trio.right());
+  CHECK(trio.bench.life.check_books().empty());
+}
+
+TEST_CASE("nothing moves beside work that could name anything") {
+  Trio trio;
+  (void)trio.bench.held_stream();
+  const std::uint64_t beside = Trio::beside();
+  for (int i = 0; i < 3; ++i) CHECK_FALSE(trio.turn(i, (i + 1) % 3));
+  CHECK(Trio::beside() == beside);
+  trio.bench.let_go();
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(trio.right());
+}
+
+// Launches of another thread, on any range, while turns are taken.
+struct Storm {
+  explicit Storm(Trio& program) : trio(program) {}
+  void operator()() {
+    REQUIRE(cuCtxSetCurrent(trio.bench.contexts[0]) == CUDA_SUCCESS);
+    const CUfunction update = trio.kernel("barswap_xorshift_update");
+    std::uint64_t words = 1024;
+    std::uint32_t salt = 5;
+    while (!over) {
+      seed = seed * 6364136223846793005u + 1442695040888963407u;
+      const int which = static_cast<int>((seed >> 33) % 3);
+      CUdeviceptr at = trio.bases[which] + (seed >> 40) % 16'000 * 4096;
+      void* parameters[] = {&at, &words, &salt};
+      const CUresult code =
+          cuLaunchKernel(update, 1, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr);
+      if (code != CUDA_SUCCESS) {
+        failed = true;
+        return;
+      }
+      auto* word = trio.expected[which].data() + (at - trio.bases[which]) / 4;
+      for (std::uint64_t i = 0; i < words; ++i) {
+        std::uint32_t x = word[i];
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        word[i] = x + salt;
+      }
+      ++launches;
+    }
+  }
+  Trio& trio;
+  std::uint64_t seed = 1;
+  std::atomic<bool> over{false}, failed{false};
+  std::atomic<std::uint64_t> launches{0};
+};
+
+TEST_CASE("launches of other threads find their bytes, whatever is on its way") {
+  Trio trio;
+  Storm storm(trio);
+  std::thread other([&] { storm(); });
+  const std::uint64_t beside = Trio::beside();
+  for (int i = 0; i < 60; ++i) (void)trio.turn((i + 2) % 3, i % 3);
+  storm.over = true;
+  other.join();
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK_FALSE(storm.failed);
+  CHECK(storm.launches > 0);
+  CHECK(Trio::beside() > beside);
+  CHECK(trio.right());
+  CHECK(trio.bench.life.check_books().empty());
+}
+
+TEST_CASE("turns beside work keep the bytes, whatever call is refused") {
+  for (const char* function :
+       {"cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemcpyDtoDAsync_v2", "cuEventRecord",
+        "cuCtxRecordEvent", "cuLaunchKernel", "cuMemAddressReserve"}) {
+    for (std::uint64_t nth = 1; nth <= 24; nth += 1 + nth / 6) {
+      CAPTURE(function);
+      CAPTURE(nth);
+      Trio trio;
+      trio.bench.life.machine().refuse(function, CUDA_ERROR_OUT_OF_MEMORY, nth, false);
+      for (int i = 0; i < 4; ++i) (void)trio.turn((i + 2) % 3, i % 3);
+      CHECK(trio.right());
+      CHECK(trio.bench.life.check_books().empty());
+    }
+  }
+}
+
+}  // namespace

@@ -19,6 +19,13 @@ bool is_sanitizer_runtime(const std::string& file) {
   return false;
 }
 
+// The loader takes both spaces and colons for separators.
+std::string spaced(std::string entries) {
+  for (char& letter : entries)
+    if (letter == ':') letter = ' ';
+  return entries;
+}
+
 }  // namespace
 
 std::string find_library() {
@@ -36,11 +43,7 @@ std::string find_library() {
 }
 
 std::string with_preload(const std::string& current, const std::string& library) {
-  // The loader takes both spaces and colons for separators.
-  std::string spaced = current;
-  for (char& letter : spaced)
-    if (letter == ':') letter = ' ';
-  std::istringstream entries(spaced);
+  std::istringstream entries(spaced(current));
   std::string first;
   std::string rest;
   for (std::string entry; entries >> entry;) {
@@ -50,6 +53,14 @@ std::string with_preload(const std::string& current, const std::string& library)
     else rest += ":" + entry;
   }
   return first + library + rest;
+}
+
+std::string without_preload(const std::string& current) {
+  std::istringstream entries(spaced(current));
+  std::string rest;
+  for (std::string entry; entries >> entry;)
+    if (fs::path(entry).filename() != kLibrary) rest += (rest.empty() ? "" : ":") + entry;
+  return rest;
 }
 
 std::string why_no_driver() {

@@ -14,6 +14,9 @@ std::string find_library();
 // replaced.
 std::string with_preload(const std::string& current, const std::string& library);
 
+// `current` without any libbarswap.so.
+std::string without_preload(const std::string& current);
+
 // Why no CUDA driver can be loaded here; empty when one can.
 std::string why_no_driver();
 

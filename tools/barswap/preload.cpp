@@ -36,6 +36,7 @@ std::string find_library() {
       here / "../../shim/interpose" / kLibrary,  // the build tree
       here / ".." / BARSWAP_LIBDIR / kLibrary,
       here / "../lib" / kLibrary,
+      here / kLibrary,  // a folder that was carried to another machine
   };
   for (const fs::path& candidate : candidates)
     if (fs::is_regular_file(candidate, failed)) return fs::canonical(candidate, failed);

@@ -5,8 +5,8 @@
 
 namespace barswap::tools {
 
-// libbarswap.so beside this command: in the build tree, else where it is installed. Empty when it
-// is in neither place.
+// The libbarswap.so of this command: in the build tree, else where it is installed, else in the
+// command's own folder. Empty when it is in none of these.
 std::string find_library();
 
 // `current` with `library` in it, once. Other preloads stay, in their order, behind ours; only a

@@ -80,6 +80,18 @@ def test_a_run_that_spilled_nothing_proves_nothing(simulated):
     assert row["troubles"] == ["barswap failed with status 2"]
 
 
+def test_another_limit_is_told(simulated, tmp_path):
+    """dies.limit wins over vram.limit, with which the bench sets the cap."""
+    own = tmp_path / "own.toml"
+    own.write_text("schema = 1\n[dies]\nlimit = { 0 = '128MiB' }\n")
+    outcome = bench(simulated, "--workloads", "fits", "--policy", own)
+    assert outcome.status == 1
+    row = json.loads(outcome.out)["suite"][0]
+    assert row["troubles"] == [
+        "barswap had another limit than the cap: does dies.limit stand in a policy?"
+    ]
+
+
 def test_bare_runs_are_bare_though_the_bench_is_not(simulated):
     outcome = bench(simulated, "--workloads", "sweep", preload=True)
     assert outcome.status == 0, outcome.err

@@ -53,6 +53,8 @@ std::string why_not_ours(const Workload& workload, const Ended& ended, std::uint
   if (!ended.stats) return "has no statistics: Barswap was not in the process";
   if (ended.stats->state != BARSWAP_STATE_ACTIVE && ended.stats->state != BARSWAP_STATE_PLACE_ONLY)
     return std::string("was not active: ") + ended.stats->reason;
+  if (ended.stats->die[0].limit > cap_bytes)
+    return "had another limit than the cap: does dies.limit stand in a policy?";
   if (workload.bytes() > cap_bytes && ended.stats->die[0].tier[2] == 0)
     return "held more than the cap and had nothing on the host";
   return "";

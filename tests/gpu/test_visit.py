@@ -76,6 +76,48 @@ def go(tmp_path, monkeypatch):
     return run
 
 
+BENCH = """#!/bin/sh
+cat <<'JSON'
+{report}
+JSON
+exit {status}
+"""
+
+
+def bench_report(over_t_star, agree=True):
+    plans = [("bare", 0.5), ("barswap", over_t_star)]
+    runs = [{"plan": plan, "cycle_s": 0.02 * ratio, "over_t_star": ratio, "over_bare": ratio}
+            for plan, ratio in plans]
+    runs[1]["stats"] = {"host": 64 << 20, "moved_in": 0}
+    row = {"workload": "sweep", "ratio": 2.0, "over_bytes": 1 << 30, "bound": {"t_star_s": 0.02},
+           "runs": runs, "hashes_agree": agree, "troubles": [] if agree else ["the hashes differ"]}
+    return {"links": {"h": 55e9}, "reread": [{"in": "host", "times": 8, "factor": 600.0}],
+            "remap": [{"page_bytes": 16 << 20, "in": "hbm", "map_us": 1, "grant_us": 2, "unmap_us": 3}],
+            "page_in": [{"page_bytes": 16 << 20, "rate": 50e9}], "suite": [row]}
+
+
+@pytest.mark.parametrize("over, agree, hashes, bound", [
+    (1.1, True, "holds", "holds"), (0.9, True, "holds", "MISSED"), (1.1, False, "MISSED", "holds")])
+def test_what_the_bench_found_is_judged_and_told(go, tmp_path, over, agree, hashes, bound):
+    command = tmp_path / "barswap"
+    report = json.dumps(bench_report(over, agree))
+    command.write_text(BENCH.format(report=report, status=0 if agree else 1))
+    command.chmod(0o755)
+    _, bars, _ = go([], phases="bench")
+    assert bars == {"bench sweep 2.00, hashes": hashes, "bench sweep 2.00, bound": bound}
+    told = (tmp_path / "out/visit.md").read_text()
+    assert "| sweep 2.00 | 20.00 | barswap |" in told and "reading host 8 times" in told
+    assert json.loads((tmp_path / "out/bench.json").read_text())["suite"]
+
+
+def test_a_bench_that_refuses_is_a_missed_bar(go, tmp_path):
+    command = tmp_path / "barswap"
+    command.write_text("#!/bin/sh\necho 'barswap: no driver' >&2\nexit 2\n")
+    command.chmod(0o755)
+    _, bars, _ = go([], phases="bench")
+    assert bars == {"bench": "MISSED"}
+
+
 def test_equal_hashes_hold(go):
     status, bars, whole = go(["steady"])
     assert status == 0

@@ -1,12 +1,13 @@
-// Runs every kernel of tests/e2e/kernels.cu, and the shim's own, on inputs that are the same on
-// every machine, and prints a hash of each one's bytes. Started once with the real driver and once
-// with the simulated one, it shows whether a kernel and its simulated twin give the same bytes:
-// compare the outputs, or the dumps.
+// Runs every kernel of tests/e2e/kernels.cu, the shim's own and those of tools/bench on inputs that
+// are the same on every machine, and prints a hash of each one's bytes. Started once with the real
+// driver and once with the simulated one, it shows whether a kernel and its simulated twin give the
+// same bytes: compare the outputs, or the dumps.
 //   twins [--dump FILE]
 #include "pager/fingerprint_words.hpp"
 #include "program.hpp"
 
 extern const char barswap_fingerprint_ptx[];
+extern const char barswap_bench_ptx[];
 
 namespace {
 
@@ -65,6 +66,7 @@ class Twins {
     k.writer(BarswapWriterJob{pointer(b), nullptr, kWords, 8, 0});
     record("barswap_writer_halves", {a, b});
     fingerprint();
+    bench();
   }
 
   int finish() {
@@ -164,6 +166,33 @@ class Twins {
                             nullptr, list, nullptr));
       }
     record("barswap_fingerprint", answers);
+    NEED(cuModuleUnload(module));
+  }
+
+  // Whole warps, as these kernels are launched, but no whole rounds of reads.
+  void bench() {
+    CUmodule module = nullptr;
+    NEED(cuModuleLoadData(&module, barswap_bench_ptx));
+    const auto kernel = [&]<class... Params>(const char* name, Params... params) {
+      CUfunction function = nullptr;
+      NEED(cuModuleGetFunction(&function, module, name));
+      NEED((e2e::Kernel<Params...>{function}.launch(nullptr, 7, params...)));
+    };
+    constexpr std::uint64_t kPieces = 32 * 2187, kRows = kPieces / 8, kDraws = 3001;
+    const Buffer a = Buffer::make(kPieces * 16), b = Buffer::make(kPieces * 16);
+    const Buffer sums = zeros(3 * 8);
+    kernel("barswap_bench_fill", a.address, kPieces, std::uint32_t{5});
+    kernel("barswap_bench_fill", b.address, kPieces, std::uint32_t{6});
+    record("barswap_bench_fill", {a, b});
+    kernel("barswap_bench_read", a.address, kPieces, std::uint32_t{1}, sums.address);
+    kernel("barswap_bench_read", b.address, kPieces, std::uint32_t{3}, sums.address + 8);
+    record("barswap_bench_read", {sums});
+    kernel("barswap_bench_step", a.address, b.address, kPieces);
+    kernel("barswap_bench_step", b.address, a.address, kPieces);
+    record("barswap_bench_step", {a, b});
+    kernel("barswap_bench_gather", a.address, static_cast<std::uint32_t>(kRows), kDraws,
+           std::uint32_t{9}, sums.address + 16);
+    record("barswap_bench_gather", {sums});
     NEED(cuModuleUnload(module));
   }
 

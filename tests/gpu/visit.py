@@ -15,6 +15,7 @@ Phases, in the order in which they run:
     inside    time of each program inside the cap, bare and preloaded in turn
     generate  transformers generate at a cap of 9,000 MiB against its bound and against accelerate
     chain     chained products (tests/bench/chain.py) under the policy's plans, against their bounds
+    bench     `barswap bench`: its workloads bare, under Barswap and by hand, against T*
 Runs of the phases `e2e` and `hash` go side by side, so their times are rough; the others go alone.
 What came so far is written after every run to $OUT/visit.json, visit.md and logs.txt, so that a visit
 that is cut short has still said something.
@@ -40,7 +41,7 @@ import catalogue
 from processes import Run, Runner, grow_memory, memory_mib
 
 PHASES = ["links", "remap", "queries", "twins", "command", "e2e", "hash", "gate", "inside", "generate",
-          "chain"]
+          "chain", "bench"]
 MIB = 1 << 20
 PACKAGES = ["torch", "transformers", "accelerate", "jax", "cupy-cuda13x", "triton", "numba",
             "numba-cuda"]
@@ -470,6 +471,44 @@ class Visit:
             self.bar("chain", "no pair", "runs", False)
         self.sections[f"Chained products, cap {cap_mib} MiB, ms a pass"] = table(
             ("plan", "batch", "mode", "bare", "ours", "must", "what moved"), rows)
+
+    def phase_bench(self):
+        cap = "1GiB" if self.options.quick else "2GiB"
+        run = self.tool("barswap", "bench", [
+            "bench", "--json", "--rounds", "1", "--cap", cap, "--ratio", "2", "--limit", "60",
+            "--library", str(self.carry / "libbarswap.so")], limit_s=300, host_mib=6 * 1024)
+        try:
+            found = json.loads(run.out)
+        except json.JSONDecodeError:
+            self.bar("bench", run.reason or "no JSON", "a report", False)
+            return
+        (self.out / "bench.json").write_text(run.out)
+        rows = []
+        for row in found["suite"]:
+            name = f"{row['workload']} {row['ratio']:.2f}"
+            self.bar(f"bench {name}, hashes", "; ".join(row["troubles"]) or "equal", "equal",
+                     row["hashes_agree"] and not row["troubles"])
+            # Bare runs have the HBM that the bound is without; what fits is bound by them alone.
+            least = min((one["over_t_star"] for one in row["runs"] if one["plan"] != "bare"), default=0)
+            if row["over_bytes"] > 0:
+                self.bar(f"bench {name}, bound", f"least over T* {least:.3f}", ">= 0.97", least >= 0.97)
+            for one in row["runs"]:
+                stats = one.get("stats", {})
+                rows.append((name, f"{row['bound']['t_star_s'] * 1e3:.2f}", one["plan"],
+                             f"{one['cycle_s'] * 1e3:.2f}", ratio_text(one["over_t_star"]),
+                             ratio_text(one["over_bare"]), stats.get("host", 0) // MIB,
+                             stats.get("moved_in", 0) // MIB))
+        self.sections[f"barswap bench, cap {cap}, ms a cycle"] = table(
+            ("workload", "T*", "plan", "ms", "over T*", "over bare", "host MiB", "in MiB"), rows)
+        links = [(name, f"{rate / 1e9:.1f}") for name, rate in found["links"].items()]
+        costs = [(f"{one['page_bytes'] // MIB} MiB, {one['in']}: map, grant, unmap, us",
+                  f"{one['map_us']:.1f} {one['grant_us']:.1f} {one['unmap_us']:.1f}")
+                 for one in found["remap"]]
+        costs += [(f"pages of {one['page_bytes'] // MIB} MiB coming in", f"{one['rate'] / 1e9:.1f}")
+                  for one in found["page_in"]]
+        again = [(f"reading {one['in']} {one['times']} times, over once in HBM", f"{one['factor']:.1f}")
+                 for one in found["reread"]]
+        self.sections["barswap bench, the machine, GB/s"] = table(("what", "value"), links + costs + again)
 
     # --- output
 

@@ -6,6 +6,7 @@
 
 #include "pager/fingerprint_words.hpp"
 #include "tests/e2e/kernel_types.hpp"
+#include "tools/bench/words.hpp"
 
 namespace barswap::sim {
 namespace {
@@ -243,6 +244,82 @@ bool fingerprint_reads(const Launch& launch, std::uintptr_t base, std::size_t by
   return first < base + bytes && base < first + words * 8;
 }
 
+// What `barswap bench` measures with.
+using bench::Piece;
+
+Piece load_piece(View& view, Address at) {
+  return {view.load<std::uint32_t>(at), view.load<std::uint32_t>(at + 4),
+          view.load<std::uint32_t>(at + 8), view.load<std::uint32_t>(at + 12)};
+}
+
+void store_piece(View& view, Address at, Piece piece) {
+  view.store(at, piece.x);
+  view.store(at + 4, piece.y);
+  view.store(at + 8, piece.z);
+  view.store(at + 12, piece.w);
+}
+
+bool bench_fill(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  Address p{};
+  std::uint64_t count{};
+  std::uint32_t seed{};
+  launch.read(p, count, seed);
+  for (std::uint64_t i = begin; i < end; ++i)
+    store_piece(view, p + i * 16, bench::piece_at(static_cast<std::uint32_t>(i), seed));
+  return true;
+}
+
+// What is read again is the same: it is loaded once.
+bool bench_read(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  Address p{}, out{};
+  std::uint64_t count{};
+  std::uint32_t times{};
+  launch.read(p, count, times, out);
+  std::uint64_t sum = 0;
+  for (std::uint64_t i = begin; i < end; ++i) {
+    const Piece piece = load_piece(view, p + i * 16);
+    for (std::uint32_t pass = 0; pass < times; ++pass)
+      sum += bench::fold(piece, static_cast<std::uint32_t>(i) + pass);
+  }
+  view.store(out, view.load<std::uint64_t>(out) + sum);
+  return true;
+}
+
+bool bench_step(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  Address in{}, io{};
+  std::uint64_t count{};
+  launch.read(in, io, count);
+  const std::uint64_t words = count * 4;
+  for (std::uint64_t i = begin * 4; i < end * 4; ++i) {
+    const auto left = view.load<std::uint32_t>(in + (i == 0 ? words - 1 : i - 1) * 4);
+    const auto middle = view.load<std::uint32_t>(in + i * 4);
+    const auto right = view.load<std::uint32_t>(in + (i + 1 == words ? 0 : i + 1) * 4);
+    const auto old = view.load<std::uint32_t>(io + i * 4);
+    view.store(io + i * 4, bench::stepped(left, middle, right, old));
+  }
+  return true;
+}
+
+std::uint64_t bench_gather_items(const Launch& launch) {
+  return items_at<16>(launch) * bench::kRowPieces;
+}
+
+bool bench_gather(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) {
+  Address table{}, out{};
+  std::uint32_t rows{}, seed{};
+  std::uint64_t draws{};
+  launch.read(table, rows, draws, seed, out);
+  std::uint64_t sum = 0;
+  for (std::uint64_t i = begin; i < end; ++i) {
+    const std::uint64_t row =
+        bench::row_of(static_cast<std::uint32_t>(i / bench::kRowPieces), seed, rows);
+    const Address at = table + (row * bench::kRowPieces + i % bench::kRowPieces) * 16;
+    sum += bench::fold(load_piece(view, at), static_cast<std::uint32_t>(i));
+  }
+  view.store(out, view.load<std::uint64_t>(out) + sum);
+  return true;
+}
+
 std::deque<KernelTwin>& twins() {
   static auto& all = *new std::deque<KernelTwin>{
       {"barswap_fill", items_at<8>, fill},
@@ -260,6 +337,10 @@ std::deque<KernelTwin>& twins() {
       {"barswap_atomic", items_at<8>, atomic},
       {"barswap_writer", items_at<16>, writer},
       {"barswap_fingerprint", block_items, fingerprint, 32, fingerprint_reads},
+      {"barswap_bench_fill", items_at<8>, bench_fill},
+      {"barswap_bench_read", items_at<8>, bench_read},
+      {"barswap_bench_step", items_at<16>, bench_step},
+      {"barswap_bench_gather", bench_gather_items, bench_gather},
   };
   return all;
 }

@@ -1,5 +1,5 @@
-// The twins: for each kernel of tests/e2e/kernels.cu, and for the shim's own, an ordinary function
-// that gives the same bytes.
+// The twins: for each kernel of tests/e2e/kernels.cu, for the shim's own and for those of
+// tools/bench, an ordinary function that gives the same bytes.
 //
 // A twin declares nothing about what it touches; it simply touches memory, through the view. It
 // works on items [begin, end) of its launch and may be asked for a launch's items in several steps.

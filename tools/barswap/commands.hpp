@@ -1,6 +1,8 @@
-// The commands behind `barswap`. Each returns the exit status: 0; 1 for "no such process"; 2 when
-// the command refuses, with cause and cure on standard error; 126 and 127 as env(1) has them.
+// The commands behind `barswap`. Each returns the exit status: 0; 1 for "no such process", and for
+// a bench whose runs disagree; 2 when the command refuses, with cause and cure on standard error;
+// 126 and 127 as env(1) has them.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -53,5 +55,32 @@ struct ReplayArguments {
   bool json = false;
 };
 int replay(const ReplayArguments& arguments);
+
+struct BenchArguments {
+  PolicyArguments policy;  // of the runs under Barswap
+  std::string library;
+  std::string cap;                     // empty: by what is free
+  std::vector<double> ratios;          // empty: 1.5 and 2, or 1.5 alone if quick
+  std::vector<std::string> workloads;  // empty: all
+  int rounds = 3;
+  int limit_s = 120;  // of one run
+  bool quick = false;
+  bool json = false;
+  std::string spoil;  // WORKLOAD:PLAN, for tests: that run works on other bytes
+};
+int bench(const BenchArguments& arguments);
+
+// One run of the above, in a process of its own: one JSON object on a line, then everything is held
+// until standard input ends.
+struct BenchChildArguments {
+  std::string what;  // "measure", or a workload
+  std::string keeping;
+  std::uint64_t cap_bytes = 0;
+  double ratio = 0;
+  unsigned warm_cycles = 0, timed_cycles = 1;
+  bool quick = false;
+  bool spoil = false;
+};
+int bench_child(const BenchChildArguments& arguments);
 
 }  // namespace barswap::tools

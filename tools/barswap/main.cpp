@@ -38,6 +38,11 @@ constexpr const char* kAboutReplay =
     "Run a trace, recorded with BARSWAP_TRACE=FILE, under other policies in a simulator: their\n"
     "time, also over the physical bound T*, their bytes, moves and stalls. Needs no GPU.";
 
+constexpr const char* kAboutBench =
+    "Measure links, remaps and re-reads of this machine, then run a suite of workloads bare,\n"
+    "under Barswap at a cap, and in the two ways that one would write by hand, in paired order,\n"
+    "against the bound T*. Exit status 1 if any two runs differ in a byte, or one fails.";
+
 void add_policy_options(CLI::App& command, PolicyArguments& policy) {
   command.add_option("--policy", policy.file,
                      "A policy file (TOML), after all others (default: $BARSWAP_POLICY)");
@@ -84,6 +89,47 @@ void add_replay_options(CLI::App& command, ReplayArguments& replay) {
   remap("--remap-out", replay.remap_out_us, "Remapping one page out of HBM (default: by its size)");
   command.add_option("--plot", replay.plot, "Also draw time, bytes and stalls into this PNG file");
   command.add_flag("--json", replay.json, "One JSON object; sizes in bytes, times in ns");
+}
+
+void add_bench_options(CLI::App& command, BenchArguments& bench) {
+  command.add_option("--cap", bench.cap,
+                     "HBM of the capped runs, such as 4GiB (default: a quarter of what is free, "
+                     "4GiB at most; 64MiB with --quick)");
+  command
+      .add_option("--ratio", bench.ratios,
+                  "What a workload holds over the cap, separated by commas (default: 1.5,2; with "
+                  "--quick 1.5)")
+      ->delimiter(',')
+      ->expected(1)
+      ->take_all()
+      ->check(CLI::Range(1.1, 8.0));
+  command
+      .add_option("--workloads", bench.workloads,
+                  "Which, separated by commas: fits, sweep, reread, stencil, gather, phases "
+                  "(default: all)")
+      ->delimiter(',')
+      ->expected(1)
+      ->take_all();
+  command.add_option("--rounds", bench.rounds, "Runs of each; medians are shown (default: 3)")
+      ->check(CLI::Range(1, 99));
+  command.add_option("--limit", bench.limit_s, "Seconds that one run may take (default: 120)")
+      ->check(CLI::Range(1, 3600));
+  command.add_flag("--quick", bench.quick,
+                   "Few and short passes, one round: shows that all works, not how fast");
+  command.add_flag("--json", bench.json,
+                   "One JSON object; sizes in bytes, rates in bytes a second, times in seconds");
+  command.add_option("--spoil", bench.spoil)->group("");
+}
+
+void add_bench_child(CLI::App& command, BenchChildArguments& child) {
+  command.add_option("WHAT", child.what)->required();
+  command.add_option("--keeping", child.keeping);
+  command.add_option("--cap", child.cap_bytes);
+  command.add_option("--ratio", child.ratio);
+  command.add_option("--warm", child.warm_cycles);
+  command.add_option("--cycles", child.timed_cycles)->check(CLI::PositiveNumber);
+  command.add_flag("--quick", child.quick);
+  command.add_flag("--spoil", child.spoil);
 }
 
 // Cuts the program and its arguments off `barswap run ...` and returns them: they begin behind
@@ -155,6 +201,20 @@ int dispatch(int argc, char** argv) {
   CLI::App* replay_command = app.add_subcommand("replay", kAboutReplay);
   add_replay_options(*replay_command, replay_arguments);
   replay_command->callback([&] { result = replay(replay_arguments); });
+
+  BenchArguments bench_arguments;
+  CLI::App* bench_command = app.add_subcommand("bench", kAboutBench);
+  add_policy_options(*bench_command, bench_arguments.policy);
+  bench_command->add_option("--library", bench_arguments.library,
+                            "The libbarswap.so to preload (default: the one beside this command)");
+  add_bench_options(*bench_command, bench_arguments);
+  bench_command->callback([&] { result = bench(bench_arguments); });
+
+  // Not for people: no group, so that no help names it.
+  BenchChildArguments bench_child_arguments;
+  CLI::App* bench_child_command = app.add_subcommand("bench-child")->group("");
+  add_bench_child(*bench_child_command, bench_child_arguments);
+  bench_child_command->callback([&] { result = bench_child(bench_child_arguments); });
 
   RunArguments environment_arguments;
   CLI::App* environment_command = app.add_subcommand("env", kAboutEnvironment);

@@ -19,6 +19,13 @@ bool is_sanitizer_runtime(const std::string& file) {
   return false;
 }
 
+// The loader takes both spaces and colons for separators.
+std::string spaced(std::string entries) {
+  for (char& letter : entries)
+    if (letter == ':') letter = ' ';
+  return entries;
+}
+
 }  // namespace
 
 std::string find_library() {
@@ -29,6 +36,7 @@ std::string find_library() {
       here / "../../shim/interpose" / kLibrary,  // the build tree
       here / ".." / BARSWAP_LIBDIR / kLibrary,
       here / "../lib" / kLibrary,
+      here / kLibrary,  // a folder that was carried to another machine
   };
   for (const fs::path& candidate : candidates)
     if (fs::is_regular_file(candidate, failed)) return fs::canonical(candidate, failed);
@@ -36,11 +44,7 @@ std::string find_library() {
 }
 
 std::string with_preload(const std::string& current, const std::string& library) {
-  // The loader takes both spaces and colons for separators.
-  std::string spaced = current;
-  for (char& letter : spaced)
-    if (letter == ':') letter = ' ';
-  std::istringstream entries(spaced);
+  std::istringstream entries(spaced(current));
   std::string first;
   std::string rest;
   for (std::string entry; entries >> entry;) {
@@ -50,6 +54,14 @@ std::string with_preload(const std::string& current, const std::string& library)
     else rest += ":" + entry;
   }
   return first + library + rest;
+}
+
+std::string without_preload(const std::string& current) {
+  std::istringstream entries(spaced(current));
+  std::string rest;
+  for (std::string entry; entries >> entry;)
+    if (fs::path(entry).filename() != kLibrary) rest += (rest.empty() ? "" : ":") + entry;
+  return rest;
 }
 
 std::string why_no_driver() {

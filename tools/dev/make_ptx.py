@@ -14,7 +14,8 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ALL = (ROOT / "tests/e2e/kernels.cu", ROOT / "shim/pager/fingerprint.cu")
+ALL = (ROOT / "tests/e2e/kernels.cu", ROOT / "shim/pager/fingerprint.cu",
+       ROOT / "tools/bench/kernels.cu")
 INCLUDE_FOLDER = ROOT / "shim"
 # nvcc writes its own newest PTX version, which older drivers refuse. The kernels use nothing newer
 # than 7.0, and driver 12.2, the oldest with paging, reads 8.2.

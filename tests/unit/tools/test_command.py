@@ -343,3 +343,32 @@ class TestReplay:
         done = barswap(variables, "replay", *arguments)
         assert done.returncode == 2
         assert all(word in done.stderr for word in words), done.stderr
+
+
+class TestBench:
+    @pytest.mark.parametrize("arguments, says", [
+        (["--workloads", "swep"], 'the nearest is "sweep"'),
+        (["--cap", "5 bananas"], "--cap 5 bananas is not a size"),
+        (["--ratio", "0.5"], "--ratio"),
+        (["--rounds", "0"], "--rounds"),
+    ])
+    def test_refuses_what_it_does_not_understand(self, variables, arguments, says):
+        done = barswap(variables, "bench", "--library", PRELOAD, *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+
+    def test_refuses_without_a_driver(self, variables):
+        done = barswap({**variables, "LD_LIBRARY_PATH": ""}, "bench", "--library", PRELOAD)
+        if "no CUDA driver" not in done.stderr:
+            pytest.skip("this machine has a driver")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "Install the NVIDIA driver" in done.stderr
+
+    def test_refuses_a_driver_that_is_none(self, variables):
+        done = barswap(variables, "bench", "--library", PRELOAD)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "the driver has no cuInit" in done.stderr
+
+    def test_help_names_no_inner_command(self, variables):
+        done = barswap(variables, "--help")
+        assert "bench " in done.stdout and "bench-child" not in done.stdout

@@ -16,6 +16,7 @@
 using barswap::tools::find_program;
 using barswap::tools::why_not_preloadable;
 using barswap::tools::with_preload;
+using barswap::tools::without_preload;
 namespace fs = std::filesystem;
 
 namespace {
@@ -64,6 +65,12 @@ TEST_CASE("the library is preloaded once, before others, behind a sanitizer's ru
   // Saying it twice changes nothing.
   CHECK(with_preload(with_preload("/usr/lib/libtsan.so.2:/a.so", ours), ours) ==
         with_preload("/usr/lib/libtsan.so.2:/a.so", ours));
+}
+
+TEST_CASE("without our preload the others stay") {
+  CHECK(without_preload("") == "");
+  CHECK(without_preload("/x/libbarswap.so") == "");
+  CHECK(without_preload("/a.so:/x/libbarswap.so /b.so") == "/a.so:/b.so");
 }
 
 TEST_CASE("a dynamic program of this machine is preloadable, and so is a script that it runs") {

@@ -5,10 +5,12 @@ import itertools
 import pathlib
 import random
 import sys
+import types
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import bars
 import bounds
 
 GB = 10**9
@@ -90,3 +92,22 @@ def test_regret_counts_lost_cycles():
     assert bounds.regret([30, 10, 10, 12], 10) == pytest.approx(2.2)
     assert bounds.steady(10, 10.5) == 10.5, "an overhead that lasts is no regret"
     assert bounds.steady(10, 80) == 11, "a phase that never settles is"
+
+
+def test_states_are_compared_after_as_many_passes():
+    def run(*lines):
+        return types.SimpleNamespace(out="\n".join(lines), values={"train": "9.0 last"}, good=True)
+
+    bare = run("state 5 aa", "state 10 bb")
+    assert bars.agreement("train", bare, run("state 10 bb")) == "equal"
+    assert bars.agreement("train", bare, run("state 10 aa")) == "DIFFERS"
+    assert bars.agreement("train", bare, run("state 15 cc")) == "no such pass in the bare run"
+
+
+def test_each_phase_is_new_once_and_known_after():
+    natural = {0: (0, "a", [10, 10, 10]), 1: (1, "b", [20, 20, 20]), 2: (0, "a", [10, 10, 10])}
+    ours = {0: (0, "a", [30, 20, 10, 10, 10]), 1: (1, "b", [99, 99, 99]), 2: (0, "a", [14, 10, 10, 10])}
+    lost, lines = bars.regrets(natural, ours)
+    assert [kind for kind, _ in lost] == ["new", "new", "known"]
+    assert [value for _, value in lost] == pytest.approx([3.0, 3 * 77 / 22, 0.4])
+    assert len(lines) == 3

@@ -15,6 +15,7 @@ Phases, in the order in which they run:
     inside    time of each program inside the cap, bare and preloaded in turn
     generate  transformers generate at a cap of 9,000 MiB against its bound and against accelerate
     chain     chained products (tests/bench/chain.py) under the policy's plans, against their bounds
+    bars      the workloads of tests/bench that --bars names, bare and ours, against their bounds
 Runs of the phases `e2e` and `hash` go side by side, so their times are rough; the others go alone.
 What came so far is written after every run to $OUT/visit.json, visit.md and logs.txt, so that a visit
 that is cut short has still said something.
@@ -36,11 +37,12 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import bars
 import catalogue
 from processes import Run, Runner, grow_memory, memory_mib
 
 PHASES = ["links", "remap", "queries", "twins", "command", "e2e", "hash", "gate", "inside", "generate",
-          "chain"]
+          "chain", "bars"]
 MIB = 1 << 20
 PACKAGES = ["torch", "transformers", "accelerate", "jax", "cupy-cuda13x", "triton", "numba",
             "numba-cuda"]
@@ -471,6 +473,17 @@ class Visit:
         self.sections[f"Chained products, cap {cap_mib} MiB, ms a pass"] = table(
             ("plan", "batch", "mode", "bare", "ours", "must", "what moved"), rows)
 
+    def bench_run(self, name, mode, script, arguments, cap_mib, limit_s):
+        """Of a workload of tests/bench; bare if there is no cap."""
+        environment = self.environment(cap=f"{cap_mib}MiB" if cap_mib else None)
+        return Run(name, mode, [sys.executable, str(catalogue.BENCH_FOLDER / script), *arguments],
+                   environment, limit_s=limit_s, gpu_mib=24 * 1024, host_mib=20 * 1024)
+
+    def phase_bars(self):
+        if not self.links:
+            self.phase_links()
+        bars.measure(self, self.options.bars.split(","), table)
+
     # --- output
 
     def program_table(self):
@@ -601,6 +614,7 @@ def main():
     parser.add_argument("--budget-s", type=float, default=500)
     parser.add_argument("--phases", default=",".join(PHASES))
     parser.add_argument("--cases", default="", help="programs of the catalogue; empty: all")
+    parser.add_argument("--bars", default=",".join(catalogue.BENCHES), help="workloads of the phase bars")
     parser.add_argument("--chaos", default="1,2,3", help="seeds; empty: none")
     parser.add_argument("--jobs", type=int, default=5, help="runs side by side in the phase hash")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of the phase inside, at least")
@@ -613,6 +627,7 @@ def main():
     options = parser.parse_args()
     unknown = set(options.phases.split(",")) - set(PHASES)
     unknown |= set(filter(None, options.cases.split(","))) - {p.name for p in catalogue.PROGRAMS}
+    unknown |= set(options.bars.split(",")) - set(catalogue.BENCHES)
     if unknown:
         parser.error("unknown: " + ", ".join(sorted(unknown)))
     sys.exit(Visit(options).go())

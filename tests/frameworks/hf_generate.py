@@ -26,26 +26,32 @@ LAYER_MIB = 386  # Four square matrices and three of 4096 x 11008, two bytes a w
 EMBEDDINGS_MIB = 500
 
 
-def draw_weights(model):
-    generator = torch.Generator(device="cuda")
+def llama(layers):
+    return transformers.LlamaConfig(
+        hidden_size=WIDTH, intermediate_size=11008, num_hidden_layers=layers,
+        num_attention_heads=32, num_key_value_heads=32, vocab_size=VOCABULARY)
+
+
+def draw_weights(model, device):
+    generator = torch.Generator(device=device)
     for index, parameter in enumerate(model.parameters()):
         generator.manual_seed(index)
-        if parameter.device.type == "cuda":
+        if parameter.device.type == device:
             parameter.data.normal_(0, 0.02, generator=generator)
         else:
-            drawn = torch.empty(parameter.shape, device="cuda").normal_(0, 0.02, generator=generator)
+            drawn = torch.empty(parameter.shape, device=device).normal_(0, 0.02, generator=generator)
             parameter.data.copy_(drawn)
 
 
-def build(config, mode, limit_mib):
+def build(config, mode, limit_mib, device="cuda"):
     with torch.device("meta"):
         model = transformers.LlamaForCausalLM(config)
-    model = model.to_empty(device="cuda" if mode == "native" else "cpu")
-    draw_weights(model)
+    model = model.to_empty(device=device if mode == "native" else "cpu")
+    draw_weights(model, device)
     # The inverse frequencies are a buffer, which to_empty left unset.
     model.model.rotary_emb = LlamaRotaryEmbedding(config)
     if mode == "native":
-        model.model.rotary_emb = model.model.rotary_emb.cuda()
+        model.model.rotary_emb = model.model.rotary_emb.to(device)
     else:
         import accelerate
         placement = accelerate.infer_auto_device_map(
@@ -54,7 +60,8 @@ def build(config, mode, limit_mib):
         places = list(placement.values())
         print("placement", ",".join(f"{place}:{places.count(place)}" for place in dict.fromkeys(places)))
         model = accelerate.dispatch_model(model, device_map=placement)
-    torch.cuda.empty_cache()
+    if device == "cuda":
+        torch.cuda.empty_cache()
     return model.eval()
 
 
@@ -68,12 +75,9 @@ def main():
     options = parser.parse_args()
 
     layers = options.layers or max(1, (options.mib - EMBEDDINGS_MIB) // LAYER_MIB)
-    config = transformers.LlamaConfig(
-        hidden_size=WIDTH, intermediate_size=11008, num_hidden_layers=layers,
-        num_attention_heads=32, num_key_value_heads=32, vocab_size=VOCABULARY)
     torch.manual_seed(0)
     torch.set_default_dtype(torch.bfloat16)
-    model = build(config, options.mode, options.limit_mib)
+    model = build(llama(layers), options.mode, options.limit_mib)
     print("weights", sum(p.numel() * p.element_size() for p in model.parameters()) >> 20)
 
     prompt = (torch.arange(PROMPT, device="cuda") * 37 % VOCABULARY).view(1, -1)

@@ -6,7 +6,8 @@ import pathlib
 import sys
 
 FRAMEWORKS = pathlib.Path(__file__).resolve().parents[1] / "frameworks"
-CHAIN = FRAMEWORKS.parent / "bench" / "chain.py"
+BENCH_FOLDER = FRAMEWORKS.parent / "bench"
+CHAIN = BENCH_FOLDER / "chain.py"
 CHAIN_CAP_MIB = 9300
 MOVE_RATE = 42.9e9  # bytes a second into HBM, with victims mapped to the host at once (physics.md)
 GIB = 1024
@@ -34,6 +35,33 @@ class Program:
 def python(script, *arguments):
     return [sys.executable, str(FRAMEWORKS / script), *arguments]
 
+
+@dataclasses.dataclass
+class Bench:
+    """A workload of the phase `bars`. It is run bare first; a cap that is not given follows from what
+    the bare run held and the ratios."""
+    script: str
+    arguments: list = dataclasses.field(default_factory=list)
+    bare: list = dataclasses.field(default_factory=list)  # more arguments of the bare run
+    cap_mib: int = None
+    ratios: tuple = ()
+    limit_s: float = 60
+
+
+# A bare run is quick, so it may have all its warm passes; those that it needs are few where the state
+# does not go on.
+FEW = ["--warm", "5"]
+ALL_STATES = ["--states", "--warm-s", "60"]
+STENCIL_MAPPED = ["--mapped-mib", "512", "--side", "1024", "--warm", "0", "--passes", "1"]
+BENCHES = {
+    "prefill": Bench("prefill.py", ["--warm-s", "20"], bare=FEW, cap_mib=9000, limit_s=70),
+    "train": Bench("train.py", ["--warm-s", "10"], bare=ALL_STATES, ratios=(1.5, 2), limit_s=70),
+    "stencil": Bench("stencil.py", ["--warm-s", "6"], bare=ALL_STATES, ratios=(2,), limit_s=40),
+    "gather": Bench("gather.py", bare=FEW, ratios=(2,), limit_s=40),
+    "gemm": Bench("gemm.py", ["--warm-s", "16"], bare=FEW, ratios=(3,)),
+    "phases": Bench("phases.py"),
+    "double_buffer": Bench("double_buffer.py"),
+}
 
 TORCH = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 JAX = {"XLA_FLAGS": "--xla_gpu_autotune_level=0 --xla_gpu_deterministic_ops=true"
@@ -111,4 +139,7 @@ EXPECTED = {
     "bench": "equal hashes in every row, and no plan at the cap faster than T*",
     "generate": "<= 1.15 x (bare + remote bytes / h); >= 4x as fast as accelerate;"
                 " about 120 ms a token against 56 bare and 870 with accelerate",
+    "bars": "held: stencil and gather, read in place; prefill and double_buffer near theirs once turns are"
+            " kept; train between 1.6 and 3 T*; missed: gemm, which cannot compute while pages come in,"
+            " and phases, whose new models are noticed late",
 }

@@ -65,7 +65,7 @@ def go(tmp_path, monkeypatch):
         monkeypatch.setenv("OUT", str(tmp_path / "out"))
         values = dict(carry=str(tmp_path), budget_s=60, phases=phases, cases="", chaos="1", jobs=4,
                       pairs=2, pairs_most=2, pairs_s=0, set="", grow_gib=0,
-                      quick=True)
+                      quick=True, bars=",".join(catalogue.BENCHES))
         values.update(overrides)
         options = types.SimpleNamespace(**values)
         one = visit.Visit(options)
@@ -76,7 +76,7 @@ def go(tmp_path, monkeypatch):
     return run
 
 
-BENCH = """#!/bin/sh
+BENCH_COMMAND = """#!/bin/sh
 cat <<'JSON'
 {report}
 JSON
@@ -101,7 +101,7 @@ def bench_report(over_t_star, agree=True):
 def test_what_the_bench_found_is_judged_and_told(go, tmp_path, over, agree, hashes, bound):
     command = tmp_path / "barswap"
     report = json.dumps(bench_report(over, agree))
-    command.write_text(BENCH.format(report=report, status=0 if agree else 1))
+    command.write_text(BENCH_COMMAND.format(report=report, status=0 if agree else 1))
     command.chmod(0o755)
     _, bars, _ = go([], phases="bench")
     assert bars == {"bench sweep 2.00, hashes": hashes, "bench sweep 2.00, bound": bound}
@@ -203,6 +203,101 @@ def test_chains_are_held_against_their_bounds(go, tmp_path, monkeypatch):
     assert bars["chain auto 16 eager"] == "MISSED", "what is not printed is not passed"
     run = next(run for run in whole["runs"] if run["mode"] == "move")
     assert "paging.plan=move" in run["environment"]["BARSWAP_SET"]
+
+
+BENCH = """
+import os, pathlib, re, sys, time
+sys.path.insert(0, {gpu!r})
+import stats_file
+ours = "LD_PRELOAD" in os.environ
+name = pathlib.Path(sys.argv[0]).stem
+spoiled = {spoiled!r} if ours else ""
+if spoiled == "dies":
+    sys.exit("no more memory")
+if ours:
+    cap = int(re.search(r"vram.limit=(\\d+)MiB", os.environ["BARSWAP_SET"])[1]) << 20
+    folder = pathlib.Path(os.environ["XDG_RUNTIME_DIR"], "barswap")
+    folder.mkdir()
+    stats = stats_file.Stats()
+    stats.magic = stats_file.NUMBERS["BARSWAP_STATS_MAGIC"]
+    stats.version = stats_file.NUMBERS["BARSWAP_STATS_VERSION"]
+    stats.state, stats.dies = 1, 1
+    stats.die[0].asked_peak = 12 << 30
+    stats.die[0].budget = cap if spoiled != "fits" else 64 << 30
+    stats.die[0].tier[2] = 3 << 30 if spoiled != "fits" else 0
+    (folder / "1.stats").write_bytes(bytes(stats))
+    time.sleep(0.1)
+seen = "b0b" if spoiled == "bytes" else "a11"
+ms = 90000.0 if spoiled == "slow" else 90.0
+if name == "stencil" and "--mapped-mib" in sys.argv:
+    print("mapped", 1 << 30, 25.0)
+print("held", 12 << 30)
+print("moved_state", 12 << 30)
+print("table", 12 << 30)
+print("rows", 40 << 20)
+print("block", 1 << 30)
+print("order", " ".join(f"a{{i}}" for i in range(12)))
+for count in (5, 10) if "--states" in sys.argv else (10,):
+    print("state", count, seen if count == 10 else "c0c")
+for number in range(4):
+    first = 5e4 if spoiled == "slow" else 100.0
+    print("phase", number, number % 2, seen, first, 100.0, 100.0, 100.0)
+if name == "chain":
+    print("chain 2048 eager", ms, seen, "90.0")
+else:
+    print(name, ms, "loss" if name in ("train", "stencil") else seen, "90.0")
+"""
+
+
+@pytest.fixture
+def go_bars(go, tmp_path, monkeypatch):
+    def run(spoiled="", links={"h": 55e9, "d": 55e9, "z": 51e9, "w": 52e9}, **overrides):
+        for name in (*catalogue.BENCHES, "chain"):
+            text = BENCH.format(gpu=str(pathlib.Path(visit.__file__).parent), spoiled=spoiled)
+            (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.setattr(catalogue, "BENCH_FOLDER", tmp_path)
+        monkeypatch.setattr(visit.Visit, "phase_links", lambda self: self.links.update(links))
+        return go(["steady"], phases="bars", **overrides)
+
+    return run
+
+
+def test_every_bar_can_hold(go_bars):
+    status, bars, whole = go_bars()
+    assert set(bars) == {"prefill", "train r=1.5", "train r=2", "stencil r=2", "gather r=2", "gemm r=3",
+                         "phases, a new one", "phases, a known one", "double_buffer"}
+    assert status == 0, whole["bars"]
+    caps = {(run["program"], run["mode"]): run["environment"].get("BARSWAP_SET") for run in whole["runs"]}
+    assert caps["bars train", "train r=1.5"] == "vram.limit=8192MiB"
+    assert caps["bars gemm", "gemm r=3"] == "vram.limit=4096MiB"
+    assert caps["bars prefill", "prefill"] == "vram.limit=9000MiB"
+    assert caps["bars stencil", "bare"] is None
+
+
+@pytest.mark.parametrize("spoiled", ["dies", "bytes", "slow", "fits"])
+def test_no_bar_holds_that_should_not(go_bars, spoiled):
+    _, bars, whole = go_bars(spoiled)
+    assert len(bars) >= 8 and set(bars.values()) == {"MISSED"}, whole["bars"]
+    assert "no error in the visit itself" not in str(whole["bars"])
+
+
+def test_bounds_are_those_of_the_rates(go_bars):
+    _, _, whole = go_bars(bars="train,gather,gemm")
+    bounds = {name: bound for name, _, bound, _ in whole["bars"]}
+    # 6 GiB over at r = 2: 117.1 ms at 55 GB/s; 40 Mi rows, half of them at 51 GB/s; 8 blocks of 12.
+    assert bounds["train r=2"] == "<= 1.6 x 117.1 ms"
+    assert bounds["gather r=2"] == "<= 1.2 x 90.0 ms", "computing takes longer than 52.6 ms"
+    assert bounds["gemm r=3"] == "<= 1.2 x 156.2 ms"
+
+
+def test_only_the_bars_asked_for_are_run(go_bars):
+    _, bars, _ = go_bars(bars="gather")
+    assert set(bars) == {"gather r=2"}
+
+
+def test_without_link_rates_no_bar_is_judged(go_bars):
+    _, bars, whole = go_bars(links={"h": 55e9})
+    assert bars == {"bars": "MISSED"} and not whole["runs"]
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")

@@ -16,6 +16,7 @@ Phases, in the order in which they run:
     generate  transformers generate at a cap of 9,000 MiB against its bound and against accelerate
     chain     chained products (tests/bench/chain.py) under the policy's plans, against their bounds
     bench     `barswap bench`: its workloads bare, under Barswap and by hand, against T*
+    bars      the workloads of tests/bench that --bars names, bare and ours, against their bounds
 Runs of the phases `e2e` and `hash` go side by side, so their times are rough; the others go alone.
 What came so far is written after every run to $OUT/visit.json, visit.md and logs.txt, so that a visit
 that is cut short has still said something.
@@ -37,11 +38,12 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import bars
 import catalogue
 from processes import Run, Runner, grow_memory, memory_mib
 
 PHASES = ["links", "remap", "queries", "twins", "command", "e2e", "hash", "gate", "inside", "generate",
-          "chain", "bench"]
+          "chain", "bars", "bench"]
 MIB = 1 << 20
 PACKAGES = ["torch", "transformers", "accelerate", "jax", "cupy-cuda13x", "triton", "numba",
             "numba-cuda"]
@@ -433,26 +435,30 @@ class Visit:
             self.phase_links()
         cap_mib = catalogue.CHAIN_CAP_MIB
         runs = {}
-        for plan in ("bare", "auto", "move"):
-            arguments = ["--modes", "eager" if plan == "move" else "graph,eager", "--passes", "5",
+        for plan in ("bare", "auto", "move", "reach"):
+            whole = plan in ("bare", "auto")
+            arguments = ["--modes", "graph,eager" if whole else "eager", "--passes", "5",
                          "--warm", "3" if plan == "bare" else "40",
-                         "--batches", "256,2048" if plan == "move" else "1,16,256,2048"]
+                         "--batches", "1,16,256,2048" if whole else "256,2048"]
             environment = {}
             if plan != "bare":
                 environment = self.environment(cap=f"{cap_mib}MiB")
-                environment["BARSWAP_SET"] += f";paging.plan={plan}"
+                environment["BARSWAP_SET"] += f";paging.plan={'move' if plan == 'reach' else plan}"
+                if plan == "reach":
+                    environment["BARSWAP_SET"] += ";paging.overlap=reach"
                 environment["BARSWAP_LOG"] = "info"  # who asks for private tables
             runs[plan] = Run("chain", plan, [sys.executable, str(catalogue.CHAIN), *arguments],
                              environment, limit_s=150, gpu_mib=20 * 1024, host_mib=20 * 1024)
             self.runner.run_all([runs[plan]])
         passes = {plan: chain_passes(run.out) for plan, run in runs.items()}
         rows = []
-        wanted = [(plan, key) for plan in ("auto", "move") for key in passes["bare"]
+        wanted = [(plan, key) for plan in ("auto", "move", "reach") for key in passes["bare"]
                   if plan == "auto" or (key[1] == "eager" and key[0] > 16)]
-        for plan in ("auto", "move"):
+        for plan in ("auto", "move", "reach"):
             stats = runs[plan].stats
             turn = stats.get("causes", {}).get("turn", {})
-            moved = f"{turn.get('bytes_in', 0) // MIB} MiB in by turns, {active(runs[plan])}"
+            moved = (f"{turn.get('bytes_in', 0) // MIB} MiB in by turns,"
+                     f" {stats.get('beside_bytes', 0) // MIB} beside work, {active(runs[plan])}")
             remote = max(0, stats.get("asked_peak", 0) - stats.get("peak_budget", 0))
             for batch, mode in (key for name, key in wanted if name == plan):
                 native, right = passes["bare"][batch, mode]
@@ -461,8 +467,10 @@ class Visit:
                     continue
                 ms, seen = passes[plan][batch, mode]
                 # Read in place, or moved at the rate that was last measured with victims mapped.
+                moving = remote / catalogue.MOVE_RATE * 1e3
                 bound = (remote / self.links["z"] * 1e3 * 1.05 if batch <= 16
-                         else 1.25 * (native + remote / catalogue.MOVE_RATE * 1e3))
+                         else 1.15 * max(native, moving) if plan == "reach"
+                         else 1.25 * (native + moving))
                 rows.append((plan, batch, mode, f"{native:.1f}", f"{ms:.1f}", f"{bound:.1f}", moved))
                 same = 'equal' if seen == right else 'DIFFERS'
                 self.bar(f"chain {plan} {batch} {mode}", f"{ms:.1f} ms, {same}",
@@ -509,6 +517,17 @@ class Visit:
         again = [(f"reading {one['in']} {one['times']} times, over once in HBM", f"{one['factor']:.1f}")
                  for one in found["reread"]]
         self.sections["barswap bench, the machine, GB/s"] = table(("what", "value"), links + costs + again)
+
+    def bench_run(self, name, mode, script, arguments, cap_mib, limit_s):
+        """Of a workload of tests/bench; bare if there is no cap."""
+        environment = self.environment(cap=f"{cap_mib}MiB" if cap_mib else None)
+        return Run(name, mode, [sys.executable, str(catalogue.BENCH_FOLDER / script), *arguments],
+                   environment, limit_s=limit_s, gpu_mib=24 * 1024, host_mib=20 * 1024)
+
+    def phase_bars(self):
+        if not self.links:
+            self.phase_links()
+        bars.measure(self, self.options.bars.split(","), table)
 
     # --- output
 
@@ -640,6 +659,7 @@ def main():
     parser.add_argument("--budget-s", type=float, default=500)
     parser.add_argument("--phases", default=",".join(PHASES))
     parser.add_argument("--cases", default="", help="programs of the catalogue; empty: all")
+    parser.add_argument("--bars", default=",".join(catalogue.BENCHES), help="workloads of the phase bars")
     parser.add_argument("--chaos", default="1,2,3", help="seeds; empty: none")
     parser.add_argument("--jobs", type=int, default=5, help="runs side by side in the phase hash")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of the phase inside, at least")
@@ -652,6 +672,7 @@ def main():
     options = parser.parse_args()
     unknown = set(options.phases.split(",")) - set(PHASES)
     unknown |= set(filter(None, options.cases.split(","))) - {p.name for p in catalogue.PROGRAMS}
+    unknown |= set(options.bars.split(",")) - set(catalogue.BENCHES)
     if unknown:
         parser.error("unknown: " + ", ".join(sorted(unknown)))
     sys.exit(Visit(options).go())

@@ -79,13 +79,13 @@ TEST_CASE("too many names are everything") {
 struct Trio {
   static support::Setting setting() {
     support::Setting setting = support::small_setting();
-    setting.machine.vram_bytes = 512_MiB;
-    setting.machine.host_bytes = 512_MiB;
+    setting.machine.vram_bytes = 256_MiB;
+    setting.machine.host_bytes = 256_MiB;
     // A kernel may be at work beside a change of its die's tables: what it touches must be there.
     setting.machine.strict = false;
-    setting.setup.options.vram_limit = policy::size_of(152_MiB);
+    setting.setup.options.vram_limit = policy::size_of(84_MiB);
     setting.setup.options.vram_headroom = policy::size_of(0);
-    setting.setup.options.tiers_host_limit = policy::size_of(400_MiB);
+    setting.setup.options.tiers_host_limit = policy::size_of(200_MiB);
     setting.setup.options.tiers_host_prepare_bytes = 0;
     setting.setup.options.paging_overlap = policy::Overlap::reach;
     return setting;
@@ -106,9 +106,9 @@ struct Trio {
     REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
     REQUIRE(outside(2) > 0);
     // The first ones are drained: fingerprints are made ready, copies come into being.
-    for (int i = 0; i < 9; ++i) (void)turn((i + 2) % 3, i % 3);
+    for (int i = 0; i < 6; ++i) (void)turn((i + 2) % 3, i % 3);
   }
-  static constexpr std::uint64_t kBytes = 64_MiB;
+  static constexpr std::uint64_t kBytes = 32_MiB;  // the least that takes turns
 
   CUfunction kernel(const char* name) {
     CUfunction function = nullptr;
@@ -168,7 +168,7 @@ TEST_CASE("ranges take turns beside work that names neither") {
     CHECK(trio.outside(in) < before);
   }
   CHECK(trio.outside(0) == 0);
-  CHECK(Trio::beside() - beside >= 6 * 16_MiB);
+  CHECK(Trio::beside() - beside >= 6 * 8_MiB);
   CHECK(Trio::drains() == drains);
   trio.let_go();
   REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
@@ -214,7 +214,7 @@ struct Storm {
     while (!over) {
       seed = seed * 6364136223846793005u + 1442695040888963407u;
       const int which = static_cast<int>((seed >> 33) % 3);
-      CUdeviceptr at = trio.bases[which] + (seed >> 40) % 16'000 * 4096;
+      CUdeviceptr at = trio.bases[which] + (seed >> 40) % 8000 * 4096;
       void* parameters[] = {&at, &words, &salt};
       const CUresult code =
           cuLaunchKernel(update, 1, 1, 1, 32, 1, 1, 0, nullptr, parameters, nullptr);
@@ -258,8 +258,8 @@ TEST_CASE("launches of other threads find their bytes, whatever is on its way") 
 TEST_CASE("turns beside work keep the bytes, whatever call is refused") {
   for (const char* function :
        {"cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemcpyDtoDAsync_v2", "cuEventRecord",
-        "cuCtxRecordEvent", "cuLaunchKernel", "cuMemAddressReserve"}) {
-    for (std::uint64_t nth = 1; nth <= 24; nth += 1 + nth / 6) {
+        "cuCtxRecordEvent", "cuLaunchKernel"}) {
+    for (const std::uint64_t nth : {1, 3, 7}) {
       CAPTURE(function);
       CAPTURE(nth);
       Trio trio;

@@ -343,7 +343,9 @@ TEST_CASE("what was written to is copied, be it a byte") {
     CAPTURE(offset);
     Pair pair;
     for (int i = 0; i < 4; ++i) REQUIRE(pair.swap(1 - i % 2));
-    for (int round = 0; round < 12; ++round) {
+    // Long enough, once, for a copy to be tried again after one was kept in vain.
+    const int rounds = offset == 0 ? 12 : 3;
+    for (int round = 0; round < rounds; ++round) {
       REQUIRE(pair.swap(1));
       CHECK(pair.right());
       pair.write(1, offset, 1, static_cast<std::uint8_t>(77 + round));

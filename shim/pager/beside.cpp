@@ -16,6 +16,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 #include <vector>
 
@@ -42,7 +43,10 @@ bool Pager::may_move_beside(Die die) {
 }
 
 bool Pager::move_beside(std::vector<Job>& jobs) {
-  const std::uint64_t start_ns = now_ns();
+  // When aliases and holds were ready, when all copies were queued, what leaves had left, all had
+  // come in.
+  std::uint64_t at_ns[5];
+  std::fill(std::begin(at_ns), std::end(at_ns), now_ns());
   const auto entry = contexts_.on(jobs.front().run->home);
   const driver::RelaxedCapture relaxed(verbs_);
   if (entry) {
@@ -52,10 +56,14 @@ bool Pager::move_beside(std::vector<Job>& jobs) {
       for (Job& job : jobs)
         if (job.held && job.target == Tier::hbm) coming.push_back(&job);
       std::vector<Group> groups;
+      at_ns[1] = now_ns();
       send_in(coming, jobs, *entry, groups);
+      at_ns[2] = now_ns();
       let_out(jobs, *entry);
+      at_ns[3] = now_ns();
       land(jobs, *entry, groups);
       flights_.let_go();
+      at_ns[4] = now_ns();
     }
   }
   std::uint64_t moved_bytes = 0, in_bytes = 0;
@@ -65,9 +73,14 @@ bool Pager::move_beside(std::vector<Job>& jobs) {
     if (job.target == Tier::hbm) in_bytes += job.old.bytes;
   }
   stats::add(stats::live().beside_bytes, in_bytes);
-  BARSWAP_LOG(debug, "pager", "turn: %llu MiB moved beside running work, in %llu us",
-              static_cast<unsigned long long>(moved_bytes / 1_MiB),
-              static_cast<unsigned long long>((now_ns() - start_ns) / 1000));
+  const auto us = [&](int step) {
+    return static_cast<unsigned long long>((at_ns[step] - std::min(at_ns[step - 1], at_ns[step])) /
+                                           1000);
+  };
+  BARSWAP_LOG(debug, "pager",
+              "turn: %llu MiB moved beside running work; %llu us until held, %llu until queued, "
+              "%llu until out, %llu until in",
+              static_cast<unsigned long long>(moved_bytes / 1_MiB), us(1), us(2), us(3), us(4));
   finish(jobs);
   return moved_bytes > 0;
 }

@@ -446,7 +446,8 @@ class Visit:
                 environment["BARSWAP_SET"] += f";paging.plan={'move' if plan == 'reach' else plan}"
                 if plan == "reach":
                     environment["BARSWAP_SET"] += ";paging.overlap=reach"
-                environment["BARSWAP_LOG"] = "info"  # who asks for private tables
+                # Where a turn spends its time; else who asks for private tables.
+                environment["BARSWAP_LOG"] = "debug" if plan == "reach" else "info"
             runs[plan] = Run("chain", plan, [sys.executable, str(catalogue.CHAIN), *arguments],
                              environment, limit_s=150, gpu_mib=20 * 1024, host_mib=20 * 1024)
             self.runner.run_all([runs[plan]])

@@ -51,7 +51,15 @@ bool Pager::move_beside(std::vector<Job>& jobs) {
   const driver::RelaxedCapture relaxed(verbs_);
   if (entry) {
     const driver::Entered entered(verbs_, entry->context);
-    if (entered.ok() && fingerprints_.usable(entry->context) && stage(jobs, true) && hold(jobs)) {
+    const bool known = std::any_of(jobs.begin(), jobs.end(), [&](const Job& job) {
+      return flights_.knows(job.run->base);
+    });
+    // Without ballast the driver's tables might find no room while pages are mapped to nothing.
+    const auto has_ballast = [&] {
+      return ballast_[index_of(entry->die)].handle != driver::Handle::none;
+    };
+    if (known && entered.ok() && fingerprints_.usable(entry->context) && stage(jobs, true) &&
+        has_ballast() && hold(jobs)) {
       std::vector<Job*> coming;
       for (Job& job : jobs)
         if (job.held && job.target == Tier::hbm) coming.push_back(&job);
@@ -87,7 +95,7 @@ bool Pager::move_beside(std::vector<Job>& jobs) {
 
 // Who can take part: what comes in from an alias of its own, and what leaves for its copy.
 bool Pager::takes_part(Job& job, std::size_t index) {
-  if (index >= Fingerprints::kMost) return false;
+  if (index >= Fingerprints::kMost || !flights_.knows(job.run->base)) return false;
   if (job.target == Tier::host) return job.copy == Job::Copy::kept && job.alias != Address{};
   if (!job.staged || job.old.tier != Tier::host) return false;
   const Die home[] = {job.run->home};
@@ -105,8 +113,10 @@ bool Pager::hold(std::span<Job> jobs) {
     auto idle = contexts_.drained();
     if (idle && *idle) flights_.arrived();
     if (Gate::close(settings_.deadline_ns)) {
-      // Beside a capture the proof would void it; and somebody may have stopped all moves.
-      if (may_move()) recorded = static_cast<bool>(contexts_.record_drain());
+      // Beside a capture the proof would void it. Somebody may have stopped all moves, or have used
+      // the first host callback, since this turn was begun; a later one waits until it is over.
+      if (may_move() && !must_not_wait(contexts_.all()))
+        recorded = static_cast<bool>(contexts_.record_drain());
       if (recorded) flights_.depart();
       Gate::open();
     }

@@ -49,7 +49,7 @@ bool Pager::may_keep(const Job& job) const {
 bool Pager::keep_copy(const Job& job) {
   Run& run = *job.run;
   Page& page = run.pages[job.page];
-  if (job.moved && job.copy == Job::Copy::changed) page.written = kWrittenRest;
+  if (job.copy == Job::Copy::changed && (job.moved || job.held)) page.written = kWrittenRest;
   const bool back = !job.moved && (job.copy == Job::Copy::kept || job.copy == Job::Copy::same);
   const bool gained = job.moved && job.printed;
   if (job.lost || !run.live || run.pinned || run.pinning || (!back && !gained)) return false;

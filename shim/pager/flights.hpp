@@ -42,6 +42,10 @@ class Names {
     else bases_[count_++] = base;
   }
   void add_everything() { all_ = true; }
+  void forget() {
+    all_ = true;
+    count_ = 0;
+  }
   std::span<const Address> bases() const { return {bases_.data(), count_}; }
 
  private:
@@ -72,6 +76,7 @@ class Flights {
   void name_everything();
   void wait() const;
 
+  bool knows(Address base) const { return marks_.of(value_of(base)) != nullptr; }
   // The mover. False: the range has no mark.
   bool hold(Address base);
   void let_go();  // of everything

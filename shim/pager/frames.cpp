@@ -278,7 +278,14 @@ Result<Address> Frames::alias(const Frame& frame, std::span<const Die> dies) {
   {
     Lock lock(mutex_);
     const auto found = aliases_.find(frame.handle);
-    if (found != aliases_.end()) return found->second.address;
+    if (found != aliases_.end()) {
+      // It was made for another die: this frame is copied in a drain.
+      const std::vector<Die>& known = found->second.dies;
+      for (const Die die : dies)
+        if (std::find(known.begin(), known.end(), die) == known.end())
+          return Error{Fault::not_supported};
+      return found->second.address;
+    }
   }
   const Address address = BARSWAP_TRY(verbs_.reserve(frame.bytes));
   auto mapped = verbs_.map(address, frame.bytes, frame.handle);

@@ -193,7 +193,10 @@ bool Pager::map_alias(Job& job, const Frame& frame) {
   if (!verbs_.map(job.alias, job.old.bytes, frame.handle)) return false;
   job.staged = true;
   const Die home[] = {job.run->home};
-  return static_cast<bool>(verbs_.grant(job.alias, job.old.bytes, home));
+  // What a page has had is only compared there.
+  const bool reads = frame.handle == job.old.handle;
+  return static_cast<bool>(reads ? verbs_.grant_reading(job.alias, job.old.bytes, home)
+                                 : verbs_.grant(job.alias, job.old.bytes, home));
 }
 
 // The error is the program's own: no further driver calls of ours, and its next call will tell it.

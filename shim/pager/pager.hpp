@@ -3,7 +3,8 @@
 // residency; Rank::mover for one drain at a time. No driver call is made under Rank::pages.
 //
 // It promises: every page of a run is mapped to exactly one frame from birth() to bury(), except
-// inside a drain, while the gate is closed and every context idle. It never decides who leaves or
+// inside a drain, while the gate is closed and every context idle, and while it takes a turn beside
+// work that does not name its range (beside.cpp). It never decides who leaves or
 // comes: policy does. It never knows what the program asked for: memory does.
 #pragma once
 #include <atomic>

@@ -38,7 +38,7 @@ extern thread_local constinit pager::Names declared_names;
 class Declaration {
  public:
   Declaration() noexcept = default;
-  ~Declaration() { declared_names = {}; }
+  ~Declaration() { declared_names.forget(); }
   Declaration(const Declaration&) = delete;
   Declaration& operator=(const Declaration&) = delete;
 };

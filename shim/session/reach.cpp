@@ -26,17 +26,26 @@ class Reach::Ranges {
   explicit Ranges(const memory::Memory& memory) : memory_(memory) {}
   void add(Address word) {
     if (!memory_.ours(word)) return;
-    auto range = memory_.find(word);
-    // The end of a range may be where a kernel begins to walk it backwards.
-    if (!range) range = memory_.find(Address{value_of(word) - 1});
+    const auto range = memory_.find(word);
     if (!range) return;
     for (const trace::NamedRange& known : named_)
       if (known.range == range->buffer_id) return;
     named_.push_back({range->buffer_id, 0});
     if (range->packed || range->mapping_bytes < policy::kLargeBytes) return;
-    movable_.add(range->base);
     if (large_.empty()) home_ = range->home;
     if (range->home == home_) large_.push_back(static_cast<policy::RangeId>(range->base));
+  }
+  // What the word may lead to: kernels also take the end of a range, to walk it backwards, or an
+  // address before its first element. A name too many costs a wait.
+  void declare(Address word) {
+    constexpr std::uint64_t kMarginBytes = 2_MiB;
+    const std::uint64_t value = value_of(word);
+    for (const std::uint64_t near : {value, value - kMarginBytes, value + kMarginBytes}) {
+      if (!memory_.ours(Address{near})) continue;
+      const auto range = memory_.find(Address{near});
+      if (range && !range->packed && range->mapping_bytes >= policy::kLargeBytes)
+        movable_.add(range->base);
+    }
   }
   void add_everything() {
     named_.push_back({trace::kEverything, 0});
@@ -62,17 +71,18 @@ trace::Where Reach::here(std::uintptr_t stream) const {
   return {die ? *die : trace::kAnyDie, stream};
 }
 
-// Pointers lie at multiples of eight, in structures passed by value as well; an integer that looks
+// Pointers lie at multiples of eight, in structures passed by value as well, but for packed ones:
+// those at other multiples of four are told apart. An integer that looks
 // like an address of ours costs a wrong count. A tensor map begins with its address.
 template <class Take>
 bool Reach::each_word(driver::Function function, void* const* parameters, void* const* extra,
                       Take take) {
   const auto scan = [&](const void* bytes, std::uint64_t size) {
     const auto* at = static_cast<const unsigned char*>(bytes);
-    for (std::uint64_t offset = 0; offset + sizeof(std::uint64_t) <= size; offset += 8) {
+    for (std::uint64_t offset = 0; offset + sizeof(std::uint64_t) <= size; offset += 4) {
       std::uint64_t word = 0;
       std::memcpy(&word, at + offset, sizeof word);
-      take(Address{word});
+      take(Address{word}, offset % 8 == 0);
     }
   };
   if (parameters) {
@@ -113,7 +123,9 @@ std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
   const bool names = foretells() || trace::on() || declares;
   if (heats) heat_.operations(1);
   Ranges ranges(memory_);
-  const bool known = each([&](Address word) {
+  const bool known = each([&](Address word, bool aligned) {
+    if (declares) ranges.declare(word);
+    if (!aligned) return;
     if (heats) heat_.note(word);
     if (names) ranges.add(word);
   });
@@ -144,6 +156,8 @@ void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t s
   Ranges ranges(memory_);
   ranges.add(to);
   ranges.add(from);
+  ranges.declare(to);
+  ranges.declare(from);
   if (declares) declared_names = ranges.movable();
   if (!trace::on()) return;
   const barswap_trace_direction direction = !memory_.ours(from) ? BARSWAP_TRACE_TO_DIE
@@ -155,7 +169,7 @@ void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t s
 void Reach::set(Address to) {
   if (!pager::Flights::current()) return;
   Ranges ranges(memory_);
-  ranges.add(to);
+  ranges.declare(to);
   declared_names = ranges.movable();
 }
 
@@ -164,14 +178,14 @@ void Reach::graph_made(std::uintptr_t exec, driver::Graph graph) {
   auto work = verbs_.work_of(graph);
   if (!work) return graph_gone(exec);
   std::map<Address, std::uint32_t> times;
-  const auto name = [&](Address word) {
-    if (memory_.ours(word)) ++times[word];
+  const auto name = [&](Address word, bool aligned) {
+    if (aligned && memory_.ours(word)) ++times[word];
   };
   for (const driver::GraphWork& one : *work) {
     if (one.function != driver::Function::none)
       (void)each_word(one.function, one.parameters, one.extra, name);
-    name(one.first);
-    name(one.second);
+    name(one.first, true);
+    name(one.second, true);
   }
   auto named = std::make_shared<Named>();
   named->operations = work->size();

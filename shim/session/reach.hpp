@@ -1,6 +1,6 @@
 // Reach: which addresses an operation names, read from the parameters of its launch. What a kernel
 // finds through pointers in device memory is not seen: reach is advice for placing pages and never
-// a licence to move one.
+// a licence to move one, unless the policy says so (paging.overlap = "reach").
 //
 // It owns what executable graphs name, guarded by Rank::reach, and hands what it finds to the
 // pager's counters, to foresight and to the trace. It is asked only while one of them wants to

@@ -192,6 +192,33 @@ TEST_CASE("what running work names stays where it is") {
   CHECK(trio.bench.life.check_books().empty());
 }
 
+TEST_CASE("work that names an edge of a range may touch both sides of it") {
+  Trio trio;
+  REQUIRE(trio.bases[1] == trio.bases[0] + Trio::kBytes);
+  for (int i = 0; i < 3; ++i) (void)trio.turn(0, 1 + i % 2);
+  REQUIRE(trio.outside(0) == 0);
+  // It names the first word of the second range, which is the end of the first.
+  (void)trio.run_on(1);
+  (void)trio.turn(2, 0);
+  CHECK(trio.outside(0) == 0);
+  trio.let_go();
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(trio.right());
+}
+
+TEST_CASE("once host callbacks are used nothing moves beside work") {
+  Trio trio;
+  const std::uint64_t beside = Trio::beside();
+  REQUIRE(trio.outside(2) > 0);
+  CHECK(trio.turn(2, 0));
+  CHECK(Trio::beside() > beside);
+  trio.bench.pager().expect_callbacks();
+  const std::uint64_t before = Trio::beside();
+  for (int i = 0; i < 3; ++i) (void)trio.turn((i + 1) % 3, i);
+  CHECK(Trio::beside() == before);
+  CHECK(trio.right());
+}
+
 TEST_CASE("nothing moves beside work that could name anything") {
   Trio trio;
   (void)trio.bench.held_stream();

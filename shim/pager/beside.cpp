@@ -54,12 +54,11 @@ bool Pager::move_beside(std::vector<Job>& jobs) {
     const bool known = std::any_of(jobs.begin(), jobs.end(), [&](const Job& job) {
       return flights_.knows(job.run->base);
     });
+    const bool staged = known && entered.ok() && fingerprints_.usable(entry->context) &&
+                        stage(jobs, true);
     // Without ballast the driver's tables might find no room while pages are mapped to nothing.
-    const auto has_ballast = [&] {
-      return ballast_[index_of(entry->die)].handle != driver::Handle::none;
-    };
-    if (known && entered.ok() && fingerprints_.usable(entry->context) && stage(jobs, true) &&
-        has_ballast() && hold(jobs)) {
+    const Frame& ballast = ballast_[index_of(entry->die)];
+    if (staged && ballast.handle != driver::Handle::none && hold(jobs)) {
       std::vector<Job*> coming;
       for (Job& job : jobs)
         if (job.held && job.target == Tier::hbm) coming.push_back(&job);

@@ -55,8 +55,10 @@ TEST_CASE("a key of a later version says so") {
         "p:3:1: error: 'tiers.peer.enable' is not in this version\n");
   CHECK(said("[[kernel]]\nmatch = { name = \"*\" }\n") ==
         "p:2:3: error: 'kernel' is not in this version\n");
+  CHECK(said("dies.atomics = \"drain\"\n") ==
+        "p:2:6: error: 'dies.atomics' is not in this version\n");
   CHECK(said("paging.overlap = \"drain\"\n") ==
-        "p:2:8: error: 'paging.overlap' is not in this version\n");
+        "p:2:18: error: paging.overlap wants \"off\" or \"reach\", not \"drain\"\n");
 }
 
 TEST_CASE("a word of a later version says which this one knows") {

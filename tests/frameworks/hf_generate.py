@@ -91,8 +91,13 @@ def main():
                 return_dict_in_generate=True, output_logits=True)
 
         generate(2)
+        # One pass a token, and each begins once the token before it is known.
+        starts = []
+        hook = model.register_forward_pre_hook(lambda *_: starts.append(time.monotonic()))
         with report.section(torch.cuda.synchronize):
             out = generate(options.rounds)
+        hook.remove()
+        starts.append(time.monotonic())
         long = (torch.arange(PREFILL, device="cuda") * 31 % VOCABULARY).view(1, -1)
         model(long, use_cache=False)
         torch.cuda.synchronize()
@@ -100,6 +105,7 @@ def main():
         logits = model(long, use_cache=False).logits
         torch.cuda.synchronize()
         print(f"prefill_ms {(time.monotonic() - start) * 1e3:.2f}")
+    print("token_ms_each", ",".join(f"{(end - start) * 1e3:.1f}" for start, end in zip(starts, starts[1:])))
     print(f"token_ms {report.seconds / options.rounds * 1e3:.3f}")
     report.add(out.sequences.cpu().numpy())
     for scores in (*out.logits, logits):

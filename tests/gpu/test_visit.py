@@ -65,7 +65,8 @@ def go(tmp_path, monkeypatch):
         monkeypatch.setenv("OUT", str(tmp_path / "out"))
         values = dict(carry=str(tmp_path), budget_s=60, phases=phases, cases="", chaos="1", jobs=4,
                       pairs=2, pairs_most=2, pairs_s=0, set="", grow_gib=0,
-                      quick=True, bars=",".join(catalogue.BENCHES))
+                      quick=True, bars=",".join(catalogue.BENCHES),
+                      plans=",".join(visit.CHAIN_PLANS))
         values.update(overrides)
         options = types.SimpleNamespace(**values)
         one = visit.Visit(options)

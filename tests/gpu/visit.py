@@ -14,7 +14,7 @@ Phases, in the order in which they run:
     gate      launch overhead, bare and preloaded in turn
     inside    time of each program inside the cap, bare and preloaded in turn
     generate  transformers generate at a cap of 9,000 MiB against its bound and against accelerate
-    chain     chained products (tests/bench/chain.py) under the policy's plans, against their bounds
+    chain     chained products (tests/bench/chain.py) under the plans of --plans, against their bounds
     bench     `barswap bench`: its workloads bare, under Barswap and by hand, against T*
     bars      the workloads of tests/bench that --bars names, bare and ours, against their bounds
 Runs of the phases `e2e` and `hash` go side by side, so their times are rough; the others go alone.
@@ -44,6 +44,7 @@ from processes import Run, Runner, grow_memory, memory_mib
 
 PHASES = ["links", "remap", "queries", "twins", "command", "e2e", "hash", "gate", "inside", "generate",
           "chain", "bars", "bench"]
+CHAIN_PLANS = ["auto", "move", "reach"]
 MIB = 1 << 20
 PACKAGES = ["torch", "transformers", "accelerate", "jax", "cupy-cuda13x", "triton", "numba",
             "numba-cuda"]
@@ -421,6 +422,11 @@ class Visit:
             rows.append(("accelerate", f"{seconds(rival):.3f}", f"{seconds(best) / seconds(rival):.3f}"))
         else:
             self.bar("generate against accelerate", rival.reason.splitlines()[0][:60], ">= 4", False)
+        steady = [statistics.median(map(float, run.values["token_ms_each"].split(",")[-4:]))
+                  for run in (bare[-1], best)]
+        rows.append(("ms a token at the end, bare", f"{steady[0]:.1f}", ""))
+        rows.append(("ms a token at the end, ours", f"{steady[1]:.1f}",
+                     best.values["token_ms_each"].replace(",", " ")))
         head = [("bare", f"{base:.3f}", ""), ("ours", f"{seconds(best):.3f}", ""),
                 ("remote GiB a token", f"{remote / tokens / 2**30:.2f}", ""),
                 *((f"{run.mode} ms a token / prefill",
@@ -435,7 +441,8 @@ class Visit:
             self.phase_links()
         cap_mib = catalogue.CHAIN_CAP_MIB
         runs = {}
-        for plan in ("bare", "auto", "move", "reach"):
+        plans = [plan for plan in CHAIN_PLANS if plan in self.options.plans.split(",")]
+        for plan in ("bare", *plans):
             whole = plan in ("bare", "auto")
             arguments = ["--modes", "graph,eager" if whole else "eager", "--passes", "5",
                          "--warm", "3" if plan == "bare" else "40",
@@ -453,9 +460,9 @@ class Visit:
             self.runner.run_all([runs[plan]])
         passes = {plan: chain_passes(run.out) for plan, run in runs.items()}
         rows = []
-        wanted = [(plan, key) for plan in ("auto", "move", "reach") for key in passes["bare"]
+        wanted = [(plan, key) for plan in plans for key in passes["bare"]
                   if plan == "auto" or (key[1] == "eager" and key[0] > 16)]
-        for plan in ("auto", "move", "reach"):
+        for plan in plans:
             stats = runs[plan].stats
             turn = stats.get("causes", {}).get("turn", {})
             moved = (f"{turn.get('bytes_in', 0) // MIB} MiB in by turns,"
@@ -661,6 +668,7 @@ def main():
     parser.add_argument("--phases", default=",".join(PHASES))
     parser.add_argument("--cases", default="", help="programs of the catalogue; empty: all")
     parser.add_argument("--bars", default=",".join(catalogue.BENCHES), help="workloads of the phase bars")
+    parser.add_argument("--plans", default=",".join(CHAIN_PLANS), help="of the phase chain")
     parser.add_argument("--chaos", default="1,2,3", help="seeds; empty: none")
     parser.add_argument("--jobs", type=int, default=5, help="runs side by side in the phase hash")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of the phase inside, at least")
@@ -673,6 +681,7 @@ def main():
     options = parser.parse_args()
     unknown = set(options.phases.split(",")) - set(PHASES)
     unknown |= set(filter(None, options.cases.split(","))) - {p.name for p in catalogue.PROGRAMS}
+    unknown |= set(options.plans.split(",")) - set(CHAIN_PLANS)
     unknown |= set(options.bars.split(",")) - set(catalogue.BENCHES)
     if unknown:
         parser.error("unknown: " + ", ".join(sorted(unknown)))

@@ -18,6 +18,8 @@ constexpr double kBetter = 0.95, kWorse = 1.1;
 constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 6;
 constexpr std::uint64_t kRest = 64;
 constexpr std::uint32_t kRestDoublings = 8;
+// In cycles without moves: what a trial may cost, settling included.
+constexpr std::uint64_t kTrialCyclesMost = 5;
 constexpr std::uint64_t kWaitMaxNs = 30'000'000'000;
 
 double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
@@ -29,6 +31,10 @@ void Trial::cycle(const Cycle& cycle) {
   // Submitted ahead of the die: that says nothing about the die. What lay on the host when it was
   // named has crossed the link, in place or moved.
   if (elapsed < link_ns(cycle.host_bytes)) return;
+  if (mode_ == Mode::trying) {
+    lost_ns_ += cycle.elapsed_ns - std::min(cycle.elapsed_ns, streaming_ns_);
+    if (lost_ns_ > kTrialCyclesMost * streaming_ns_) return revert();
+  }
   if (settling_ > 0) {
     --settling_;
     return;
@@ -52,6 +58,7 @@ void Trial::cycle(const Cycle& cycle) {
           static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
         if (cycle.ready || waited_ns_ > kWaitMaxNs) {
           mode_ = Mode::trying;
+          lost_ns_ = 0;
           // A page is clean from its first way in on, and each cycle brings in what did not fit.
           settling_ = kSettling + static_cast<std::uint32_t>(
                                       std::min(cycle.swept_bytes / cycle.host_bytes, kRoundMax));
@@ -103,7 +110,7 @@ void Trial::restart() {
 
 void Trial::revert() {
   mode_ = Mode::streaming;
-  samples_ = worse_ = refusals_ = 0;
+  samples_ = worse_ = refusals_ = settling_ = 0;
   resting_ = kRest << std::min(failures_, kRestDoublings);
   ++failures_;
 }

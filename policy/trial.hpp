@@ -43,6 +43,7 @@ class Trial {
   std::uint64_t streaming_ns_ = 0;  // of a cycle without moves, before the trial
   std::uint64_t waited_ns_ = 0;     // cycles until what is needed was there
   std::uint64_t sum_ns_ = 0;        // of the samples of the trial so far
+  std::uint64_t lost_ns_ = 0;       // by the trial so far
   std::uint32_t samples_ = 0;
   std::uint32_t settling_ = 1;  // cycles that do not count yet
   std::uint32_t worse_ = 0;     // bad cycles, less good ones

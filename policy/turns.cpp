@@ -1,6 +1,7 @@
 #include "policy/turns.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -24,6 +25,10 @@ std::size_t index_of(std::span<const RangeFacts> held, RangeId id) {
   return found == held.end() || found->id != id ? held.size()
                                                 : static_cast<std::size_t>(found - held.begin());
 }
+
+// After how many cycles a spread that was put off is thought of: often at first, then each time
+// twice as many.
+bool to_look(std::uint64_t cycles) { return cycles <= 4 || (cycles & (cycles - 1)) == 0; }
 
 }  // namespace
 
@@ -57,17 +62,19 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     const auto [shorter, longer] = std::minmax(phase.launches, launches_);
     if (phase.launches != 0 && longer > 2 * shorter) {
       phase.trial.restart();
-      phase.striped = false;
+      phase.spread = Phase::Spread::due;
       phase.spread_bytes = 0;
-      phase.worse = phase.good = phase.refusals = 0;
+      phase.waited = phase.worse = phase.good = phase.refusals = 0;
     }
     phase.launches = launches_;
     const bool moved = phase.trial.moves();
-    if (phase.striped || moved)
+    if (phase.spread != Phase::Spread::due || moved)
       phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_, swept_bytes_});
-    if (moved && !phase.trial.moves()) phase.striped = false;
-    if (!moved && phase.striped) compare(phase, host_bytes_);
-    stripe_due_ = plan_ == Plan::automatic && !phase.striped && !phase.trial.moves();
+    if (moved && !phase.trial.moves()) phase.spread = Phase::Spread::due;
+    if (!moved && phase.spread == Phase::Spread::done) compare(phase, host_bytes_);
+    const bool look = to_look(++phase.waited) ? phase.spread != Phase::Spread::done
+                                              : phase.spread == Phase::Spread::due;
+    stripe_due_ = plan_ == Plan::automatic && look && !phase.trial.moves();
     phase_ = 0;
   }
   if (!known || name != phase_) {
@@ -80,8 +87,8 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
   host_bytes_ += host_bytes;
 }
 
-// A spread costs about as much as two cycles waste: so many are waited for, and after each spread
-// that did not last, twice as many.
+// A spread that is lost is not made again at once: two cycles are waited for, and after each that
+// did not last, twice as many.
 void Turns::compare(Phase& phase, std::uint64_t host_bytes) {
   constexpr std::uint32_t kWorseMax = 2, kDoublingsMax = 10, kRepaid = 8;
   if (phase.spread_bytes == 0) phase.spread_bytes = host_bytes + 1;
@@ -92,8 +99,9 @@ void Turns::compare(Phase& phase, std::uint64_t host_bytes) {
   phase.good += worse ? 0 : 1;
   if (phase.worse < kWorseMax << std::min(phase.returns, kDoublingsMax)) return;
   phase.returns = phase.good < kRepaid ? phase.returns + 1 : 0;
+  phase.waited = phase.worse;
   phase.worse = phase.good = 0;
-  phase.striped = false;
+  phase.spread = Phase::Spread::due;
 }
 
 Turns::Phase& Turns::phase_of(Phases::Name name) {
@@ -259,10 +267,45 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
     room_bytes -= std::min(room_bytes, equal_bytes);
   }
   // Rounding to pages is not worth a drain.
-  if (out.in_bytes >= std::max(kLeastStripeBytes, all_bytes / 32)) return out;
-  out.in.clear();
-  out.out.clear();
+  if (out.in_bytes < std::max(kLeastStripeBytes, all_bytes / 32)) {
+    out.in.clear();
+    out.out.clear();
+    return out;
+  }
+  const auto phase = std::find_if(phases_.begin(), phases_.end(), [&](const Phase& one) {
+    return one.name == out.phase && out.phase != 0;
+  });
+  out.later = phase != phases_.end() && !repaid(out, held, uses, steps, phase->waited);
   return out;
+}
+
+// Nobody knows how long a program goes on. A spread that is made once the cycles so far would have
+// repaid it costs never more than as much again as the best that could have been done.
+bool Turns::repaid(const Exchange& exchange, std::span<const RangeFacts> held,
+                   std::span<const std::uint32_t> uses, std::span<const int> steps,
+                   std::uint64_t cycles) const {
+  // In the time that reading a byte over the link takes: out and in with their drains, as measured;
+  // and the HBM that is read beside the link when both have work at every moment.
+  constexpr double kMoving = 3, kBeside = 1.0 / 75;
+  const auto reads = [&](std::size_t index) {
+    const double heat = std::pow(4.0, std::max(0, steps[index]));
+    return uses[index] == 0 ? 0 : std::max(static_cast<double>(uses[index]), heat);
+  };
+  double saved = 0, local = 0, host = 0;
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    local += reads(i) * static_cast<double>(held[i].bytes - held[i].host_bytes);
+    if (uses[i] > 0) host += static_cast<double>(held[i].host_bytes);
+  }
+  const auto sum = [&](const std::vector<Part>& parts) {
+    double bytes = 0;
+    for (const Part& part : parts)
+      bytes += reads(index_of(held, part.id)) * static_cast<double>(part.bytes);
+    return bytes;
+  };
+  const auto moved = static_cast<double>(exchange.in_bytes);
+  saved = sum(exchange.in) - sum(exchange.out) +
+          local * kBeside * std::min(1.0, moved / std::max(host, 1.0));
+  return saved * static_cast<double>(cycles) >= kMoving * moved;
 }
 
 void Turns::exchanged(const Exchange& exchange, bool made) {
@@ -271,16 +314,22 @@ void Turns::exchanged(const Exchange& exchange, bool made) {
   if (!exchange.stripe) {
     const bool moved = phase.trial.moves();
     phase.trial.exchanged(made);
-    if (moved && !phase.trial.moves()) phase.striped = false;
+    if (moved && !phase.trial.moves()) phase.spread = Phase::Spread::due;
     return;
   }
   // One that is refused comes again with the next cycle; whoever always refuses is let alone.
   constexpr std::uint32_t kRefusalsMax = 16;
   stripe_due_ = false;
+  if (exchange.later) {
+    phase.spread = Phase::Spread::deferred;
+    return;
+  }
   phase_ = 0;  // the cycle under way was disturbed
   phase.refusals = made || exchange.in.empty() ? 0 : phase.refusals + 1;
+  phase.spread = Phase::Spread::due;
   if (phase.refusals != 0 && phase.refusals < kRefusalsMax) return;
-  phase.striped = true;
+  phase.spread = Phase::Spread::done;
+  phase.waited = 0;
   phase.trial.spread();
   phase.spread_bytes = 0;
 }

@@ -41,6 +41,7 @@ struct Exchange {
   // as much goes out.
   std::uint64_t spare_bytes = 0;
   bool stripe = false;
+  bool later = false;      // of a stripe: it would not have repaid itself yet
   Phases::Name phase = 0;  // for which it is made
 };
 
@@ -70,12 +71,14 @@ class Turns {
   // is, here and below: kernels may find it through pointers.
   Exchange choose(std::span<const RangeFacts> held, std::uint64_t most_bytes);
   // A cycle has become known, or a trial has failed, or another phase has taken this one's place in
-  // HBM: what is read in place should be little, and even.
+  // HBM: what is read in place should be little, and even. Comes again after more cycles for a
+  // stripe that was put off.
   bool stripe_due() const { return stripe_due_; }
   // What is much hotter than most, and then what the cycle names most often, is all in HBM; of what
   // is equal in both and does not fit as a whole, each range has the same share there. (A graph
   // names everything once; its heat knows how many of its nodes do.) Empty if it is nearly so, or
-  // if not all of the cycle is remembered.
+  // if not all of the cycle is remembered; put off until the cycles that have passed would have
+  // repaid it.
   Exchange stripe(std::span<const RangeFacts> held);
   void exchanged(const Exchange& exchange, bool made);
 
@@ -87,7 +90,9 @@ class Turns {
     std::uint64_t used = 0;
     std::uint64_t launches = 0;  // of its last whole cycle
     Trial trial;
-    bool striped = false;
+    // deferred: looked at, and it would not pay yet.
+    enum class Spread : std::uint8_t { due, deferred, done } spread = Spread::due;
+    std::uint64_t waited = 0;  // cycles that a spread might have made shorter
     // What a cycle reads over the link when it is spread; 0 until the first after the spread.
     std::uint64_t spread_bytes = 0;
     std::uint32_t worse = 0;     // cycles in a row that read much more
@@ -97,6 +102,9 @@ class Turns {
   };
   Phase& phase_of(Phases::Name name);
   static void compare(Phase& phase, std::uint64_t host_bytes);
+  bool repaid(const Exchange& exchange, std::span<const RangeFacts> held,
+              std::span<const std::uint32_t> uses, std::span<const int> steps,
+              std::uint64_t cycles) const;
   const Trial* trial() const;
   std::vector<std::uint32_t> uses_in_cycle(std::span<const RangeFacts> held) const;
   static std::vector<int> steps_of(std::span<const RangeFacts> held);

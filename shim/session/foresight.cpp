@@ -92,7 +92,7 @@ policy::Exchange Foresight::due(const Launch& launch, bool& turns_over) {
   policy::Exchange exchange =
       stripe ? turns_->stripe(held_)
              : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(die)));
-  exchanging_ = !exchange.in.empty();
+  exchanging_ = !exchange.in.empty() && !exchange.later;
   if (exchange.spare_bytes > 0 && !spare_) {
     spare_ = true;
     (void)pager_.ready_for_copies();

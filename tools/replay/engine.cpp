@@ -519,7 +519,7 @@ void Simulator::turn(const Step& step) {
   const policy::Exchange chosen =
       due ? die.turns->stripe(held)
           : die.turns->choose(held, policy::turn_bytes(budget(die_index)));
-  const bool made = !chosen.in.empty() && exchange(die_index, chosen);
+  const bool made = !chosen.in.empty() && !chosen.later && exchange(die_index, chosen);
   if (due || !chosen.in.empty()) die.turns->exchanged(chosen, made);
   if (!made) die.resting = 64;
 }

@@ -268,6 +268,7 @@ class Pager {
   void drop_needless_copies();
   std::uint64_t copies_missing(std::uint64_t page_bytes) const;
   bool turning() const;
+  bool paced() const;
   bool prepare_frames(Die die);
   // Of frames of a size, to be kept ready; 0: none are made ahead.
   std::uint64_t prepare_target(Die die, std::uint64_t frame_bytes) const;

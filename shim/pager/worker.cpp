@@ -16,6 +16,9 @@ namespace {
 
 constexpr std::uint64_t kRestNs = 5'000'000;       // between looks while something is wanted
 constexpr std::uint64_t kSleepNs = 1'000'000'000;  // while nothing is
+// While frames are made that no turn waits for yet, this many times as long as it takes: pinning
+// memory slows down what kernels read over the link meanwhile.
+constexpr std::uint64_t kPacedRests = 1;
 // Forced drains may take this much at once, before their share of time binds.
 constexpr std::uint64_t kForcedCreditNs = 200'000'000;
 
@@ -46,21 +49,28 @@ void* Pager::worker_main(void* self) {
   (void)pager->verbs_.relax_capture();
   while (!pager->closing_.load(std::memory_order_acquire)) {
     const std::uint32_t heard = pager->bell_.load(std::memory_order_acquire);
-    const std::uint64_t rest_ns = pager->work() ? kRestNs : kSleepNs;
+    const std::uint64_t start_ns = now_ns();
+    std::uint64_t rest_ns = pager->work() ? kRestNs : kSleepNs;
+    if (pager->paced()) rest_ns = std::max(kRestNs, kPacedRests * (now_ns() - start_ns));
     futex_wait(pager->bell_, heard, rest_ns);
   }
   return nullptr;
 }
 
+// A trial of turns waits for copies, and may never come.
+bool Pager::paced() const {
+  return stock_.load(std::memory_order_relaxed) == Stock::wanted && !turning();
+}
+
 // A handful of frames at a time, so that a move or the end of the process never waits for long; and
-// one while ranges take turns, since the driver makes frames under a lock that remaps need too; but
-// the sooner copies have their frames, the better.
+// one while ranges take turns, since the driver makes frames under a lock that remaps need too, but
+// the sooner copies have their frames, the better; and one while a trial waits for them.
 // True: there is more to do.
 bool Pager::prepare_frames(Die die) {
   constexpr int kFramesMax = 8;
   Stock stock = stock_.load(std::memory_order_relaxed);
   const bool turns = turning();
-  int left = turns && stock != Stock::wanted ? 1 : kFramesMax;
+  int left = turns == (stock == Stock::wanted) ? kFramesMax : 1;
   for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) {
     const std::uint64_t usual = prepare_target(die, bytes);
     const std::uint64_t target = usual + (stock == Stock::wanted ? copies_missing(bytes) : 0);

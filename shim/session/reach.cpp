@@ -156,9 +156,11 @@ void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t s
   Ranges ranges(memory_);
   ranges.add(to);
   ranges.add(from);
-  ranges.declare(to);
-  ranges.declare(from);
-  if (declares) declared_names = ranges.movable();
+  if (declares) {
+    ranges.declare(to);
+    ranges.declare(from);
+    declared_names = ranges.movable();
+  }
   if (!trace::on()) return;
   const barswap_trace_direction direction = !memory_.ours(from) ? BARSWAP_TRACE_TO_DIE
                                             : !memory_.ours(to) ? BARSWAP_TRACE_TO_HOST

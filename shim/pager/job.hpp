@@ -23,13 +23,13 @@ struct Pager::Job {
   bool reserved = false;   // fresh is ours
   bool staged = false;
   bool moved = false;
+  bool running = false;    // its copy may not have ended: frame and alias stay as they are for good
+  bool lost = false;       // the driver would not let go of the fresh frame; it is never used again
   // Beside running work (beside.cpp).
   Address source{};        // where its host frame can be read
   bool held = false;       // takes part; work that names its range waits
   bool open = false;       // the page is mapped to nothing at this moment
   bool landed = false;     // its bytes are in the fresh frame
-  bool running = false;    // its copy may not have ended: frame and alias stay as they are for good
-  bool lost = false;       // the driver would not let go of the fresh frame; it is never used again
 };
 
 }  // namespace barswap::pager

@@ -24,6 +24,7 @@
 #include "base/clock.hpp"
 #include "pager/gate.hpp"
 #include "pager/job.hpp"
+#include "pager/steps.hpp"
 #include "stats/stats.hpp"
 
 namespace barswap::pager {
@@ -42,11 +43,7 @@ bool Pager::may_move_beside(Die die) {
   return true;
 }
 
-bool Pager::move_beside(std::vector<Job>& jobs) {
-  // When aliases and holds were ready, when all copies were queued, what leaves had left, all had
-  // come in.
-  std::uint64_t at_ns[5];
-  std::fill(std::begin(at_ns), std::end(at_ns), now_ns());
+bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
   const auto entry = contexts_.on(jobs.front().run->home);
   const driver::RelaxedCapture relaxed(verbs_);
   if (entry) {
@@ -56,6 +53,7 @@ bool Pager::move_beside(std::vector<Job>& jobs) {
     });
     const bool staged = known && entered.ok() && fingerprints_.usable(entry->context) &&
                         stage(jobs, true);
+    steps.done("staged");
     // Without ballast the driver's tables might find no room while pages are mapped to nothing.
     const Frame& ballast = ballast_[index_of(entry->die)];
     if (staged && ballast.handle != driver::Handle::none && hold(jobs)) {
@@ -63,14 +61,11 @@ bool Pager::move_beside(std::vector<Job>& jobs) {
       for (Job& job : jobs)
         if (job.held && job.target == Tier::hbm) coming.push_back(&job);
       std::vector<Group> groups;
-      at_ns[1] = now_ns();
-      send_in(coming, jobs, *entry, groups);
-      at_ns[2] = now_ns();
-      let_out(jobs, *entry);
-      at_ns[3] = now_ns();
-      land(jobs, *entry, groups);
+      steps.done("held");
+      send_in(coming, jobs, *entry, groups, steps);
+      let_out(jobs, *entry, steps);
+      land(jobs, *entry, groups, steps);
       flights_.let_go();
-      at_ns[4] = now_ns();
     }
   }
   std::uint64_t moved_bytes = 0, in_bytes = 0;
@@ -80,15 +75,10 @@ bool Pager::move_beside(std::vector<Job>& jobs) {
     if (job.target == Tier::hbm) in_bytes += job.old.bytes;
   }
   stats::add(stats::live().beside_bytes, in_bytes);
-  const auto us = [&](int step) {
-    return static_cast<unsigned long long>((at_ns[step] - std::min(at_ns[step - 1], at_ns[step])) /
-                                           1000);
-  };
-  BARSWAP_LOG(debug, "pager",
-              "turn: %llu MiB moved beside running work; %llu us until held, %llu until queued, "
-              "%llu until out, %llu until in",
-              static_cast<unsigned long long>(moved_bytes / 1_MiB), us(1), us(2), us(3), us(4));
   finish(jobs);
+  steps.done("finished");
+  BARSWAP_LOG(debug, "pager", "turn: %llu MiB moved beside running work; us: %s",
+              static_cast<unsigned long long>(moved_bytes / 1_MiB), steps.text().c_str());
   return moved_bytes > 0;
 }
 
@@ -162,10 +152,14 @@ bool Pager::open_page(Job& job) {
   return job.open;
 }
 
-// Each page is unmapped just before its copy is queued: the link begins with the first.
+// All are unmapped before the first copy is queued: beside a copy an unmap takes two to three times
+// as long as the link loses by beginning later.
 void Pager::send_in(std::vector<Job*>& coming, std::span<const Job> jobs,
-                    const ContextEntry& entry, std::vector<Group>& groups) {
+                    const ContextEntry& entry, std::vector<Group>& groups, Steps& steps) {
   if (coming.empty() || !all_at_rest(jobs, Tier::hbm)) return;
+  steps.done("at rest");
+  for (Job* job : coming) (void)open_page(*job);
+  steps.done("unmapped");
   constexpr std::size_t kMarks = ContextEntry::kMarks;
   bool marked = true;
   for (std::size_t mark = 0; mark < kMarks && marked; ++mark) {
@@ -174,7 +168,7 @@ void Pager::send_in(std::vector<Job*>& coming, std::span<const Job> jobs,
     if (count == 0) continue;
     const Group group{std::span(coming).subspan(first, count), entry.marks[0][mark]};
     for (Job* job : group.jobs) {
-      if (!open_page(*job)) continue;
+      if (!job->open) continue;
       auto copied = verbs_.copy(job->alias, job->source, job->old.bytes, entry.copier);
       if (!copied && driver::sticky(copied.error())) lose_context();
       job->running = static_cast<bool>(copied);
@@ -182,11 +176,13 @@ void Pager::send_in(std::vector<Job*>& coming, std::span<const Job> jobs,
     marked = mark_end(group.copied, entry.copier);
     if (marked) groups.push_back(group);
   }
+  steps.done("queued");
 }
 
-void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry) {
+void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps) {
   const auto leaves = [](const Job& job) { return job.held && job.target == Tier::host; };
   if (std::none_of(jobs.begin(), jobs.end(), leaves) || !all_at_rest(jobs, Tier::host)) return;
+  steps.done("leaves at rest");
   bool asked = false;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     Job& job = jobs[i];
@@ -197,11 +193,13 @@ void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry) {
       asked = true;
     }
   }
+  steps.done("asked");
   // A print that was queued and not seen to end still reads: its alias stays for good.
   const bool ended = !asked || (mark_end(entry.printed, entry.out_copier) &&
                                 wait_for(entry.printed, now_ns() + kPrintNs));
   if (ended) hear_copies(jobs, entry);
   else stop_moving("a kernel of ours did not end in time");
+  steps.done("compared");
   for (Job& job : jobs) {
     if (!leaves(job) || !job.open) continue;
     job.running = !ended && job.copy == Job::Copy::asked;
@@ -209,6 +207,7 @@ void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry) {
     const bool same = job.copy == Job::Copy::same && !job.staged;
     close_page(job, same ? job.fresh : job.old, job.old);
   }
+  steps.done("out");
 }
 
 void Pager::drop_alias(Job& job) {
@@ -216,7 +215,8 @@ void Pager::drop_alias(Job& job) {
 }
 
 // Prints are taken at the alias, while nobody can write to the page.
-void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups) {
+void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
+                 Steps& steps) {
   const std::uint64_t limit_ns = now_ns() + kCopyNs;
   for (const Group& group : groups) {
     if (!wait_for(group.copied, limit_ns)) break;
@@ -230,9 +230,11 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
                                           job->old.bytes);
     }
   }
+  steps.done("landed");
   std::vector<bool> reading;
   for (const Job& job : jobs) reading.push_back(job.printed);
   hear_arrivals(jobs, entry, now_ns() + kPrintNs);
+  steps.done("printed");
   bool late = false;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     Job& job = jobs[i];
@@ -245,6 +247,7 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
     close_page(job, whole ? job.fresh : job.old, job.old);
   }
   if (late) stop_moving("a copy of ours did not end in time");
+  steps.done("in");
 }
 
 }  // namespace barswap::pager

@@ -19,6 +19,7 @@
 #include "base/clock.hpp"
 #include "pager/gate.hpp"
 #include "pager/job.hpp"
+#include "pager/steps.hpp"
 #include "policy/place.hpp"
 #include "stats/stats.hpp"
 #include "trace/trace.hpp"
@@ -474,6 +475,7 @@ void Pager::free_moment() {
 // would cost more. The limit is for whoever waits for this very thread while it holds the lock.
 bool Pager::exchange(Die die, policy::Exchange& exchange) {
   if (contexts_.capturing()) return false;
+  Steps steps;
   {
     const Hurry hurry(*this);
     const std::uint64_t limit_ns = now_ns() + kMoverNs;
@@ -482,6 +484,7 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
       sched_yield();
     }
   }
+  steps.done("alone");
   const driver::RelaxedCapture relaxed(verbs_);
   bool moved = false;
   const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;
@@ -492,12 +495,14 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   while (possible && may_move() && !closing_.load(std::memory_order_relaxed) &&
          !contexts_.capturing()) {
     auto jobs = choose_turn(die, exchange);
+    steps.done("chosen");
     reserve(jobs);
+    steps.done("reserved");
     // Afterwards a run may be gone.
     std::vector<policy::RangeId> ids;
     for (const Job& job : jobs) ids.push_back(static_cast<policy::RangeId>(job.run->base));
     bool done = false;
-    if (!jobs.empty()) done = beside ? move_beside(jobs) : move_batch(die, jobs, patience);
+    if (!jobs.empty()) done = beside ? move_beside(jobs, steps) : move_batch(die, jobs, patience);
     // What cannot move beside running work may in a drain.
     possible = done || (beside && !jobs.empty());
     if (!beside) patience = Patience::deadline;

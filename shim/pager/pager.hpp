@@ -241,8 +241,9 @@ class Pager {
   std::vector<Die> reachers(const Run& run) const;
 
   // beside.cpp
+  class Steps;
   bool may_move_beside(Die die) BARSWAP_REQUIRES(mover_);
-  bool move_beside(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);
+  bool move_beside(std::vector<Job>& jobs, Steps& steps) BARSWAP_REQUIRES(mover_);
   bool takes_part(Job& job, std::size_t index) BARSWAP_REQUIRES(mover_);
   bool hold(std::span<Job> jobs) BARSWAP_REQUIRES(mover_);
   bool all_at_rest(std::span<const Job> jobs, Tier target) BARSWAP_REQUIRES(mover_);
@@ -250,10 +251,11 @@ class Pager {
   void close_page(Job& job, const Frame& first, const Frame& second) BARSWAP_REQUIRES(mover_);
   void drop_alias(Job& job) BARSWAP_REQUIRES(mover_);
   void send_in(std::vector<Job*>& coming, std::span<const Job> jobs, const ContextEntry& entry,
-               std::vector<Group>& groups) BARSWAP_REQUIRES(mover_);
-  void let_out(std::span<Job> jobs, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
-  void land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups)
+               std::vector<Group>& groups, Steps& steps) BARSWAP_REQUIRES(mover_);
+  void let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps)
       BARSWAP_REQUIRES(mover_);
+  void land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
+            Steps& steps) BARSWAP_REQUIRES(mover_);
 
   // copies.cpp
   static constexpr std::uint64_t kAllCopies = ~std::uint64_t{0};

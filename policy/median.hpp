@@ -1,15 +1,17 @@
-// The median of a list of counts. It may put the list in another order.
+// The median of a list: the upper one of two in the middle. It may put the list in another order.
 #pragma once
 #include <algorithm>
-#include <cstdint>
+#include <cstddef>
+#include <type_traits>
 #include <vector>
 
 namespace barswap::policy {
 
-inline std::uint32_t median_or(std::vector<std::uint32_t>& counts, std::uint32_t if_empty) {
-  if (counts.empty()) return if_empty;
-  const auto middle = counts.begin() + static_cast<std::ptrdiff_t>(counts.size() / 2);
-  std::nth_element(counts.begin(), middle, counts.end());
+template <class Value>
+Value median_or(std::vector<Value>& values, std::type_identity_t<Value> if_empty) {
+  if (values.empty()) return if_empty;
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }
 

@@ -336,6 +336,18 @@ class Watchdog {
   std::thread thread_;
 };
 
+// Ranges of the size that is streamed rather than kept, as many as fit, each filled by the device.
+inline std::vector<Buffer> make_layers(const Options& options, const Die& die) {
+  constexpr std::uint64_t kLargeBytes = 32ull << 20;
+  std::vector<Buffer> layers;
+  for (std::uint64_t held = 0; held + kLargeBytes <= options.bytes(); held += kLargeBytes) {
+    layers.push_back(Buffer::make(kLargeBytes));
+    die.kernels.fill(layers.back().address, layers.back().words(),
+                     static_cast<std::uint32_t>(layers.size()));
+  }
+  return layers;
+}
+
 inline int finish(const Hash& hash) {
   std::printf("hash %016llx\nok\n", static_cast<unsigned long long>(hash.value()));
   std::fflush(stdout);

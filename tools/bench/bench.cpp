@@ -11,6 +11,7 @@
 #include "../barswap/commands.hpp"
 #include "../barswap/format.hpp"
 #include "../barswap/preload.hpp"
+#include "base/host_memory.hpp"
 #include "policy/values.hpp"
 #include "process.hpp"
 #include "report.hpp"
@@ -23,16 +24,6 @@ using nlohmann::ordered_json;
 // Ranges are whole pages of the driver, and the policy takes no smaller limit.
 constexpr std::uint64_t kCapGranule = std::uint64_t{32} << 20, kCapLeast = std::uint64_t{64} << 20;
 constexpr std::uint64_t kCapUsual = std::uint64_t{4} << 30;
-
-std::uint64_t host_bytes_available() {
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  std::uint64_t kib = 0;
-  std::string rest;
-  while (file >> name >> kib && std::getline(file, rest))
-    if (name == "MemAvailable:") return kib << 10;
-  return 0;
-}
 
 std::uint64_t largest(std::span<const double> ratios, std::uint64_t cap_bytes) {
   std::uint64_t bytes = cap_bytes;
@@ -73,7 +64,7 @@ std::string choose_cap(const BenchArguments& arguments, std::span<const double> 
                        static_cast<double>(free_bytes) / 0x1p30);
   // The double buffer keeps the most on the host: all but three quarters of the cap.
   const std::uint64_t pinned = most - cap_bytes / 4 * 3;
-  if (pinned > host_bytes_available() / 4 * 3)
+  if (pinned > host_available_bytes() / 4 * 3)
     return "the runs need up to " + format("%.2f GiB", static_cast<double>(pinned) / 0x1p30) +
            " of host memory, which is more than three quarters of what is available. Give a"
            " smaller --cap or --ratio.";

@@ -1,15 +1,13 @@
-// Time as the bench takes it, on the host's monotonic clock, and the middle of several.
+// Time as the bench takes it, in seconds, and the middle of several.
 #pragma once
-#include <algorithm>
-#include <chrono>
-#include <cstddef>
 #include <vector>
+
+#include "base/clock.hpp"
+#include "policy/median.hpp"
 
 namespace barswap::bench {
 
-inline double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+inline double now_s() { return static_cast<double>(now_ns()) * 1e-9; }
 
 template <class Work>
 double seconds_of(Work work) {
@@ -18,11 +16,6 @@ double seconds_of(Work work) {
   return now_s() - start_s;
 }
 
-// Not of nothing. The upper one of two in the middle.
-inline double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
+inline double median(std::vector<double> values) { return policy::median_or(values, 0.0); }
 
 }  // namespace barswap::bench

@@ -7,14 +7,8 @@ using e2e::Buffer;
 int main(int argc, char** argv) {
   const e2e::Options options(argc, argv, 256, 1);
   const e2e::Die die;
-  constexpr std::uint64_t kLargeBytes = 32ull << 20;
   constexpr std::uint64_t kAtOnceWords = 4096;
-  std::vector<Buffer> layers;
-  for (std::uint64_t held = 0; held + kLargeBytes <= options.bytes(); held += kLargeBytes) {
-    layers.push_back(Buffer::make(kLargeBytes));
-    die.kernels.fill(layers.back().address, layers.back().words(),
-                     static_cast<std::uint32_t>(layers.size()));
-  }
+  const std::vector<Buffer> layers = e2e::make_layers(options, die);
   const Buffer sums = Buffer::make(2 * sizeof(std::uint64_t));
   NEED(cuMemsetD8(sums.address, 0, sums.bytes));
   CUstream streams[2] = {};

@@ -8,14 +8,8 @@ using e2e::Buffer;
 int main(int argc, char** argv) {
   const e2e::Options options(argc, argv, 256);
   const e2e::Die die;
-  constexpr std::uint64_t kLargeBytes = 32ull << 20;
   constexpr std::uint64_t kAtOnceWords = 4096;
-  std::vector<Buffer> layers;
-  for (std::uint64_t held = 0; held + kLargeBytes <= options.bytes(); held += kLargeBytes) {
-    layers.push_back(Buffer::make(kLargeBytes));
-    die.kernels.fill(layers.back().address, layers.back().words(),
-                     static_cast<std::uint32_t>(layers.size()));
-  }
+  const std::vector<Buffer> layers = e2e::make_layers(options, die);
   NEED(cuCtxSynchronize());
   for (std::uint64_t round = 0; round < options.rounds; ++round) {
     for (const Buffer& layer : layers) {

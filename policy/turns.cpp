@@ -67,6 +67,8 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
       phase.waited = phase.worse = phase.good = phase.refusals = 0;
     }
     phase.launches = launches_;
+    phase.elapsed_ns = now_ns - begun_ns_;
+    phase.host_bytes = host_bytes_;
     const bool moved = phase.trial.moves();
     if (phase.spread != Phase::Spread::due || moved)
       phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_, swept_bytes_});
@@ -74,7 +76,9 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     if (!moved && phase.spread == Phase::Spread::done) compare(phase, host_bytes_);
     const bool look = to_look(++phase.waited) ? phase.spread != Phase::Spread::done
                                               : phase.spread == Phase::Spread::due;
-    stripe_due_ = plan_ == Plan::automatic && look && !phase.trial.moves();
+    // A trial that is about to begin would undo it.
+    stripe_due_ =
+        plan_ == Plan::automatic && look && phase.trial.mode() == Trial::Mode::streaming;
     phase_ = 0;
   }
   if (!known || name != phase_) {
@@ -275,37 +279,45 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
   const auto phase = std::find_if(phases_.begin(), phases_.end(), [&](const Phase& one) {
     return one.name == out.phase && out.phase != 0;
   });
-  out.later = phase != phases_.end() && !repaid(out, held, uses, steps, phase->waited);
+  out.later = phase != phases_.end() && !repaid(out, *phase, held, uses, steps);
   return out;
 }
 
 // Nobody knows how long a program goes on. A spread that is made once the cycles so far would have
 // repaid it costs never more than as much again as the best that could have been done.
-bool Turns::repaid(const Exchange& exchange, std::span<const RangeFacts> held,
-                   std::span<const std::uint32_t> uses, std::span<const int> steps,
-                   std::uint64_t cycles) const {
-  // In the time that reading a byte over the link takes: out and in with their drains, as measured;
-  // and the HBM that is read beside the link when both have work at every moment.
-  constexpr double kMoving = 3, kBeside = 1.0 / 75;
+bool Turns::repaid(const Exchange& exchange, const Phase& phase,
+                   std::span<const RangeFacts> held, std::span<const std::uint32_t> uses,
+                   std::span<const int> steps) {
+  // All in bytes over the link. What is moved goes out and in, with a drain for each batch: as
+  // measured, three times what the link alone would need.
+  constexpr double kMoving = 3;
   const auto reads = [&](std::size_t index) {
     const double heat = std::pow(4.0, std::max(0, steps[index]));
     return uses[index] == 0 ? 0 : std::max(static_cast<double>(uses[index]), heat);
   };
-  double saved = 0, local = 0, host = 0;
-  for (std::size_t i = 0; i < held.size(); ++i) {
-    local += reads(i) * static_cast<double>(held[i].bytes - held[i].host_bytes);
-    if (uses[i] > 0) host += static_cast<double>(held[i].host_bytes);
-  }
   const auto sum = [&](const std::vector<Part>& parts) {
     double bytes = 0;
     for (const Part& part : parts)
       bytes += reads(index_of(held, part.id)) * static_cast<double>(part.bytes);
     return bytes;
   };
+  double local = 0, host = 0;
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    local += reads(i) * static_cast<double>(held[i].bytes - held[i].host_bytes);
+    if (uses[i] > 0) host += static_cast<double>(held[i].host_bytes);
+  }
+  // Where the link rests for a part of the cycle, an even share lets it work beside the rest:
+  // beside reading HBM, 75 times as fast; and, as far as the time of the cycle says that there is
+  // more than the link, beside computing and launching. How much of that it can hide nobody knows.
+  constexpr double kBesideReading = 1.0 / 75, kBesideComputing = 1.0 / 4;
+  const auto crossed = static_cast<double>(phase.host_bytes);
+  const double other = static_cast<double>(phase.elapsed_ns) * kLinkBytesPerNs - crossed;
+  const double beside = std::max(local * kBesideReading,
+                                 std::clamp(other, 0.0, crossed) * kBesideComputing);
   const auto moved = static_cast<double>(exchange.in_bytes);
-  saved = sum(exchange.in) - sum(exchange.out) +
-          local * kBeside * std::min(1.0, moved / std::max(host, 1.0));
-  return saved * static_cast<double>(cycles) >= kMoving * moved;
+  const double saved = sum(exchange.in) - sum(exchange.out) +
+                       beside * std::min(1.0, moved / std::max(host, 1.0));
+  return saved * static_cast<double>(phase.waited) >= kMoving * moved;
 }
 
 void Turns::exchanged(const Exchange& exchange, bool made) {

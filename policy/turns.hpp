@@ -88,7 +88,8 @@ class Turns {
   struct Phase {
     Phases::Name name = 0;
     std::uint64_t used = 0;
-    std::uint64_t launches = 0;  // of its last whole cycle
+    // Of its last whole cycle.
+    std::uint64_t launches = 0, elapsed_ns = 0, host_bytes = 0;
     Trial trial;
     // deferred: looked at, and it would not pay yet.
     enum class Spread : std::uint8_t { due, deferred, done } spread = Spread::due;
@@ -102,9 +103,9 @@ class Turns {
   };
   Phase& phase_of(Phases::Name name);
   static void compare(Phase& phase, std::uint64_t host_bytes);
-  bool repaid(const Exchange& exchange, std::span<const RangeFacts> held,
-              std::span<const std::uint32_t> uses, std::span<const int> steps,
-              std::uint64_t cycles) const;
+  static bool repaid(const Exchange& exchange, const Phase& phase,
+                     std::span<const RangeFacts> held, std::span<const std::uint32_t> uses,
+                     std::span<const int> steps);
   const Trial* trial() const;
   std::vector<std::uint32_t> uses_in_cycle(std::span<const RangeFacts> held) const;
   static std::vector<int> steps_of(std::span<const RangeFacts> held);

@@ -346,7 +346,8 @@ TEST_CASE("a spread that is refused comes again, but not for ever") {
   const auto cycles = [&](int count, bool made) {
     for (int pass = 0; pass < count; ++pass)
       for (RangeId launch = 1; launch <= 15; ++launch) {
-        const RangeId id = launch <= 3 ? launch : 4 + launch / 4 % 3;  // those on the host four times
+        const RangeId id =
+            launch <= 3 ? launch : 4 + launch / 4 % 3;  // those on the host four times
         turns.launch(1, id, {&id, 1}, kGib, static_cast<std::uint64_t>(pass) * kMs);
         if (!turns.stripe_due()) continue;
         ++due;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 #include <cerrno>
 
 #include "policy/read.hpp"
@@ -120,7 +121,8 @@ class Layering {
   void table(const Value& table, const std::string& prefix, Target target, bool is_root);
   void entry(const Entry& entry, const std::string& name, Target target, bool is_root);
   void key(const Key& key, const Value& value, Target target);
-  void rules(const Value& list, Target target);
+  template <class Rule>
+  void rules(const Value& list, const char* kind, Target target, std::vector<Rule>& rules);
   void programs(const Value& list);
   void program(const Value& section);
   void schema(const Value& root);
@@ -129,9 +131,15 @@ class Layering {
 
   const Request& request_;
   Loaded loaded_;
-  std::vector<Setting> rule_settings_;     // beside options.allocations
-  std::vector<AllocationRule> new_rules_;  // of the text in hand
-  std::vector<Setting> new_rule_settings_;
+  // Rules, and where they stand; those of another text are asked before or after all of them.
+  struct Rules {
+    std::vector<AllocationRule> allocations;
+    std::vector<KernelRule> kernels;
+    std::vector<Setting> settings;
+    void append(const Rules& later);
+  };
+  Rules rules_;  // of the texts so far
+  Rules new_;    // of the text in hand
   std::string source_;      // the text in hand
   std::uint32_t item_ = 0;  // in set strings, its number
 };
@@ -211,7 +219,8 @@ void Layering::entry(const Entry& entry, const std::string& name, Target target,
     if (!is_root || item_ != 0) problem({entry.at, "'schema' stands at the head of a file only"});
     return;
   }
-  if (name == "allocation") return rules(entry.value, target);
+  if (name == "allocation") return rules(entry.value, "allocation", target, new_.allocations);
+  if (name == "kernel") return rules(entry.value, "kernel", target, new_.kernels);
   for (const std::string_view later : later_keys())
     if (name == later || is_inside(name, later))
       return each_leaf(entry, name, [this](const Entry& leaf, const std::string& key) {
@@ -240,17 +249,25 @@ void Layering::key(const Key& key, const Value& value, Target target) {
                              item_ != 0 ? item_ : value.at.line, value.at.column};
 }
 
-void Layering::rules(const Value& list, Target target) {
+void Layering::Rules::append(const Rules& later) {
+  allocations.insert(allocations.end(), later.allocations.begin(), later.allocations.end());
+  kernels.insert(kernels.end(), later.kernels.begin(), later.kernels.end());
+  settings.insert(settings.end(), later.settings.begin(), later.settings.end());
+}
+
+template <class Rule>
+void Layering::rules(const Value& list, const char* kind, Target target,
+                     std::vector<Rule>& rules) {
   if (list.kind != Value::Kind::list)
-    return problem({list.at, "allocation wants [[allocation]], not " + seen(list)});
+    return problem({list.at, std::string(kind) + " wants [[" + kind + "]], not " + seen(list)});
   for (const Value& value : list.items) {
-    AllocationRule rule;
+    Rule rule;
     if (const auto wrong = read_rule(value, rule)) {
       problem(*wrong);
     } else if (target.counts) {
-      new_rules_.push_back(rule);
-      new_rule_settings_.push_back({"allocation", write_rule(rule), source_,
-                                    item_ != 0 ? item_ : value.at.line, value.at.column});
+      rules.push_back(rule);
+      new_.settings.push_back({kind, write_rule(rule), source_,
+                               item_ != 0 ? item_ : value.at.line, value.at.column});
     }
   }
 }
@@ -260,14 +277,9 @@ void Layering::programs(const Value& list) {
     return problem({list.at, "program wants [[program]], not " + seen(list)});
   for (const Value& section : list.items) {
     // A section's rules come before those of the file around it.
-    std::vector<AllocationRule> outer_rules;
-    std::vector<Setting> outer_settings;
-    outer_rules.swap(new_rules_);
-    outer_settings.swap(new_rule_settings_);
+    const Rules outer = std::exchange(new_, {});
     program(section);
-    new_rules_.insert(new_rules_.end(), outer_rules.begin(), outer_rules.end());
-    new_rule_settings_.insert(new_rule_settings_.end(), outer_settings.begin(),
-                              outer_settings.end());
+    new_.append(outer);
   }
 }
 
@@ -294,16 +306,14 @@ void Layering::program(const Value& section) {
 }
 
 void Layering::publish_rules() {
-  auto& rules = loaded_.options.allocations;
-  rules.insert(rules.begin(), new_rules_.begin(), new_rules_.end());
-  rule_settings_.insert(rule_settings_.begin(), new_rule_settings_.begin(),
-                        new_rule_settings_.end());
-  new_rules_.clear();
-  new_rule_settings_.clear();
+  new_.append(rules_);
+  rules_ = std::exchange(new_, {});
 }
 
 Loaded Layering::take() && {
-  loaded_.settings.insert(loaded_.settings.end(), rule_settings_.begin(), rule_settings_.end());
+  loaded_.options.allocations = std::move(rules_.allocations);
+  loaded_.options.kernels = std::move(rules_.kernels);
+  loaded_.settings.insert(loaded_.settings.end(), rules_.settings.begin(), rules_.settings.end());
   return std::move(loaded_);
 }
 

@@ -61,6 +61,7 @@ enum class Present : std::uint8_t { as_is };
 enum class Plan : std::uint8_t { automatic, stream, move };
 enum class Overlap : std::uint8_t { off, reach };
 enum class Place : std::uint8_t { automatic, resident, stream };
+enum class KernelReach : std::uint8_t { parameters, everything };
 
 // Both ends count.
 struct SizeRange {
@@ -82,6 +83,14 @@ struct AllocationRule {
   bool operator==(const AllocationRule&) const = default;
 };
 
+// One [[kernel]]: which kernels (name), and what they may touch.
+struct KernelRule {
+#define BARSWAP_KERNEL(leaf, type, example, sentence) type leaf = {};
+#include "policy/schema.def"
+  KernelReach reach = KernelReach::parameters;
+  bool operator==(const KernelRule&) const = default;
+};
+
 #define BARSWAP_FIELD_Amount(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_DieSet(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_DieLimits(group, leaf) group##_##leaf
@@ -99,6 +108,7 @@ struct Options {
 #include "policy/schema.def"
   // In the order in which they are consulted: those of later layers first.
   std::vector<AllocationRule> allocations;
+  std::vector<KernelRule> kernels;
   bool operator==(const Options&) const = default;
 };
 
@@ -113,6 +123,9 @@ struct AllocationFacts {
 
 // The place that the first matching rule gives; automatic without one.
 Place place_of(const Options& options, const AllocationFacts& facts);
+
+// What a kernel may touch, by the first rule that matches; what its parameters name without one.
+KernelReach reach_of(const Options& options, std::string_view kernel_name);
 
 // Whether any rule asks for the calling library or symbol, so that finding them out is worth it.
 bool wants_callers(const Options& options);

@@ -297,7 +297,8 @@ std::string in_quotes(std::string_view text) {
 
 Problem unknown_key(std::string_view key, Position at) {
   std::vector<std::string_view> known(
-      {"schema", "allocation", "allocation.match", "allocation.place", "program", "program.match"});
+      {"schema", "allocation", "allocation.match", "allocation.place", "kernel", "kernel.match",
+       "kernel.reach", "program", "program.match"});
   for (const Key& row : keys()) {
     const std::string_view name = row.name;
     known.insert(known.end(), {name, name.substr(0, name.rfind('.'))});

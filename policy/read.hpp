@@ -39,15 +39,17 @@ Problem unfit(const std::string& name, const Accepts& accepts, const Value& valu
 // A value as an error shows it: a text itself, else what it is.
 std::string seen(const Value& value);
 
-// One [[allocation]], and the `match` of a [[program]].
+// One [[allocation]] or [[kernel]], and the `match` of a [[program]].
 struct ProgramMatch {
 #define BARSWAP_PROGRAM(leaf, type, example, sentence) type leaf = {};
 #include "policy/schema.def"
 };
 std::optional<Problem> read_rule(const Value& value, AllocationRule& rule);
+std::optional<Problem> read_rule(const Value& value, KernelRule& rule);
 std::optional<Problem> read_match(const Value& value, ProgramMatch& match);
 bool meets(const ProgramMatch& match, std::string_view exe, std::string_view argv);
 std::string write_rule(const AllocationRule& rule);
+std::string write_rule(const KernelRule& rule);
 
 // A text with its control characters written out, so that it stays one line on a terminal.
 std::string printable(std::string_view text);

@@ -1,4 +1,4 @@
-// [[allocation]] and the conditions of [[program]]: reading, writing, matching.
+// [[allocation]], [[kernel]] and the conditions of [[program]]: reading, writing, matching.
 #include <algorithm>
 
 #include "policy/read.hpp"
@@ -8,6 +8,8 @@ namespace {
 
 // In the order of Place.
 constexpr Accepts kPlaces = Accepts{}.words("auto", "resident", "stream").later("peer");
+// In the order of KernelReach.
+constexpr Accepts kReaches = Accepts{}.words("parameters", "everything");
 
 std::string wants(const Condition& condition) { return std::string(condition.name) + " wants "; }
 
@@ -61,6 +63,59 @@ std::optional<Problem> read_conditions(const Value& value, AllocationRule& rule)
   return std::nullopt;
 }
 
+std::optional<Problem> read_conditions(const Value& value, KernelRule& rule) {
+  if (value.kind != Value::Kind::table)
+    return not_a_table("kernel.match", "{ name = \"*getrf_batched*\" }", value);
+  for (const Entry& entry : value.entries) {
+    bool known = false;
+    std::optional<Problem> problem;
+#define BARSWAP_KERNEL(leaf, type, example, sentence)                                       \
+  if (entry.key == #leaf) {                                                                 \
+    known = true;                                                                           \
+    problem =                                                                               \
+        read_condition({"kernel.match." #leaf, example, sentence}, entry.value, rule.leaf); \
+  }
+#include "policy/schema.def"
+    if (!known) return unknown_key("kernel.match." + entry.key, entry.at);
+    if (problem) return problem;
+  }
+  return std::nullopt;
+}
+
+// A rule is `match` and one more key, a word of `accepts`.
+template <class Rule>
+std::optional<Problem> read_parts(const Value& value, const std::string& kind, const char* key,
+                                  const Accepts& accepts, Rule& rule, int& index) {
+  if (value.kind != Value::Kind::table)
+    return not_a_table(kind.c_str(), ("[[" + kind + "]]").c_str(), value);
+  bool has_match = false, has_key = false;
+  for (const Entry& entry : value.entries) {
+    const std::string name = kind + "." + entry.key;
+    if (entry.key == "match") {
+      if (auto problem = read_conditions(entry.value, rule)) return problem;
+      has_match = true;
+    } else if (entry.key == key) {
+      index = word_index(accepts, entry.value);
+      if (index < 0) return unfit(name, accepts, entry.value);
+      has_key = true;
+    } else if (std::find(later_keys().begin(), later_keys().end(), name) != later_keys().end()) {
+      return Problem{entry.at, "'" + name + "' is not in this version"};
+    } else {
+      return unknown_key(name, entry.at);
+    }
+  }
+  if (!has_match) return Problem{value.at, "this [[" + kind + "]] has no 'match'"};
+  if (!has_key) return Problem{value.at, "this [[" + kind + "]] has no '" + key + "'"};
+  return std::nullopt;
+}
+
+// The conditions, then the word.
+std::string rule_text(const std::string& conditions, const char* key, const Accepts& accepts,
+                      std::size_t index) {
+  return "{ match = {" + conditions + (conditions.empty() ? "" : " ") + "}, " + key + " = " +
+         in_quotes(accepts.word[index]) + " }";
+}
+
 std::string text_of_condition(const Glob& glob) { return glob.empty() ? "" : in_quotes(glob); }
 template <class Range>
 std::string text_of_condition(const Range& range) {
@@ -75,24 +130,17 @@ bool meets(const Glob& glob, std::string_view path) {
 }  // namespace
 
 std::optional<Problem> read_rule(const Value& value, AllocationRule& rule) {
-  if (value.kind != Value::Kind::table) return not_a_table("allocation", "[[allocation]]", value);
-  bool has_match = false, has_place = false;
-  for (const Entry& entry : value.entries) {
-    if (entry.key == "match") {
-      if (auto problem = read_conditions(entry.value, rule)) return problem;
-      has_match = true;
-    } else if (entry.key == "place") {
-      const int index = word_index(kPlaces, entry.value);
-      if (index < 0) return unfit("allocation.place", kPlaces, entry.value);
-      rule.place = static_cast<Place>(index);
-      has_place = true;
-    } else {
-      return unknown_key("allocation." + entry.key, entry.at);
-    }
-  }
-  if (!has_match) return Problem{value.at, "this [[allocation]] has no 'match'"};
-  if (!has_place) return Problem{value.at, "this [[allocation]] has no 'place'"};
-  return std::nullopt;
+  int place = 0;
+  auto problem = read_parts(value, "allocation", "place", kPlaces, rule, place);
+  if (!problem) rule.place = static_cast<Place>(place);
+  return problem;
+}
+
+std::optional<Problem> read_rule(const Value& value, KernelRule& rule) {
+  int reach = 0;
+  auto problem = read_parts(value, "kernel", "reach", kReaches, rule, reach);
+  if (!problem) rule.reach = static_cast<KernelReach>(reach);
+  return problem;
 }
 
 std::optional<Problem> read_match(const Value& value, ProgramMatch& match) {
@@ -124,8 +172,16 @@ std::string write_rule(const AllocationRule& rule) {
   if (const std::string condition = text_of_condition(rule.leaf); !condition.empty()) \
     text += (text.empty() ? " " : ", ") + std::string(#leaf " = ") + condition;
 #include "policy/schema.def"
-  const char* place = kPlaces.word[static_cast<std::size_t>(rule.place)];
-  return "{ match = {" + text + (text.empty() ? "" : " ") + "}, place = " + in_quotes(place) + " }";
+  return rule_text(text, "place", kPlaces, static_cast<std::size_t>(rule.place));
+}
+
+std::string write_rule(const KernelRule& rule) {
+  std::string text;
+#define BARSWAP_KERNEL(leaf, type, example, sentence)                                 \
+  if (const std::string condition = text_of_condition(rule.leaf); !condition.empty()) \
+    text += (text.empty() ? " " : ", ") + std::string(#leaf " = ") + condition;
+#include "policy/schema.def"
+  return rule_text(text, "reach", kReaches, static_cast<std::size_t>(rule.reach));
 }
 
 Place place_of(const Options& options, const AllocationFacts& facts) {
@@ -137,6 +193,12 @@ Place place_of(const Options& options, const AllocationFacts& facts) {
   };
   const auto rule = std::find_if(options.allocations.begin(), options.allocations.end(), matching);
   return rule == options.allocations.end() ? Place::automatic : rule->place;
+}
+
+KernelReach reach_of(const Options& options, std::string_view kernel_name) {
+  for (const KernelRule& rule : options.kernels)
+    if (rule.name.empty() || matches(rule.name, kernel_name)) return rule.reach;
+  return KernelReach::parameters;
 }
 
 bool wants_callers(const Options& options) {

@@ -67,6 +67,7 @@ std::span<const Condition> conditions() {
   static constexpr Condition all[] = {
 #define BARSWAP_ALLOCATION(leaf, type, example, sentence) \
   {"allocation.match." #leaf, example, sentence},
+#define BARSWAP_KERNEL(leaf, type, example, sentence) {"kernel.match." #leaf, example, sentence},
 #define BARSWAP_PROGRAM(leaf, type, example, sentence) {"program.match." #leaf, example, sentence},
 #include "policy/schema.def"
   };

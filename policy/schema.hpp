@@ -78,7 +78,8 @@ struct Key {
 };
 std::span<const Key> keys();
 
-// One condition of an [[allocation]] or a [[program]], for the reference and for suggestions.
+// One condition of an [[allocation]], [[kernel]] or [[program]], for the reference and for
+// suggestions.
 struct Condition {
   const char* name;  // "allocation.match.size"
   const char* example;

@@ -165,6 +165,22 @@ Result<std::uint64_t> Verbs::parameter_bytes(Function function, FunctionKind kin
   return answer<std::uint64_t>(code, size);
 }
 
+// A handle of the other kind is told by the driver's answer to a question about parameters, which
+// it checks; the first parameter need not exist.
+Result<const char*> Verbs::kernel_name(Function function) const {
+  const auto word = static_cast<std::uintptr_t>(function);
+  auto bytes = parameter_bytes(function, FunctionKind::kernel, 0);
+  const bool is_kernel = bytes || bytes.error().fault == Fault::invalid;
+  const char* name = nullptr;
+  CUresult code = kMissing;
+  if (is_kernel && api_->cuKernelGetName)
+    code = api_->cuKernelGetName(&name, reinterpret_cast<CUkernel>(word));
+  else if (!is_kernel && api_->cuFuncGetName)
+    code = api_->cuFuncGetName(&name, reinterpret_cast<CUfunction>(word));
+  if (code == CUDA_SUCCESS && name == nullptr) return Error{Fault::not_supported};
+  return answer<const char*>(code, name);
+}
+
 Result<void> Verbs::add_work(Graph graph, int depth, std::vector<GraphWork>& work) const {
   constexpr int kDepthMax = 16;
   if (!api_->cuGraphGetNodes || !api_->cuGraphNodeGetType || !api_->cuGraphKernelNodeGetParams_v2 ||

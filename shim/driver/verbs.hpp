@@ -133,6 +133,9 @@ class Verbs {
   Result<std::uint64_t> parameter_bytes(Function function, FunctionKind kind,
                                         std::size_t index) const;
 
+  // As the driver knows it: mangled, if it is C++. It lives as long as the kernel.
+  Result<const char*> kernel_name(Function function) const;
+
   // What a graph will do, child graphs included. The bodies of conditional nodes are not seen.
   Result<std::vector<GraphWork>> work_of(Graph graph) const;
 

@@ -114,6 +114,13 @@ bool Reach::each_word(driver::Function function, void* const* parameters, void* 
   return true;
 }
 
+// Asked anew at each launch, as its parameters are.
+bool Reach::touches_everything(driver::Function function) const {
+  if (options_.kernels.empty()) return false;
+  auto name = verbs_.kernel_name(function);
+  return !name || policy::reach_of(options_, *name) == policy::KernelReach::everything;
+}
+
 std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
   const auto each = [&](auto take) {
     return each_word(launch.function, launch.parameters, launch.extra, take);
@@ -133,7 +140,10 @@ std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
   if (foretells()) foretell(site, launch.grid, ranges);
   if (!known) ranges.add_everything();
-  if (declares) declared_names = ranges.movable();
+  if (declares) {
+    declared_names = ranges.movable();
+    if (touches_everything(launch.function)) declared_names.add_everything();
+  }
   if (!trace::on()) return std::nullopt;
   return trace::launch(site, mixed(site, launch.grid), here(launch.stream), ranges.named());
 }

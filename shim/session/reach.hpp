@@ -3,7 +3,8 @@
 // a licence to move one, unless the policy says so (paging.overlap = "reach").
 //
 // It owns what executable graphs name, guarded by Rank::reach, and hands what it finds to the
-// pager's counters, to foresight and to the trace. It is asked only while one of them wants to
+// pager's counters, to foresight and to the trace. What a [[kernel]] rule says of a kernel's reach
+// counts where moves depend on it. It is asked only while one of them wants to
 // know.
 #pragma once
 #include <cstdint>
@@ -33,9 +34,10 @@ struct Launch {
 
 class Reach {
  public:
+  // `options` outlives it.
   Reach(const driver::Verbs& verbs, const memory::Memory& memory, pager::Heat& heat,
-        Foresight& foresight)
-      : verbs_(verbs), memory_(memory), heat_(heat), foresight_(foresight) {}
+        Foresight& foresight, const policy::Options& options)
+      : verbs_(verbs), memory_(memory), heat_(heat), foresight_(foresight), options_(options) {}
   Reach(const Reach&) = delete;
   Reach& operator=(const Reach&) = delete;
 
@@ -60,6 +62,7 @@ class Reach {
 
   // The ranges behind addresses, each once.
   class Ranges;
+  bool touches_everything(driver::Function function) const;
   bool foretells() const { return heat_.watching() && foresight_.wanted(); }
   void foretell(std::uint64_t site, std::uint64_t variant, const Ranges& ranges);
   trace::Where here(std::uintptr_t stream) const;
@@ -68,6 +71,7 @@ class Reach {
   const memory::Memory& memory_;
   pager::Heat& heat_;
   Foresight& foresight_;
+  const policy::Options& options_;
 
   Mutex<Rank::reach> mutex_;
   struct Named {

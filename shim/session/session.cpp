@@ -102,7 +102,7 @@ bool Session::prepare(const char** why) {
   outside_ = std::make_unique<memory::Outside>(*pager_);
   crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
   foresight_ = std::make_unique<Foresight>(*pager_, options.paging_plan);
-  reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat(), *foresight_);
+  reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat(), *foresight_, setup_.options);
   stopwatch_ = std::make_unique<Stopwatch>(verbs_);
   if (!settings.may_move)
     stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");

@@ -124,6 +124,22 @@ def test_ranges_take_turns_beside_work(house, chaos):
     assert drained.figures()["beside_bytes"] == 0
 
 
+def test_a_rule_names_kernels_that_follow_pointers(simulated):
+    """A kernel that touches what its parameters do not name needs a rule under paging.overlap = "reach";
+    with it the program finds the same bytes, and ranges still take turns beside other work."""
+    options = {"mib": 512, "rounds": 16, "count": 4}
+    keys = {
+        "paging.plan": "move",
+        "paging.overlap": "reach",
+        "paging.deadline": "10s",
+        "vram.headroom": "8MiB",
+    }
+    rule = '[{ match = { name = "barswap_table" }, reach = "everything" }]'
+    figures = simulated.same("recall", 3 * LIMIT_MIB, keys={**keys, "kernel": rule},
+                             **options).figures()
+    assert figures["beside_bytes"] > 0
+
+
 def test_capacity_lost_to_small_ranges(house):
     """Very many small ranges take hardly more memory than they asked for, padded to 512 bytes."""
     options = {"mib": 64, "count": 30000}

@@ -80,6 +80,11 @@ std::string sample() {
       example = std::string(" size = ") + condition.example + " ";
   text += example + "}\n# place = \"stream\"\n";
   text +=
+      "\n# Kernels that touch more than their parameters name, for paging.overlap = \"reach\"; the "
+      "first\n"
+      "# rule that matches counts. The reach is \"parameters\" or \"everything\".\n"
+      "# [[kernel]]\n# match = { name = \"*getrf_batched*\" }\n# reach = \"everything\"\n";
+  text +=
       "\n# Other values for single programs: any keys as above, after what the program must "
       "match.\n"
       "# [[program]]\n# match = { exe = \"python3*\", argv = \"*train.py*\" }\n"
@@ -106,7 +111,8 @@ Later wins:
    may be left out: `--set vram.limit=4GiB`.
 
 In any file, matching `[[program]]` sections win over the rest of the file, later ones over earlier.
-Files of 2 to 4 may be absent. `[[allocation]]` rules add up: those of later layers are asked first.
+Files of 2 to 4 may be absent. `[[allocation]]` and `[[kernel]]` rules add up: those of later
+layers are asked first.
 
 ## How values are written
 - a size: `"20GiB"`, `"1.5MiB"`; units B, KiB, MiB, GiB and TiB, all of 1024
@@ -141,20 +147,30 @@ std::string reference() {
       "all\nhold (`{}` matches everything), and `place`: `\"auto\"`, `\"resident\"` (stays in HBM) "
       "or `\"stream\"` (lies\non the host and is read in place). The first rule that matches "
       "counts.\n\n| condition | example | meaning |\n| --- | --- | --- |\n";
-  std::string programs;
+  std::string programs, kernels;
   for (const Condition& condition : barswap::policy::conditions()) {
     const std::string name = condition.name;
     const std::string row = "| `" + name.substr(name.rfind('.') + 1) + "` | `" + condition.example +
                             "` | " + condition.sentence + " |\n";
-    (name.rfind("program.", 0) == 0 ? programs : text) += row;
+    (name.rfind("program.", 0) == 0  ? programs
+     : name.rfind("kernel.", 0) == 0 ? kernels
+                                     : text) += row;
   }
   text +=
+      "\n## [[kernel]]\n"
+      "What the kernels that match may touch, where `paging.overlap = \"reach\"` asks. Each rule "
+      "has "
+      "`match`,\nas above, and `reach`: `\"parameters\"` (what its parameters name, as without a "
+      "rule) or `\"everything\"`\n(it follows pointers kept in device memory: it waits for every "
+      "page on its way, and turns wait for it). The\nfirst rule that matches counts.\n\n"
+      "| condition | example | meaning |\n| --- | --- | --- |\n" +
+      kernels +
       "\n## [[program]]\n"
       "Values for the programs that match. Besides `match`, a section holds any keys of this "
       "page,\n"
-      "dotted or as tables, and `[[program.allocation]]` rules, which are asked before those of "
-      "the "
-      "file.\n\n| condition | example | meaning |\n| --- | --- | --- |\n" +
+      "dotted or as tables, and `[[program.allocation]]` and `[[program.kernel]]` rules, which are "
+      "asked before\n"
+      "those of the file.\n\n| condition | example | meaning |\n| --- | --- | --- |\n" +
       programs + "\n## Not in this version\n";
   for (const std::string_view key : barswap::policy::later_keys())
     text += "- `" + std::string(key) + "`\n";

@@ -53,8 +53,8 @@ TEST_CASE("a key of a later version says so") {
         "p:2:9: error: 'routing.kernels' is not in this version\n");
   CHECK(said("[tiers.peer]\nenable = true\n") ==
         "p:3:1: error: 'tiers.peer.enable' is not in this version\n");
-  CHECK(said("[[kernel]]\nmatch = { name = \"*\" }\n") ==
-        "p:2:3: error: 'kernel' is not in this version\n");
+  CHECK(said("[[kernel]]\nmatch = { name = \"*\" }\nroute = \"home\"\n") ==
+        "p:4:1: error: 'kernel.route' is not in this version\n");
   CHECK(said("dies.atomics = \"drain\"\n") ==
         "p:2:6: error: 'dies.atomics' is not in this version\n");
   CHECK(said("paging.overlap = \"drain\"\n") ==
@@ -222,6 +222,20 @@ TEST_CASE("a file of a layer that is there but cannot be read is told") {
   const Loaded loaded = load(folders.request());
   REQUIRE(loaded.diagnostics.size() == 1);
   CHECK(text_of(loaded.diagnostics[0]) == path + ":1:1: error: cannot be read: not a regular file");
+}
+
+TEST_CASE("rules of [[kernel]] are checked") {
+  CHECK(said("[[kernel]]\nreach = \"everything\"\n") ==
+        "p:2:1: error: this [[kernel]] has no 'match'\n");
+  CHECK(said("[[kernel]]\nmatch = {}\n") == "p:2:1: error: this [[kernel]] has no 'reach'\n");
+  CHECK(said("[[kernel]]\nmatch = {}\nreach = \"all\"\n") ==
+        "p:4:9: error: kernel.reach wants \"parameters\" or \"everything\", not \"all\"\n");
+  CHECK(said("[[kernel]]\nmatch = { nam = \"a\" }\nreach = \"everything\"\n") ==
+        "p:3:11: error: unknown key 'kernel.match.nam'; did you mean 'kernel.match.name'?\n");
+  CHECK(said("[[kernel]]\nmatch = { name = 3 }\nreach = \"everything\"\n") ==
+        "p:3:18: error: kernel.match.name wants a pattern such as \"*getrf_batched*\", not an "
+        "integer\n");
+  CHECK(said("kernel = 3\n") == "p:2:10: error: kernel wants [[kernel]], not an integer\n");
 }
 
 TEST_CASE("rules of [[allocation]] are checked") {

@@ -61,6 +61,26 @@ TEST_CASE("what is not known matches only what matches everything") {
         Place::stream);
 }
 
+TEST_CASE("a kernel touches what its parameters name, unless a rule says otherwise") {
+  CHECK(reach_of(Options{}, "gather") == KernelReach::parameters);
+  Request request;
+  request.sets = {
+      "kernel=[{match={name=\"*safe*\"}, reach=\"parameters\"}]",
+      "allocation=[{match={}, place=\"auto\"}]",
+      "kernel=[{match={name=\"*chase*\"}, reach=\"everything\"}]"};
+  const Loaded loaded = load(request);
+  REQUIRE(loaded.ok());
+  CHECK(reach_of(loaded.options, "pointer_chase") == KernelReach::everything);
+  // The later layer is asked first.
+  CHECK(reach_of(loaded.options, "safe_chase") == KernelReach::everything);
+  CHECK(reach_of(loaded.options, "safe") == KernelReach::parameters);
+  CHECK(reach_of(loaded.options, "") == KernelReach::parameters);
+  REQUIRE(loaded.options.kernels.size() == 2);
+  CHECK(loaded.settings.back().value ==
+        "{ match = { name = \"*safe*\" }, reach = \"parameters\" }");
+  CHECK(loaded.settings.back().key == "kernel");
+}
+
 TEST_CASE("callers are wanted only by rules that ask for them") {
   CHECK_FALSE(wants_callers(Options{}));
   CHECK_FALSE(wants_callers(options_of("{match={size=\"<1MiB\"}, place=\"stream\"}")));

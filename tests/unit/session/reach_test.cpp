@@ -4,6 +4,8 @@
 #include <sstream>
 #include <string>
 
+#include "session/door.hpp"
+#include "session/session.hpp"
 #include "stats/stats.hpp"
 #include "support/bench.hpp"
 
@@ -97,6 +99,40 @@ TEST_CASE("a hot range that came late ends in HBM, whichever way its address is 
     CHECK(stats::get(stats::live().causes[static_cast<std::size_t>(Cause::hot)].bytes_in) ==
           before + moved);
   }
+}
+
+TEST_CASE("a kernel that a rule names counts as naming everything, where moves depend on it") {
+  support::Setting setting = crowded();
+  setting.machine.vram_bytes = 256_MiB;
+  setting.setup.options.vram_limit = policy::size_of(176_MiB);
+  setting.setup.options.paging_plan = policy::Plan::move;
+  setting.setup.options.paging_overlap = policy::Overlap::reach;
+  setting.setup.options.paging_deadline_ms = 10'000;  // on a slow machine, too
+  setting.setup.options.kernels = {{"barswap_chase", policy::KernelReach::everything}};
+  Program program(setting);
+  CUfunction chase = nullptr;
+  REQUIRE(cuModuleGetFunction(&chase, program.module, "barswap_chase") == CUDA_SUCCESS);
+  std::vector<CUdeviceptr> ranges{program.cold, program.hot};
+  for (int i = 0; i < 3; ++i) ranges.push_back(program.bench.alloc(40_MiB));
+  for (int pass = 0; pass < 60 && !pager::Flights::current(); ++pass) {
+    for (const CUdeviceptr base : ranges) program.name(base, false);
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  }
+  REQUIRE(pager::Flights::current());
+  const auto names = [&](CUfunction function) {
+    CUdeviceptr at = program.hot + kHotBytes / 2;
+    std::uint64_t words = 64, out = 0;
+    void* parameters[] = {&at, &words, &out};
+    const session::Declaration declaration;
+    session::Launch launch;
+    launch.function = static_cast<driver::Function>(reinterpret_cast<std::uintptr_t>(function));
+    launch.parameters = parameters;
+    (void)session::Session::current()->reach().launch(launch);
+    return session::declared_names;
+  };
+  CHECK_FALSE(names(program.update).everything());
+  CHECK(names(program.update).bases().size() == 1);
+  CHECK(names(chase).everything());
 }
 
 TEST_CASE("what a graph names counts at each of its launches") {

@@ -74,8 +74,9 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
       phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_, swept_bytes_});
     if (moved && !phase.trial.moves()) phase.spread = Phase::Spread::due;
     if (!moved && phase.spread == Phase::Spread::done) compare(phase, host_bytes_);
-    const bool look = to_look(++phase.waited) ? phase.spread != Phase::Spread::done
-                                              : phase.spread == Phase::Spread::due;
+    if (!moved) ++phase.waited;
+    const bool look = to_look(phase.waited) ? phase.spread != Phase::Spread::done
+                                            : phase.spread == Phase::Spread::due;
     // A trial that is about to begin would undo it.
     stripe_due_ =
         plan_ == Plan::automatic && look && phase.trial.mode() == Trial::Mode::streaming;

@@ -152,8 +152,8 @@ bool Pager::open_page(Job& job) {
   return job.open;
 }
 
-// All are unmapped before the first copy is queued: beside a copy an unmap takes two to three times
-// as long as the link loses by beginning later.
+// All are unmapped before the first copy is queued: beside a copy an unmap takes more than twice as
+// long, and that costs more than a link that begins a little later.
 void Pager::send_in(std::vector<Job*>& coming, std::span<const Job> jobs,
                     const ContextEntry& entry, std::vector<Group>& groups, Steps& steps) {
   if (coming.empty() || !all_at_rest(jobs, Tier::hbm)) return;

@@ -18,8 +18,9 @@ constexpr double kBetter = 0.95, kWorse = 1.1;
 constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 6;
 constexpr std::uint64_t kRest = 64;
 constexpr std::uint32_t kRestDoublings = 8;
-// In cycles without moves: what a trial may cost, settling included.
-constexpr std::uint64_t kTrialCyclesMost = 5;
+// In cycles without moves: what a trial may cost, settling included, and what one cycle counts for
+// at most, since the program may pause.
+constexpr std::uint64_t kTrialCyclesMost = 5, kLostMost = 2;
 constexpr std::uint64_t kWaitMaxNs = 30'000'000'000;
 
 double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
@@ -32,7 +33,8 @@ void Trial::cycle(const Cycle& cycle) {
   // named has crossed the link, in place or moved.
   if (elapsed < link_ns(cycle.host_bytes)) return;
   if (mode_ == Mode::trying) {
-    lost_ns_ += cycle.elapsed_ns - std::min(cycle.elapsed_ns, streaming_ns_);
+    lost_ns_ += std::min(cycle.elapsed_ns - std::min(cycle.elapsed_ns, streaming_ns_),
+                         kLostMost * streaming_ns_);
     if (lost_ns_ > kTrialCyclesMost * streaming_ns_) return revert();
   }
   if (settling_ > 0) {

@@ -26,10 +26,6 @@ std::size_t index_of(std::span<const RangeFacts> held, RangeId id) {
                                                 : static_cast<std::size_t>(found - held.begin());
 }
 
-// After how many cycles a spread that was put off is thought of: often at first, then each time
-// twice as many.
-bool to_look(std::uint64_t cycles) { return cycles <= 4 || (cycles & (cycles - 1)) == 0; }
-
 }  // namespace
 
 std::uint64_t turn_bytes(std::uint64_t budget_bytes) {
@@ -62,24 +58,29 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     const auto [shorter, longer] = std::minmax(phase.launches, launches_);
     if (phase.launches != 0 && longer > 2 * shorter) {
       phase.trial.restart();
-      phase.spread = Phase::Spread::due;
+      phase.lose_spread(0);
       phase.spread_bytes = 0;
-      phase.waited = phase.worse = phase.good = phase.refusals = 0;
+      phase.worse = phase.good = phase.refusals = 0;
     }
     phase.launches = launches_;
-    phase.elapsed_ns = now_ns - begun_ns_;
+    const std::uint64_t elapsed_ns = now_ns - begun_ns_;
+    // A pause of the program makes one cycle long.
+    phase.elapsed_ns = phase.waited == 0 ? elapsed_ns : std::min(phase.elapsed_ns, elapsed_ns);
     phase.host_bytes = host_bytes_;
     const bool moved = phase.trial.moves();
-    if (phase.spread != Phase::Spread::due || moved)
-      phase.trial.cycle({now_ns - begun_ns_, host_bytes_, ready_, swept_bytes_});
-    if (moved && !phase.trial.moves()) phase.spread = Phase::Spread::due;
-    if (!moved && phase.spread == Phase::Spread::done) compare(phase, host_bytes_);
-    if (!moved) ++phase.waited;
-    const bool look = to_look(phase.waited) ? phase.spread != Phase::Spread::done
-                                            : phase.spread == Phase::Spread::due;
+    const bool streamed = phase.trial.mode() == Trial::Mode::streaming;
+    // Once it has begun to prepare, a trial goes on whatever becomes of the spread.
+    if (phase.spread != Phase::Spread::due || !streamed)
+      phase.trial.cycle({elapsed_ns, host_bytes_, ready_, swept_bytes_});
+    if (moved && !phase.trial.moves()) phase.lose_spread(0);
+    if (streamed && phase.spread == Phase::Spread::done) compare(phase, host_bytes_);
+    if (!moved && phase.spread != Phase::Spread::done) ++phase.waited;
+    const bool look = phase.spread == Phase::Spread::due ||
+                      (phase.spread == Phase::Spread::deferred && phase.waited >= phase.look_at);
     // A trial that is about to begin would undo it.
     stripe_due_ =
         plan_ == Plan::automatic && look && phase.trial.mode() == Trial::Mode::streaming;
+    due_phase_ = name;
     phase_ = 0;
   }
   if (!known || name != phase_) {
@@ -104,9 +105,8 @@ void Turns::compare(Phase& phase, std::uint64_t host_bytes) {
   phase.good += worse ? 0 : 1;
   if (phase.worse < kWorseMax << std::min(phase.returns, kDoublingsMax)) return;
   phase.returns = phase.good < kRepaid ? phase.returns + 1 : 0;
-  phase.waited = phase.worse;
+  phase.lose_spread(phase.worse);
   phase.worse = phase.good = 0;
-  phase.spread = Phase::Spread::due;
 }
 
 Turns::Phase& Turns::phase_of(Phases::Name name) {
@@ -280,12 +280,12 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
   const auto phase = std::find_if(phases_.begin(), phases_.end(), [&](const Phase& one) {
     return one.name == out.phase && out.phase != 0;
   });
-  out.later = phase != phases_.end() && !repaid(out, *phase, held, uses, steps);
+  out.later = phase == phases_.end() || !repaid(out, *phase, held, uses, steps);
   return out;
 }
 
 // Nobody knows how long a program goes on. A spread that is made once the cycles so far would have
-// repaid it costs never more than as much again as the best that could have been done.
+// repaid it costs, all in all, some twice what the best choice would have cost.
 bool Turns::repaid(const Exchange& exchange, const Phase& phase,
                    std::span<const RangeFacts> held, std::span<const std::uint32_t> uses,
                    std::span<const int> steps) {
@@ -322,19 +322,20 @@ bool Turns::repaid(const Exchange& exchange, const Phase& phase,
 }
 
 void Turns::exchanged(const Exchange& exchange, bool made) {
+  if (exchange.stripe) stripe_due_ = false;
   if (exchange.phase == 0) return;
   Phase& phase = phase_of(exchange.phase);
   if (!exchange.stripe) {
     const bool moved = phase.trial.moves();
     phase.trial.exchanged(made);
-    if (moved && !phase.trial.moves()) phase.spread = Phase::Spread::due;
+    if (moved && !phase.trial.moves()) phase.lose_spread(0);
     return;
   }
   // One that is refused comes again with the next cycle; whoever always refuses is let alone.
   constexpr std::uint32_t kRefusalsMax = 16;
-  stripe_due_ = false;
   if (exchange.later) {
     phase.spread = Phase::Spread::deferred;
+    phase.look_at = phase.waited + std::max<std::uint64_t>(1, phase.waited / 4);
     return;
   }
   phase_ = 0;  // the cycle under way was disturbed

@@ -73,7 +73,7 @@ class Turns {
   // A cycle has become known, or a trial has failed, or another phase has taken this one's place in
   // HBM: what is read in place should be little, and even. Comes again after more cycles for a
   // stripe that was put off.
-  bool stripe_due() const { return stripe_due_; }
+  bool stripe_due() const { return stripe_due_ && cycle_.sequence().phase() == due_phase_; }
   // What is much hotter than most, and then what the cycle names most often, is all in HBM; of what
   // is equal in both and does not fit as a whole, each range has the same share there. (A graph
   // names everything once; its heat knows how many of its nodes do.) Empty if it is nearly so, or
@@ -88,12 +88,17 @@ class Turns {
   struct Phase {
     Phases::Name name = 0;
     std::uint64_t used = 0;
-    // Of its last whole cycle.
-    std::uint64_t launches = 0, elapsed_ns = 0, host_bytes = 0;
+    std::uint64_t launches = 0, host_bytes = 0;  // of its last whole cycle
+    std::uint64_t elapsed_ns = 0;                // of the shortest of those waited for
     Trial trial;
     // deferred: looked at, and it would not pay yet.
     enum class Spread : std::uint8_t { due, deferred, done } spread = Spread::due;
-    std::uint64_t waited = 0;  // cycles that a spread might have made shorter
+    std::uint64_t waited = 0;   // cycles that a spread might have made shorter
+    std::uint64_t look_at = 0;  // so many
+    void lose_spread(std::uint64_t cycles) {
+      spread = Spread::due;
+      waited = cycles;
+    }
     // What a cycle reads over the link when it is spread; 0 until the first after the spread.
     std::uint64_t spread_bytes = 0;
     std::uint32_t worse = 0;     // cycles in a row that read much more
@@ -119,6 +124,7 @@ class Turns {
   std::vector<RangeId> named_;  // by the launch taken last
   std::uint64_t untold_ = 0;    // launches in a row that name only what is common
   bool stripe_due_ = false;
+  Phases::Name due_phase_ = 0;
   bool ready_ = true;
   std::uint64_t swept_bytes_ = 0;  // of the ranges that were spread last
   // The cycle under way.

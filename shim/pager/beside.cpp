@@ -7,7 +7,7 @@
 //   -> what leaves, once the last work that named it is done: page unmapped, its bytes compared
 //   with its copy; the same: its copy mapped, else the page as it was
 //   -> what came in: compared prints taken, alias unmapped, fresh frame mapped -> holds let go.
-// A page is mapped to nothing from the start of its copy or comparison to their end. A kernel that
+// A page is mapped to nothing from before its copy or comparison to their end. A kernel that
 // reaches it through a pointer that its parameters do not name faults there, loudly; no byte of its
 // is lost in silence. Until the first unmap all can be given up, and every wait is bounded: what is
 // waited for may itself wait for a thread that a hold keeps waiting.

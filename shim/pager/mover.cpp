@@ -514,6 +514,7 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
       for (policy::Part& share : shares)
         if (share.id == ids[i]) share.bytes -= std::min(share.bytes, jobs[i].old.bytes);
     }
+    steps = Steps();
   }
   update_wish();
   mover_.unlock();

@@ -19,6 +19,7 @@ constexpr std::uint64_t kSleepNs = 1'000'000'000;  // while nothing is
 // While frames are made that no turn waits for yet, this many times as long as it takes: pinning
 // memory slows down what kernels read over the link meanwhile.
 constexpr std::uint64_t kPacedRests = 1;
+constexpr std::uint64_t kPacedLeastNs = 100'000, kPacedMostNs = 50'000'000;
 // Forced drains may take this much at once, before their share of time binds.
 constexpr std::uint64_t kForcedCreditNs = 200'000'000;
 
@@ -51,7 +52,8 @@ void* Pager::worker_main(void* self) {
     const std::uint32_t heard = pager->bell_.load(std::memory_order_acquire);
     const std::uint64_t start_ns = now_ns();
     std::uint64_t rest_ns = pager->work() ? kRestNs : kSleepNs;
-    if (pager->paced()) rest_ns = std::max(kRestNs, kPacedRests * (now_ns() - start_ns));
+    if (pager->paced())
+      rest_ns = std::clamp(kPacedRests * (now_ns() - start_ns), kPacedLeastNs, kPacedMostNs);
     futex_wait(pager->bell_, heard, rest_ns);
   }
   return nullptr;

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <string>
 
 #include "policy/load.hpp"
@@ -68,14 +69,17 @@ bool fits_a_line(const std::string& text) {
 
 void check_same_again(const Loaded& loaded) {
   Request request;
-  std::string rules;
+  std::map<std::string, std::string> rules{{"allocation", ""}, {"kernel", ""}};
   for (const Setting& setting : loaded.settings) {
-    if (setting.key == "allocation") rules += (rules.empty() ? "" : ", ") + setting.value;
+    if (const auto kind = rules.find(setting.key); kind != rules.end())
+      kind->second += (kind->second.empty() ? "" : ", ") + setting.value;
     else if (!fits_a_line(setting.value)) return;
     else request.sets.push_back(setting.key + " = " + setting.value);
   }
-  if (!fits_a_line(rules)) return;
-  request.sets.push_back("allocation = [" + rules + "]");
+  for (const auto& [kind, list] : rules) {
+    if (!fits_a_line(list)) return;
+    request.sets.push_back(kind + " = [" + list + "]");
+  }
   const Loaded again = barswap::policy::load(request);
   for (const Diagnostic& diagnostic : again.diagnostics)
     promise(false, "what was written reads: " + barswap::policy::text_of(diagnostic));

@@ -521,7 +521,7 @@ void Simulator::turn(const Step& step) {
           : die.turns->choose(held, policy::turn_bytes(budget(die_index)));
   const bool made = !chosen.in.empty() && !chosen.later && exchange(die_index, chosen);
   if (due || !chosen.in.empty()) die.turns->exchanged(chosen, made);
-  if (!made) die.resting = 64;
+  if (!made && !chosen.later) die.resting = 64;
 }
 
 // As the mover's: the launching thread waits until the die is idle; both directions of the link at

@@ -212,6 +212,26 @@ TEST_CASE("rules are asked from the last layer to the first, in order inside eac
   CHECK(loaded.settings[first + 1].source == folders.path("user/policy.toml"));
 }
 
+TEST_CASE("rules of kernels are asked in the same order") {
+  Folders folders;
+  Request request = folders.request();
+  const auto rule = [](const char* head, const char* name) {
+    return std::string("[[") + head + "]]\nmatch.name = \"" + name +
+           "\"\nreach = \"everything\"\n";
+  };
+  folders.write("system/policy.toml",
+                "schema = 1\n" + rule("kernel", "s1") + rule("kernel", "s2") +
+                    "[[program]]\nmatch.exe = \"app\"\n" + rule("program.kernel", "p1") +
+                    "[[program]]\nmatch.exe = \"other\"\n" + rule("program.kernel", "q1"));
+  folders.write("user/policy.toml", "schema = 1\n" + rule("kernel", "u1"));
+  request.sets = {"kernel=[{match={name=\"set\"}, reach=\"parameters\"}]"};
+  const Loaded loaded = load(request);
+  REQUIRE(loaded.ok());
+  std::string order;
+  for (const KernelRule& known : loaded.options.kernels) order += known.name + " ";
+  CHECK(order == "set u1 p1 s1 s2 ");
+}
+
 TEST_CASE("set strings take quotes or none, and split only outside of them") {
   Request request;
   request.sets = {"vram.limit = \"4GiB\" ; tiers.host.limit=50%;;\n",

@@ -58,6 +58,18 @@ TEST_CASE("a trial that costs much is given up before it is judged") {
   CHECK_FALSE(trial.moves());
 }
 
+TEST_CASE("one pause of the program ends no trial") {
+  Trial trial;
+  for (int i = 0; i < 3; ++i) trial.cycle({200 * kMs, 3 * kGib, true, 60 * kGib});
+  REQUIRE(trial.mode() == Mode::trying);
+  pass(trial, 1, 60'000 * kMs);
+  CHECK(trial.moves());
+  pass(trial, 1, 60'000 * kMs);
+  CHECK(trial.moves());
+  pass(trial, 1, 60'000 * kMs);
+  CHECK_FALSE(trial.moves());
+}
+
 TEST_CASE("a pause of the program is no slow cycle") {
   Trial trial;
   for (int i = 0; i < 50; ++i) {
@@ -274,6 +286,25 @@ TEST_CASE("what is read again and again in place is soon in HBM") {
   for (int i = 0; i < 8; ++i) pass();
   CHECK(die.stripes == 1);
   for (RangeId id = 21; id <= 24; ++id) CHECK(die.of(id).host_bytes == 0);
+}
+
+TEST_CASE("a trial is prepared to its end, whatever becomes of the spread meanwhile") {
+  Die die(Plan::automatic, 24, 18);
+  const auto pass = [&](std::uint64_t reads) {
+    for (RangeId id = 1; id <= 24; ++id)
+      for (int again = 0; again < (id > 20 ? 6 : 1); ++again) die.launch(id, reads);
+  };
+  for (int i = 0; i < 8; ++i) pass(1);
+  REQUIRE(die.stripes == 1);
+  die.turns.prepared(false);
+  for (int i = 0; i < 8; ++i) pass(8);
+  REQUIRE(die.turns.mode() == Mode::preparing);
+  // Others take HBM: what the cycle reads over the link grows.
+  for (RangeId id = 21; id <= 24; ++id) die.of(id).host_bytes = kGib;
+  for (int i = 0; i < 8; ++i) pass(8);
+  die.turns.prepared(true);
+  for (int i = 0; i < 20; ++i) pass(8);
+  CHECK(die.turns.moving());
 }
 
 TEST_CASE("a graph that reads often says nothing of the launches that it was made of") {

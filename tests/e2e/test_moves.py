@@ -110,7 +110,7 @@ def test_ranges_take_turns(house, chaos):
 def test_ranges_take_turns_beside_work(house, chaos):
     """With paging.overlap = "reach" a program that only reads its large ranges finds the same bytes,
     and has them brought in while it reads others."""
-    options = {"mib": 512, "rounds": 40}
+    options = {"mib": 512, "rounds": 20}
     keys = {
         "paging.plan": "move",
         "paging.overlap": "reach",

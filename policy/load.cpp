@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <utility>
 #include <cerrno>
+#include <utility>
 
 #include "policy/read.hpp"
 

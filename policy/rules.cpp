@@ -44,42 +44,45 @@ Problem not_a_table(const char* name, const char* example, const Value& value) {
           std::string(name) + " wants a table such as " + example + ", not " + seen(value)};
 }
 
-std::optional<Problem> read_conditions(const Value& value, AllocationRule& rule) {
-  if (value.kind != Value::Kind::table)
-    return not_a_table("allocation.match", "{ size = \">=256MiB\" }", value);
+// `read` takes an entry and whether its key is known, which it says.
+template <class Read>
+std::optional<Problem> read_conditions(const Value& value, const std::string& table,
+                                       const char* example, Read read) {
+  if (value.kind != Value::Kind::table) return not_a_table(table.c_str(), example, value);
   for (const Entry& entry : value.entries) {
     bool known = false;
-    std::optional<Problem> problem;
-#define BARSWAP_ALLOCATION(leaf, type, example, sentence)                                       \
-  if (entry.key == #leaf) {                                                                     \
-    known = true;                                                                               \
-    problem =                                                                                   \
-        read_condition({"allocation.match." #leaf, example, sentence}, entry.value, rule.leaf); \
-  }
-#include "policy/schema.def"
-    if (!known) return unknown_key("allocation.match." + entry.key, entry.at);
+    std::optional<Problem> problem = read(entry, known);
+    if (!known) return unknown_key(table + "." + entry.key, entry.at);
     if (problem) return problem;
   }
   return std::nullopt;
 }
 
-std::optional<Problem> read_conditions(const Value& value, KernelRule& rule) {
-  if (value.kind != Value::Kind::table)
-    return not_a_table("kernel.match", "{ name = \"*getrf_batched*\" }", value);
-  for (const Entry& entry : value.entries) {
-    bool known = false;
-    std::optional<Problem> problem;
-#define BARSWAP_KERNEL(leaf, type, example, sentence)                                       \
-  if (entry.key == #leaf) {                                                                 \
-    known = true;                                                                           \
-    problem =                                                                               \
-        read_condition({"kernel.match." #leaf, example, sentence}, entry.value, rule.leaf); \
+#define BARSWAP_READ(table, leaf, example, sentence, into)                              \
+  if (entry.key == #leaf) {                                                             \
+    known = true;                                                                       \
+    return read_condition({table "." #leaf, example, sentence}, entry.value, into.leaf); \
   }
+
+std::optional<Problem> read_match(const Value& value, AllocationRule& rule) {
+  return read_conditions(
+      value, "allocation.match", "{ size = \">=256MiB\" }",
+      [&](const Entry& entry, bool& known) -> std::optional<Problem> {
+#define BARSWAP_ALLOCATION(leaf, type, example, sentence) \
+  BARSWAP_READ("allocation.match", leaf, example, sentence, rule)
 #include "policy/schema.def"
-    if (!known) return unknown_key("kernel.match." + entry.key, entry.at);
-    if (problem) return problem;
-  }
-  return std::nullopt;
+        return std::nullopt;
+      });
+}
+
+std::optional<Problem> read_match(const Value& value, KernelRule& rule) {
+  return read_conditions(value, "kernel.match", "{ name = \"*getrf_batched*\" }",
+                         [&](const Entry& entry, bool& known) -> std::optional<Problem> {
+#define BARSWAP_KERNEL(leaf, type, example, sentence) \
+  BARSWAP_READ("kernel.match", leaf, example, sentence, rule)
+#include "policy/schema.def"
+                           return std::nullopt;
+                         });
 }
 
 // A rule is `match` and one more key, a word of `accepts`.
@@ -92,7 +95,7 @@ std::optional<Problem> read_parts(const Value& value, const std::string& kind, c
   for (const Entry& entry : value.entries) {
     const std::string name = kind + "." + entry.key;
     if (entry.key == "match") {
-      if (auto problem = read_conditions(entry.value, rule)) return problem;
+      if (auto problem = read_match(entry.value, rule)) return problem;
       has_match = true;
     } else if (entry.key == key) {
       index = word_index(accepts, entry.value);
@@ -144,23 +147,16 @@ std::optional<Problem> read_rule(const Value& value, KernelRule& rule) {
 }
 
 std::optional<Problem> read_match(const Value& value, ProgramMatch& match) {
-  if (value.kind != Value::Kind::table)
-    return not_a_table("program.match", "{ exe = \"python3*\" }", value);
-  for (const Entry& entry : value.entries) {
-    bool known = false;
-    std::optional<Problem> problem;
-#define BARSWAP_PROGRAM(leaf, type, example, sentence)                                        \
-  if (entry.key == #leaf) {                                                                   \
-    known = true;                                                                             \
-    problem =                                                                                 \
-        read_condition({"program.match." #leaf, example, sentence}, entry.value, match.leaf); \
-  }
+  return read_conditions(value, "program.match", "{ exe = \"python3*\" }",
+                         [&](const Entry& entry, bool& known) -> std::optional<Problem> {
+#define BARSWAP_PROGRAM(leaf, type, example, sentence) \
+  BARSWAP_READ("program.match", leaf, example, sentence, match)
 #include "policy/schema.def"
-    if (!known) return unknown_key("program.match." + entry.key, entry.at);
-    if (problem) return problem;
-  }
-  return std::nullopt;
+                           return std::nullopt;
+                         });
 }
+
+#undef BARSWAP_READ
 
 bool meets(const ProgramMatch& match, std::string_view exe, std::string_view argv) {
   return meets(match.exe, exe) && (match.argv.empty() || matches(match.argv, argv));

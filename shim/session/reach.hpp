@@ -4,8 +4,7 @@
 //
 // It owns what executable graphs name, guarded by Rank::reach, and hands what it finds to the
 // pager's counters, to foresight and to the trace. What a [[kernel]] rule says of a kernel's reach
-// counts where moves depend on it. It is asked only while one of them wants to
-// know.
+// counts where moves depend on it. It is asked only while one of them wants to know.
 #pragma once
 #include <cstdint>
 #include <memory>

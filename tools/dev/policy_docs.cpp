@@ -53,6 +53,14 @@ std::string comment(const std::string& text) {
   return lines + line + "\n";
 }
 
+// A condition as a rule has it, with its example.
+std::string example_of(const std::string& name) {
+  for (const Condition& condition : barswap::policy::conditions())
+    if (condition.name == name)
+      return " " + name.substr(name.rfind('.') + 1) + " = " + condition.example + " ";
+  return "";
+}
+
 std::string sample() {
   std::string text =
       "# Every key of Barswap's policy with its built-in value.\n"
@@ -74,16 +82,13 @@ std::string sample() {
       "\"auto\",\n"
       "# \"resident\" (stays in HBM) or \"stream\" (lies on the host and is read in place).\n"
       "# [[allocation]]\n# match = {";
-  std::string example;
-  for (const Condition& condition : barswap::policy::conditions())
-    if (std::string(condition.name) == "allocation.match.size")
-      example = std::string(" size = ") + condition.example + " ";
-  text += example + "}\n# place = \"stream\"\n";
+  text += example_of("allocation.match.size") + "}\n# place = \"stream\"\n";
   text +=
       "\n# Kernels that touch more than their parameters name, for paging.overlap = \"reach\"; the "
       "first\n"
       "# rule that matches counts. The reach is \"parameters\" or \"everything\".\n"
-      "# [[kernel]]\n# match = { name = \"*getrf_batched*\" }\n# reach = \"everything\"\n";
+      "# [[kernel]]\n# match = {" +
+      example_of("kernel.match.name") + "}\n# reach = \"everything\"\n";
   text +=
       "\n# Other values for single programs: any keys as above, after what the program must "
       "match.\n"

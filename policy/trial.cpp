@@ -14,6 +14,10 @@ constexpr std::uint64_t kRoundMax = 12;
 constexpr double kWorthTrying = 1.5;
 constexpr std::uint64_t kLeastBytes = std::uint64_t{64} << 20;
 constexpr double kAlike = 1.25;
+// What a trial needs, copies of all that could take turns, is made at this rate on a machine as
+// measured, and slows the program down meanwhile. So much longer than the link alone leaves no doubt
+// that it is worth that.
+constexpr double kPrepareBytesPerNs = 3.3, kClearlyWorth = 4;
 constexpr double kBetter = 0.95, kWorse = 1.1;
 constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 6;
 constexpr std::uint64_t kRest = 64;
@@ -58,6 +62,7 @@ void Trial::cycle(const Cycle& cycle) {
       streaming_ns_ = std::min(streaming_ns_, cycle.elapsed_ns);
       if (cycle.host_bytes >= kLeastBytes &&
           static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
+        gain_ns_ += kSamples * (static_cast<double>(streaming_ns_) - link_ns(cycle.host_bytes));
         if (cycle.ready || waited_ns_ > kWaitMaxNs) {
           mode_ = Mode::trying;
           lost_ns_ = 0;
@@ -65,7 +70,7 @@ void Trial::cycle(const Cycle& cycle) {
           settling_ = kSettling + static_cast<std::uint32_t>(
                                       std::min(cycle.swept_bytes / cycle.host_bytes, kRoundMax));
           waited_ns_ = 0;
-        } else {
+        } else if (worth_preparing(cycle)) {
           mode_ = Mode::preparing;
         }
       }
@@ -93,6 +98,14 @@ void Trial::cycle(const Cycle& cycle) {
   }
 }
 
+// Nobody knows how long a program goes on: what is needed is made once turns, at their best, would
+// have saved as much in the cycles so far.
+bool Trial::worth_preparing(const Cycle& cycle) const {
+  const double cost_ns = static_cast<double>(cycle.swept_bytes) / kPrepareBytesPerNs;
+  return gain_ns_ >= cost_ns ||
+         static_cast<double>(streaming_ns_) > kClearlyWorth * link_ns(cycle.host_bytes);
+}
+
 void Trial::exchanged(bool made) {
   refusals_ = made ? 0 : refusals_ + 1;
   if (moves() && refusals_ == kRefusalsMax) revert();
@@ -107,6 +120,7 @@ void Trial::restart() {
   mode_ = Mode::streaming;
   samples_ = worse_ = refusals_ = 0;
   waited_ns_ = 0;
+  gain_ns_ = 0;
   settling_ = 1;
 }
 

@@ -38,10 +38,12 @@ class Trial {
 
  private:
   void revert();
+  bool worth_preparing(const Cycle& cycle) const;
 
   Mode mode_ = Mode::streaming;
   std::uint64_t streaming_ns_ = 0;  // of a cycle without moves, before the trial
   std::uint64_t waited_ns_ = 0;     // cycles until what is needed was there
+  double gain_ns_ = 0;              // what turns would have saved so far, at their best
   std::uint64_t sum_ns_ = 0;        // of the samples of the trial so far
   std::uint64_t lost_ns_ = 0;       // by the trial so far
   std::uint32_t samples_ = 0;

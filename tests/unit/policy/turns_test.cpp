@@ -157,6 +157,26 @@ TEST_CASE("a trial waits for what it needs, and then measures anew") {
   CHECK(alone.mode() != Mode::preparing);
 }
 
+TEST_CASE("what a trial needs is made once turns could have repaid it") {
+  const auto unready = [](Trial& trial, int cycles, std::uint64_t elapsed_ns) {
+    for (int i = 0; i < cycles; ++i) trial.cycle({elapsed_ns, 3 * kGib, false, 12 * kGib});
+  };
+  // 12 GiB are made in 4 s; at their best turns save 60 ms a cycle here.
+  Trial trial;
+  unready(trial, 40, 120 * kMs);
+  CHECK(trial.mode() == Mode::streaming);
+  unready(trial, 40, 120 * kMs);
+  CHECK(trial.mode() == Mode::preparing);
+  // Another phase owes nothing to what this one saw.
+  trial.restart();
+  unready(trial, 40, 120 * kMs);
+  CHECK(trial.mode() == Mode::streaming);
+  // A cycle that takes many times as long as the link leaves no doubt.
+  Trial clear;
+  unready(clear, 4, 500 * kMs);
+  CHECK(clear.mode() == Mode::preparing);
+}
+
 TEST_CASE("a trial is not judged before all that takes turns has come in once") {
   Trial trial;
   for (int i = 0; i < 3; ++i) trial.cycle({500 * kMs, 3 * kGib, true, 12 * kGib});

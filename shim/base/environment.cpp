@@ -20,6 +20,7 @@ Environment read_all() {
   all.log_file = read("BARSWAP_LOG_FILE");
   all.trace = read("BARSWAP_TRACE");
   all.trace_times = std::strcmp(read("BARSWAP_TRACE_TIMES"), "1") == 0;
+  all.verify = read("BARSWAP_VERIFY");
   const char* chaos = read("BARSWAP_CHAOS");
   all.chaos = *chaos != '\0';
   all.chaos_seed = std::strtoull(chaos, nullptr, 10);

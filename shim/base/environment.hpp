@@ -13,6 +13,7 @@ struct Environment {
   const char* log_file = "";        // BARSWAP_LOG_FILE: appended to instead of standard error
   const char* trace = "";  // BARSWAP_TRACE: a file for the trace; "%p" becomes the process's number
   bool trace_times = false;         // BARSWAP_TRACE_TIMES=1: with the time of each launch
+  const char* verify = "";          // BARSWAP_VERIFY: a folder for the record of `barswap verify`
   bool chaos = false;               // BARSWAP_CHAOS=seed: random moves at every drain
   std::uint64_t chaos_seed = 0;
   bool disable = false;             // BARSWAP_DISABLE=1: step aside at once

@@ -571,6 +571,7 @@ Result<void> Pager::pin(Run* run) {
   const Hurry hurry(*this);
   Lock lock(mover_);
   // Its own pages must not make place for it: what came in would leave again, without end.
+  if (Veil::current()) (void)show_all();
   set_pinning(*run, true);
   drop_copies(run);
   auto outcome = bring_in(run);
@@ -609,6 +610,10 @@ Result<void> Pager::grant(Die owner, Die accessor) {
   const Hurry hurry(*this);
   Lock lock(mover_);
   const driver::RelaxedCapture relaxed(verbs_);
+  if (Veil* veil = Veil::current()) {
+    (void)show_all();
+    veil->stop(BARSWAP_VERIFY_GAVE_UP, "one die is to reach the memory of another");
+  }
   // Marked as moving, so that nobody buries them meanwhile. Those that the die reached before were
   // never closed to it.
   std::vector<Run*> runs;

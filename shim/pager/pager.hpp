@@ -22,6 +22,7 @@
 #include "pager/flights.hpp"
 #include "pager/frames.hpp"
 #include "pager/heat.hpp"
+#include "pager/veil.hpp"
 #include "policy/options.hpp"
 #include "policy/turns.hpp"
 
@@ -40,6 +41,7 @@ struct Settings {
   bool keep_copies = true;  // of pages that came in, on the host
   bool beside = false;      // paging.overlap: turns are taken beside work that does not name them
   bool worker = true;     // a thread of our own once use nears the budget
+  bool verify = false;    // ranges are hidden from work that does not name them; nothing moves
 };
 
 struct DieSetup {
@@ -155,6 +157,15 @@ class Pager {
   // The process ends: waits for the batch in hand, stops the worker.
   void close();
 
+  // `barswap verify`. The calling thread has the turn: only what is named is mapped, once all that
+  // was submitted before has ended; everything, if that cannot be.
+  void show_only(Veil& veil, const Names& names, const Work& work);
+  void start_flights() { flights_.start(); }
+  // Everything is mapped, and stays so.
+  void lift_veil(const char* why);
+  // The process ends in order: whether the work that was described last did.
+  void last_look(Veil& veil);
+
   // Device memory that the driver keeps for the program counts against the budget.
   void outside_changed(Die die, std::int64_t bytes);
   void set_budget(Die die, std::uint64_t budget_bytes) { frames_.set_budget(die, budget_bytes); }
@@ -256,6 +267,16 @@ class Pager {
       BARSWAP_REQUIRES(mover_);
   void land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
             Steps& steps) BARSWAP_REQUIRES(mover_);
+
+  // veiling.cpp
+  enum class Ended : std::uint8_t { yes, no, fault };
+  std::uint64_t veil_ns_ BARSWAP_GUARDED_BY(mover_) = 5'000'000'000;  // for work to end
+  Ended all_ended(const Veil& veil) BARSWAP_REQUIRES(mover_);
+  bool hide(Run& run) BARSWAP_REQUIRES(mover_);
+  bool show(Run& run) BARSWAP_REQUIRES(mover_);
+  bool show_all() BARSWAP_REQUIRES(mover_);
+  std::vector<Run*> hold_large() BARSWAP_REQUIRES(mover_);
+  void let_go(const std::vector<Run*>& runs);
 
   // copies.cpp
   static constexpr std::uint64_t kAllCopies = ~std::uint64_t{0};

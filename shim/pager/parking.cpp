@@ -2,6 +2,7 @@
 // its bytes must be there when it is mapped again. A parked run is in no list that the mover or a
 // grant walks.
 #include <algorithm>
+#include <utility>
 
 #include "barswap/check.hpp"
 #include "pager/pager.hpp"
@@ -24,7 +25,8 @@ Result<bool> Pager::try_park(Run* run) {
   count_tables(*out, false);
   out->reach = 0;
   Result<void> outcome;
-  std::erase_if(out->pages, [&](const Page& page) {
+  std::erase_if(out->pages, [&](Page& page) {
+    if (std::exchange(page.hidden, false)) return false;
     auto unmapped = verbs_.unmap(page.address, page.frame.bytes);
     if (unmapped) return false;
     // A page that the driver will not unmap keeps its frame for good, as in unmap_all().

@@ -196,7 +196,8 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
 void Pager::unmap_all(Run& run) {
   for (const Page& page : run.pages) {
     // A page that the driver will not unmap keeps its frame for good: reuse could mix two owners.
-    if (verbs_.unmap(page.address, page.frame.bytes)) frames_.give_back(page.frame);
+    if (page.hidden || verbs_.unmap(page.address, page.frame.bytes))
+      frames_.give_back(page.frame);
   }
   run.pages.clear();
 }
@@ -389,7 +390,7 @@ void Pager::publish() const {
 
 void Pager::cover(Address base, std::uint64_t bytes) {
   heat_.cover(base, bytes);
-  if (settings_.beside) flights_.cover(base, bytes);
+  if (settings_.beside || settings_.verify) flights_.cover(base, bytes);
 }
 
 void Pager::stop_moving(const char* why) {

@@ -5,6 +5,7 @@
 #include <libunwind.h>
 
 #include <atomic>
+#include <cstdio>
 
 #include "barswap/log.hpp"
 
@@ -55,8 +56,8 @@ const Unwinder& unwinder() {
     state.store(2, std::memory_order_release);
     if (!known.usable)
       BARSWAP_LOG(warn, "session",
-                  "the policy asks for call sites, but %s is not to be had: rules see the direct "
-                  "caller only. Cure: install libunwind8",
+                  "call sites are asked for, but %s is not to be had: the direct caller is all "
+                  "that is seen. Cure: install libunwind8",
                   kLibrary);
     return known;
   }
@@ -70,7 +71,10 @@ bool add(std::vector<CallSite>& sites, const void* address) {
   if (!dladdr(address, &info) || !dladdr(reinterpret_cast<const void*>(&open_unwinder), &ours))
     return false;
   if (info.dli_fbase == ours.dli_fbase) return false;
-  sites.push_back({info.dli_fname ? info.dli_fname : "", info.dli_sname ? info.dli_sname : ""});
+  const auto offset = reinterpret_cast<std::uintptr_t>(address) -
+                      reinterpret_cast<std::uintptr_t>(info.dli_fbase);
+  sites.push_back(
+      {info.dli_fname ? info.dli_fname : "", info.dli_sname ? info.dli_sname : "", offset});
   return true;
 }
 
@@ -98,6 +102,21 @@ std::vector<CallSite> call_sites(const void* return_address) {
     add(sites, reinterpret_cast<const void*>(address - 1));
   }
   return sites;
+}
+
+std::string caller_text() {
+  const std::vector<CallSite> sites = call_sites(nullptr);
+  const auto part_of_cuda = [](const CallSite& site) {
+    return site.library.find("/libcuda") != std::string::npos ||
+           site.library.find("/libcublas") != std::string::npos;
+  };
+  for (const CallSite& site : sites) {
+    if (part_of_cuda(site)) continue;
+    char offset[32];
+    std::snprintf(offset, sizeof offset, "+%#zx", static_cast<std::size_t>(site.offset));
+    return site.library + offset + (site.symbol.empty() ? "" : " (" + site.symbol + ")");
+  }
+  return "";
 }
 
 }  // namespace barswap::session

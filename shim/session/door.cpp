@@ -5,6 +5,7 @@
 
 #include "barswap/log.hpp"
 #include "base/clock.hpp"
+#include "session/callsite.hpp"
 #include "session/session.hpp"
 #include "stats/stats.hpp"
 
@@ -12,11 +13,13 @@ namespace barswap::session {
 
 thread_local constinit std::uint32_t door_depth = 0;
 thread_local constinit pager::Names declared_names;
+thread_local constinit driver::Function declared_function = driver::Function::none;
 constinit std::atomic<const char*> unseen_submitter{nullptr};
 
 void Submission::board(pager::Flights& flights, bool may_block, Says says) noexcept {
-  if (pager::gate_thread.depth > 1) return flights.name_everything();
   const pager::Names names = says == Says::declared ? declared_names : pager::Names();
+  if (pager::Veil* veil = pager::Veil::current()) return veiled(*veil, may_block, names);
+  if (pager::gate_thread.depth > 1) return flights.name_everything();
   if (flights.board(names)) return;
   const std::uint64_t start_ns = now_ns();
   do {
@@ -26,6 +29,28 @@ void Submission::board(pager::Flights& flights, bool may_block, Says says) noexc
   } while (!flights.board(names));
   stats::add(stats::live().stalls, 1);
   stats::add(stats::live().stall_ns, now_ns() - start_ns);
+}
+
+// Outside the gate, so that the thread that has the turn may close it. The caller is looked up
+// before the turn is taken: unwinding may wait for the loader.
+void Submission::veiled(pager::Veil& veil, bool may_block, const pager::Names& names) noexcept {
+  Session* session = Session::current();
+  if (!session) return;
+  if (pager::gate_thread.depth > 1)
+    return session->pager().lift_veil("work is submitted from inside other work");
+  pager::Gate::leave();
+  pager::Work work;
+  if (declared_function != driver::Function::none) {
+    if (auto name = session->verbs().kernel_name(declared_function)) work.kernel = *name;
+    work.site = caller_text();
+  }
+  if (veil.take_turn()) {
+    turn_ = &veil;
+    session->pager().show_only(veil, names, work);
+  } else {
+    session->pager().lift_veil("a thread waited for its turn to submit for too long");
+  }
+  pager::Gate::enter(may_block);
 }
 
 bool after_out_of_memory() noexcept {

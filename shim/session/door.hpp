@@ -7,8 +7,10 @@
 #include <atomic>
 #include <cstdint>
 
+#include "driver/verbs.hpp"
 #include "pager/flights.hpp"
 #include "pager/gate.hpp"
+#include "pager/veil.hpp"
 
 namespace barswap::session {
 
@@ -34,11 +36,17 @@ class Door {
 // somebody asks (pager::Flights).
 extern thread_local constinit pager::Names declared_names;
 
+// And the kernel that it launches, if it does that.
+extern thread_local constinit driver::Function declared_function;
+
 // It lives as long as the call that declares: what one call named is never taken for another's.
 class Declaration {
  public:
   Declaration() noexcept = default;
-  ~Declaration() { declared_names.forget(); }
+  ~Declaration() {
+    declared_names.forget();
+    declared_function = driver::Function::none;
+  }
   Declaration(const Declaration&) = delete;
   Declaration& operator=(const Declaration&) = delete;
 };
@@ -53,12 +61,18 @@ class Submission {
     pager::Flights* flights = pager::Flights::current();
     if (flights && says != Says::nothing) [[unlikely]] board(*flights, may_block, says);
   }
-  ~Submission() { pager::Gate::leave(); }
+  ~Submission() {
+    pager::Gate::leave();
+    if (turn_) [[unlikely]] turn_->end_turn();
+  }
   Submission(const Submission&) = delete;
   Submission& operator=(const Submission&) = delete;
 
  private:
-  static void board(pager::Flights& flights, bool may_block, Says says) noexcept;
+  void board(pager::Flights& flights, bool may_block, Says says) noexcept;
+  void veiled(pager::Veil& veil, bool may_block, const pager::Names& names) noexcept;
+
+  pager::Veil* turn_ = nullptr;
 };
 
 // Called outside the gate. True: room was made, repeat the call once.

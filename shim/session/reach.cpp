@@ -142,6 +142,7 @@ std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
   if (!known) ranges.add_everything();
   if (declares) {
     declared_names = ranges.movable();
+    declared_function = launch.function;
     if (touches_everything(launch.function)) declared_names.add_everything();
   }
   if (!trace::on()) return std::nullopt;

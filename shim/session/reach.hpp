@@ -40,7 +40,9 @@ class Reach {
   Reach(const Reach&) = delete;
   Reach& operator=(const Reach&) = delete;
 
-  bool wanted() const { return heat_.watching() || trace::on(); }
+  bool wanted() const {
+    return heat_.watching() || trace::on() || pager::Veil::current() != nullptr;
+  }
   // What is told is declared for the submission that follows (session::declared_names), if somebody
   // asks. Answers the launch's number in the trace, if there is one; below as well.
   std::optional<std::uint64_t> launch(const Launch& launch);

@@ -89,9 +89,12 @@ bool Session::prepare(const char** why) {
   settings.chaos = setup_.chaos;
   settings.chaos_seed = setup_.chaos_seed;
   settings.worker = setup_.worker;
-  settings.may_move = options.paging_plan != policy::Plan::stream;
+  settings.verify = setup_.verify;
+  settings.may_move = options.paging_plan != policy::Plan::stream && !setup_.verify;
   settings.beside = options.paging_overlap == policy::Overlap::reach && settings.keep_copies &&
-                    alone_on_dies();
+                    !setup_.verify && alone_on_dies("paging.overlap = \"reach\"");
+  *why = "barswap verify does not run under MPS, where a fault ends other programs too";
+  if (setup_.verify && !alone_on_dies("barswap verify")) return false;
   pager_ = std::make_unique<pager::Pager>(verbs_, settings, setups, options.tiers_host_enable,
                                           options.tiers_host_limit);
   tiers_bytes += pager_->frames().host_limit();
@@ -101,10 +104,12 @@ bool Session::prepare(const char** why) {
   maps_ = std::make_unique<memory::Maps>(*memory_);
   outside_ = std::make_unique<memory::Outside>(*pager_);
   crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
+  if (setup_.verify) pager_->start_flights();
   foresight_ = std::make_unique<Foresight>(*pager_, options.paging_plan);
   reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat(), *foresight_, setup_.options);
   stopwatch_ = std::make_unique<Stopwatch>(verbs_);
-  if (!settings.may_move)
+  if (setup_.verify) stats::set_state(BARSWAP_STATE_PLACE_ONLY, "barswap verify watches");
+  else if (!settings.may_move)
     stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
   else if (!verbs_.has_idle_proof())
     pager_->stop_moving("the driver is older than 12.5, which cannot prove that a context is idle");
@@ -113,13 +118,14 @@ bool Session::prepare(const char** why) {
 }
 
 // A fault ends all clients of a server, not the program alone that asked for the risk.
-bool Session::alone_on_dies() const {
+bool Session::alone_on_dies(const char* asked) const {
   for (const auto& state : dies_) {
     auto shared = verbs_.shared_by_mps(state->die);
     if (!shared || !*shared) continue;
     BARSWAP_LOG(warn, "session",
-                "paging.overlap = \"reach\" is not used under MPS, where a fault of this program "
-                "would end others as well. Cure: paging.overlap = \"off\"");
+                "%s is not used under MPS, where a fault of this program would end others as well. "
+                "Cure: do not ask for it, or stop MPS",
+                asked);
     return false;
   }
   return true;
@@ -387,6 +393,7 @@ bool Session::make_room() {
 
 void Session::close() {
   collect_times();
+  if (pager::Veil* veil = pager::Veil::current()) pager_->last_look(*veil);
   pager_->close();
 }
 

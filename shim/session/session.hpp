@@ -49,6 +49,7 @@ struct Setup {
   std::uint64_t chaos_seed = 0;
   bool trace_times = false;  // a trace has the time of each launch
   bool worker = true;
+  bool verify = false;  // see pager/veil.hpp
 };
 
 class Session {
@@ -120,6 +121,10 @@ class Session {
   // A die's limits, for the trace.
   void trace_die(const DieState& state) const;
 
+  // From here on the process is verified; its record is kept in `folder`. False: there is no place
+  // for one.
+  bool verify(const char* folder) { return veil_.start(folder); }
+
   void free_moment();
   bool make_room();
   void close();
@@ -132,7 +137,7 @@ class Session {
   policy::Place place_for(std::uint64_t bytes, const void* return_address = nullptr);
   bool made_by_program(driver::Context context) const;
   void describe() const;
-  bool alone_on_dies() const;
+  bool alone_on_dies(const char* asked) const;
 
   static std::atomic<Session*> current_;
 
@@ -148,6 +153,7 @@ class Session {
   std::unique_ptr<Reach> reach_;
   std::unique_ptr<Stopwatch> stopwatch_;
   std::atomic<std::uint64_t> allocation_order_{0};
+  pager::Veil veil_;
 
   mutable Mutex<Rank::peers> mutex_;
   struct Known {

@@ -117,6 +117,7 @@ void Session::start(const driver::Api& api) noexcept {
   setup.chaos = environment.chaos;
   setup.chaos_seed = environment.chaos_seed;
   setup.trace_times = environment.trace_times;
+  setup.verify = *environment.verify != '\0';
   auto* session = new Session(api, setup);
   const char* why = "";
   if (!session->prepare(&why)) {
@@ -131,6 +132,9 @@ void Session::start(const driver::Api& api) noexcept {
   if (*environment.trace &&
       trace::open(environment.trace, name, session->pager().settings().page_bytes))
     for (const auto& state : session->dies()) session->trace_die(*state);
+  if (setup.verify && !session->verify(environment.verify))
+    BARSWAP_LOG(warn, "session", "nothing is verified: no record can be kept in %s",
+                environment.verify);
   current_.store(session, std::memory_order_release);
   if (session->pager().settings().may_move && session->verbs().has_idle_proof())
     stats::set_state(BARSWAP_STATE_ACTIVE, "");

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <new>
 
+#include "sim/core_dump.hpp"
 #include "sim/objects.hpp"
 
 namespace barswap::sim {
@@ -117,6 +118,7 @@ void Machine::poison(Context& context, const IllegalAddress& fault) {
   std::fprintf(stderr, "sim: die %d: illegal address %#zx (%s, %s)\n", context.die,
                static_cast<std::size_t>(fault.address), fault.is_write ? "write" : "read",
                fault.reason);
+  write_core_dump(fault.address);
   context.error = fault.reason == std::string_view("misaligned") ? CUDA_ERROR_MISALIGNED_ADDRESS
                                                                  : CUDA_ERROR_ILLEGAL_ADDRESS;
   scheduler_.cancel(&context);

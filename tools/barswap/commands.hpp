@@ -27,6 +27,15 @@ int run(const RunArguments& arguments);
 // The variables that `run` would set, for a shell to eval.
 int print_environment(const RunArguments& arguments);
 
+struct VerifyArguments {
+  RunArguments run;
+  std::string write;  // empty: NAME.toml in the current folder
+  int runs = 20;      // at most
+  int clean = 2;      // in a row, before a policy is written
+  bool force = false;
+};
+int verify(const VerifyArguments& arguments);
+
 struct CheckArguments {
   PolicyArguments policy;
   std::string program;  // --for: which program's sections and files apply

@@ -43,6 +43,13 @@ constexpr const char* kAboutBench =
     "under Barswap at a cap, and in the two ways that one would write by hand, in paired order,\n"
     "against the bound T*. Exit status 1 if any two runs differ in a byte, or one fails.";
 
+constexpr const char* kAboutVerify =
+    "Run a program again and again and find the kernels that follow pointers: each piece of work\n"
+    "finds only those large allocations mapped that it names. Writes a policy with\n"
+    "paging.overlap = \"reach\" and a rule for each such kernel. Clean runs are evidence, not proof.\n"
+    "Exit status 1 if no clean run was reached. The program must not depend on how often it ran.\n"
+    "  barswap verify [OPTIONS] [--] PROGRAM [ARGUMENTS...]";
+
 void add_policy_options(CLI::App& command, PolicyArguments& policy) {
   command.add_option("--policy", policy.file,
                      "A policy file (TOML), after all others (default: $BARSWAP_POLICY)");
@@ -132,12 +139,14 @@ void add_bench_child(CLI::App& command, BenchChildArguments& child) {
   command.add_flag("--spoil", child.spoil);
 }
 
-// Cuts the program and its arguments off `barswap run ...` and returns them: they begin behind
+// Cuts the program and its arguments off `barswap run ...` or `barswap verify ...` and returns them: they begin behind
 // `--`, or at the first word that is neither an option of ours nor an option's value. Done here
 // because the parser would look for our options among the program's.
 std::vector<std::string> cut_command(int& argc, char** argv) {
   std::vector<std::string> command;
-  if (argc < 2 || std::string(argv[1]) != "run") return command;
+  if (argc < 2) return command;
+  const std::string first = argv[1];
+  if (first != "run" && first != "verify") return command;
   for (int i = 2; i < argc; ++i) {
     std::string word = argv[i];
     bool separator = word == "--";
@@ -146,7 +155,9 @@ std::vector<std::string> cut_command(int& argc, char** argv) {
       argc = i;
       break;
     }
-    bool takes_value = word == "--policy" || word == "--set" || word == "--library";
+    bool takes_value = word == "--policy" || word == "--set" || word == "--library" ||
+                       (first == "verify" &&
+                        (word == "--write" || word == "--runs" || word == "--clean"));
     if (takes_value) ++i;
   }
   return command;
@@ -169,6 +180,26 @@ int dispatch(int argc, char** argv) {
         command.empty()
             ? refuse("no program given. Usage: barswap run [OPTIONS] [--] PROGRAM [ARGUMENTS...]")
             : run(run_arguments);
+  });
+
+  VerifyArguments verify_arguments;
+  CLI::App* verify_command = app.add_subcommand("verify", kAboutVerify);
+  add_policy_options(*verify_command, verify_arguments.run.policy);
+  add_library_option(*verify_command, verify_arguments.run);
+  verify_command->add_option("--write", verify_arguments.write,
+                             "The policy file to write (default: NAME.toml in this folder)");
+  verify_command->add_option("--runs", verify_arguments.runs, "At most so many (default: 20)")
+      ->check(CLI::Range(1, 1000));
+  verify_command
+      ->add_option("--clean", verify_arguments.clean,
+                   "Clean runs in a row before the policy is written (default: 2)")
+      ->check(CLI::Range(1, 1000));
+  verify_command->add_flag("--force", verify_arguments.force, "Overwrite a file that is there");
+  verify_command->callback([&] {
+    verify_arguments.run.command = command;
+    result = command.empty() ? refuse("no program given. Usage: barswap verify [OPTIONS] [--] "
+                                      "PROGRAM [ARGUMENTS...]")
+                             : verify(verify_arguments);
   });
 
   CheckArguments check_arguments;

@@ -1,0 +1,112 @@
+"""`barswap verify`: which kernels follow pointers, and the policy that says so."""
+
+import re
+
+import pytest
+
+OPTIONS = {"mib": 256, "rounds": 8}
+LIMIT_MIB = 160
+
+
+def verify(house, program, folder, *options, clean=1, **arguments):
+    written = folder / f"{program}.toml"
+    keys = [word for item in house.policy(LIMIT_MIB).split(";") for word in ("--set", item)]
+    argv = [house.command(), "verify", "--library", house.shim, "--write", written, "--clean", clean,
+            *keys, *options, "--", house.program(program), *house.arguments(arguments)]
+    return house.run(argv), written
+
+
+def reach(house, policy):
+    """The environment of a run with turns beside work, under a written policy."""
+    keys = {"paging.plan": "move", "paging.deadline": "10s", "vram.headroom": f"{8 * house.scale}MiB"}
+    return {"BARSWAP_POLICY": str(policy), "BARSWAP_SET": house.policy(LIMIT_MIB, keys)}
+
+
+def test_a_pointer_table_is_found_and_named(house, tmp_path):
+    """The kernel, the page, the allocation and the caller are told; the run under the policy that is
+    written has the same bytes and takes turns beside work."""
+    bare = house.bare("recall", count=4, **OPTIONS).need_healthy()
+    outcome, written = verify(house, "recall", tmp_path, clean=2, count=4, **OPTIONS)
+    assert outcome.status == 0, outcome.err
+    told = re.search(
+        r"run 1: barswap_table reached page (\d+) of (\d+) of allocation (\d+) \((\d+) MiB at "
+        r"(0x[0-9a-f]+)\), near (0x[0-9a-f]+), .* launched from \S*e2e_recall\+0x[0-9a-f]+",
+        outcome.err)
+    assert told, outcome.err
+    page, pages, _, mib, base, near = told.groups()
+    assert int(page) < int(pages)
+    assert int(base, 16) <= int(near, 16) < int(base, 16) + (int(mib) << 20)
+    assert "run 2: clean" in outcome.err and "run 3: clean" in outcome.err
+    assert "evidence, not proof" in outcome.err
+    # Both clean runs found what the bare one does.
+    assert [line for line in outcome.lines if line.startswith("hash")][-2:] == [f"hash {bare.hash}"] * 2
+    text = written.read_text()
+    assert text.count("[[kernel]]") == 1 and 'name = "barswap_table"' in text
+    assert "evidence, not proof" in text and told.group(0).split("run 1: barswap_table ")[1] in text
+
+    argv = [house.program("recall")] + house.arguments({**OPTIONS, "rounds": 16, "count": 4})
+    longer = house.run(argv).need_healthy()
+    swapped = house.run(argv, None, True, reach(house, written)).need_healthy()
+    assert swapped.lines == longer.lines
+    assert swapped.figures()["beside_bytes"] > 0
+
+
+def test_a_program_that_names_all_needs_no_rule(house, tmp_path):
+    outcome, written = verify(house, "recall", tmp_path, **OPTIONS)
+    assert outcome.status == 0, outcome.err
+    checked = int(re.search(r"So far (\d+) pieces of work found only", outcome.err).group(1))
+    assert checked > OPTIONS["rounds"] * 8
+    assert "[[kernel]]" not in written.read_text() and 'overlap = "reach"' in written.read_text()
+
+
+def test_a_rule_for_another_kernel_hides_nothing(house, tmp_path):
+    """A policy that is wrong about who follows pointers does not keep the right one from being found."""
+    rule = 'kernel=[{ match = { name = "barswap_checksum" }, reach = "everything" }]'
+    policy = tmp_path / "wrong.toml"
+    policy.write_text('schema = 1\n[[kernel]]\nmatch = { name = "barswap_other" }\nreach = "everything"\n')
+    outcome, written = verify(house, "recall", tmp_path, "--policy", policy, count=4, **OPTIONS)
+    assert outcome.status == 0 and "run 1: barswap_table reached" in outcome.err, outcome.err
+    assert rule not in written.read_text()
+
+
+def test_a_wrong_policy_ends_loudly_or_right(simulated, tmp_path):
+    """Turns beside work without the rule that the program needs: an illegal address, or the same
+    bytes because nothing was on its way just then; never others."""
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('schema = 1\n[paging]\noverlap = "reach"\n[[kernel]]\n'
+                     'match = { name = "barswap_table" }\nreach = "parameters"\n')
+    options = {"mib": 256, "rounds": 16, "count": 2}
+    bare = simulated.bare("recall", **options).need_healthy()
+    argv = [simulated.program("recall")] + simulated.arguments(options)
+    for seed in range(4):
+        more = {**reach(simulated, wrong), "BARSWAP_CHAOS": str(seed)}
+        outcome = simulated.run(argv, None, True, more)
+        if outcome.status == 0:
+            assert outcome.lines == bare.lines
+        else:
+            assert "CUDA_ERROR_ILLEGAL_ADDRESS" in outcome.err, outcome.err
+
+
+@pytest.mark.parametrize("program", ("churn", "graphs", "maps", "ipc", "threads", "copies"))
+def test_other_programs_find_their_bytes(house, tmp_path, program):
+    """Whatever a program does, being watched changes nothing."""
+    bare = house.bare(program).need_healthy()
+    outcome, _ = verify(house, program, tmp_path)
+    assert outcome.status == 0, outcome.err
+    assert f"hash {bare.hash}" in outcome.lines
+
+
+def test_what_cannot_be_verified_says_so(simulated, tmp_path):
+    outcome, written = verify(simulated, "recall", tmp_path, mib="nonsense")
+    assert outcome.status != 0 and not written.exists()
+    taken = tmp_path / "recall.toml"
+    taken.write_text("precious")
+    outcome, _ = verify(simulated, "recall", tmp_path, **OPTIONS)
+    assert outcome.status == 2 and "--force" in outcome.err and taken.read_text() == "precious"
+    argv = [simulated.command(), "verify", "--library", simulated.shim, "--write", tmp_path / "x.toml",
+            "--", "/bin/true"]
+    outcome = simulated.run(argv)
+    assert outcome.status == 2 and "without a use of CUDA" in outcome.err
+    argv[-1] = "/bin/false"
+    outcome = simulated.run(argv)
+    assert outcome.status == 2 and "exit status is 1" in outcome.err

@@ -1,0 +1,324 @@
+// `barswap verify`: runs a program until no kernel reaches what its parameters do not name, and
+// writes down what it learnt. In each run the shim maps only what a piece of work names
+// (shim/pager/veil.hpp); whoever strays faults, the driver writes a core dump, and the next run has
+// a rule for that kernel.
+#include <cxxabi.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../barswap/commands.hpp"
+#include "barswap/verify.h"
+#include "core_dump.hpp"
+
+namespace barswap::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A program whose context is gone may clean up for so long.
+constexpr auto kGrace = std::chrono::seconds(3), kKill = std::chrono::seconds(8);
+
+void say(const std::string& line) { std::fprintf(stderr, "barswap verify: %s\n", line.c_str()); }
+
+// A folder of its own, removed with all that processes and driver left in it.
+struct Folder {
+  fs::path path;
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "barswap-verify-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr)
+      throw std::runtime_error("cannot make a folder in " + fs::temp_directory_path().string());
+    path = name;
+  }
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+};
+
+using Record = std::unique_ptr<barswap_verify>;
+
+// Of every process of the run that used CUDA.
+std::vector<Record> records_in(const fs::path& folder) {
+  std::vector<Record> records;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() != ".verify") continue;
+    auto record = std::make_unique<barswap_verify>();
+    std::ifstream file(entry.path(), std::ios::binary);
+    file.read(reinterpret_cast<char*>(record.get()), sizeof *record);
+    if (file.gcount() != sizeof *record || record->magic != BARSWAP_VERIFY_MAGIC ||
+        record->version != BARSWAP_VERIFY_VERSION || record->size != sizeof *record)
+      continue;
+    for (char* text : {record->reason, record->kernel, record->site})
+      text[BARSWAP_VERIFY_TEXT - 1] = '\0';
+    record->range_count = std::min(record->range_count, BARSWAP_VERIFY_RANGES);
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+fs::path dump_of(const fs::path& folder, const barswap_verify& record) {
+  return folder / ("core." + std::to_string(record.pid));
+}
+
+bool faulted(const fs::path& folder, const barswap_verify& record) {
+  return record.state == BARSWAP_VERIFY_FAULT || fs::exists(dump_of(folder, record));
+}
+
+bool any_told_a_fault(const fs::path& folder) {
+  const auto records = records_in(folder);
+  return std::any_of(records.begin(), records.end(), [](const Record& record) {
+    return record->state == BARSWAP_VERIFY_FAULT;
+  });
+}
+
+std::string escaped(const std::string& text) {
+  std::string all;
+  for (const char letter : text) {
+    if (letter == '"' || letter == '\\') all += '\\';
+    all += static_cast<unsigned char>(letter) < ' ' ? '?' : letter;
+  }
+  return all;
+}
+
+std::string readable(const std::string& kernel) {
+  int failed = 0;
+  char* text = abi::__cxa_demangle(kernel.c_str(), nullptr, nullptr, &failed);
+  const std::string out = failed == 0 && text != nullptr ? text : kernel;
+  std::free(text);
+  return out;
+}
+
+struct Finding {
+  std::string kernel;  // as the driver knows it
+  std::string text;    // what it reached, and who launched it
+};
+
+std::string hex(std::uint64_t value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%#llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+// Which page the threads that faulted were on, as far as their registers say.
+std::string page_text(const fs::path& dump, const barswap_verify& record) {
+  std::vector<verify::Span> spans;
+  std::uint64_t page_bytes = 0;
+  for (std::uint32_t i = 0; i < record.range_count; ++i) {
+    const barswap_verify_range& range = record.ranges[i];
+    if (range.hidden == 0 || range.page_bytes == 0) continue;
+    spans.push_back({range.base, range.bytes});
+    page_bytes = page_bytes == 0 ? range.page_bytes : std::min(page_bytes, range.page_bytes);
+  }
+  if (!fs::exists(dump)) return "a page that the driver does not tell (it wrote no core dump)";
+  const auto core = verify::read_core_dump(dump.string(), spans, std::max<std::uint64_t>(page_bytes, 1));
+  if (!core) return "a page that is not known (the core dump is cut short)";
+  if (core->candidates.empty())
+    return "a page that is not known (no register of a thread that faulted points to one)";
+  const verify::Candidate& most = core->candidates.front();
+  for (std::uint32_t i = 0; i < record.range_count; ++i) {
+    const barswap_verify_range& range = record.ranges[i];
+    if (range.hidden == 0 || most.address < range.base || most.address - range.base >= range.bytes)
+      continue;
+    const std::uint64_t page = (most.address - range.base) / range.page_bytes;
+    const std::uint64_t pages = (range.bytes + range.page_bytes - 1) / range.page_bytes;
+    return "page " + std::to_string(page) + " of " + std::to_string(pages) + " of allocation " +
+           std::to_string(range.number) + " (" + std::to_string(range.bytes >> 20) + " MiB at " +
+           hex(range.base) + "), near " + hex(most.address) + ", by the registers of " +
+           std::to_string(most.threads) + " of " + std::to_string(core->faulted) +
+           " threads that faulted";
+  }
+  return "a page that is not known";
+}
+
+Finding finding_of(const fs::path& folder, const barswap_verify& record) {
+  const std::string site = record.site[0] != '\0' ? record.site : "an unknown place";
+  return {record.kernel, "reached " + page_text(dump_of(folder, record), record) +
+                             "; launched from " + escaped(site)};
+}
+
+struct Ended {
+  int status = -1;  // exit status; -1 if a signal ended it
+  bool stopped = false;  // by us, after a fault
+};
+
+// Environment variables of CUDA-GDB's manual; a dump without memory is some megabytes.
+void prepare_environment(const fs::path& folder) {
+  const std::string dump = (folder / "core.%p").string();
+  setenv("BARSWAP_VERIFY", folder.c_str(), 1);
+  setenv("CUDA_ENABLE_COREDUMP_ON_EXCEPTION", "1", 1);
+  setenv("CUDA_COREDUMP_FILE", dump.c_str(), 1);
+  setenv("CUDA_COREDUMP_GENERATION_FLAGS",
+         "skip_nonrelocated_elf_images,skip_global_memory,skip_shared_memory,skip_local_memory,"
+         "skip_constbank_memory,skip_abort",
+         1);
+  unsetenv("CUDA_COREDUMP_PIPE");
+}
+
+std::string rules_text(const std::vector<Finding>& findings) {
+  std::string all;
+  for (const Finding& finding : findings)
+    all += (all.empty() ? "" : ", ") + ("{ match = { name = \"" + escaped(finding.kernel) +
+                                        "\" }, reach = \"everything\" }");
+  return "kernel=[" + all + "]";
+}
+
+Ended run_once(const VerifyArguments& arguments, const std::vector<Finding>& findings,
+               const fs::path& folder) {
+  RunArguments run_arguments = arguments.run;
+  if (!findings.empty()) run_arguments.policy.sets.push_back(rules_text(findings));
+  const pid_t child = fork();
+  if (child < 0) throw std::runtime_error(std::string("cannot fork: ") + std::strerror(errno));
+  if (child == 0) {
+    prepare_environment(folder);
+    _exit(run(run_arguments));
+  }
+  Ended ended;
+  int status = 0;
+  std::optional<std::chrono::steady_clock::time_point> fault;
+  bool killed = false;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!fault && any_told_a_fault(folder)) fault = now;
+    if (fault && now - *fault > kGrace && !ended.stopped) {
+      ended.stopped = true;
+      kill(child, SIGTERM);
+    }
+    if (fault && now - *fault > kKill && !killed) {
+      killed = true;
+      kill(child, SIGKILL);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  if (WIFEXITED(status)) ended.status = WEXITSTATUS(status);
+  return ended;
+}
+
+std::string counted(std::uint64_t count, const char* what) {
+  return std::to_string(count) + " " + what;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += " " + word;
+  return all;
+}
+
+bool write_policy(const VerifyArguments& arguments, const std::vector<Finding>& findings,
+                  const std::string& evidence) {
+  char date[32];
+  const std::time_t now = std::time(nullptr);
+  std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
+  std::string text = std::string("# Written by `barswap verify` on ") + date + " for:\n#  " +
+                     escaped(joined(arguments.run.command)) + "\n# " + evidence +
+                     "\n# Clean runs are evidence, not proof: where a kernel finds its pointers may "
+                     "depend on data. A\n# kernel that strays later ends with an illegal address, "
+                     "never with wrong bytes.\nschema = 1\n\n[paging]\noverlap = \"reach\"\n";
+  for (const Finding& finding : findings)
+    text += "\n# " + readable(finding.kernel) + "\n# " + finding.text +
+            "\n[[kernel]]\nmatch = { name = \"" + escaped(finding.kernel) +
+            "\" }\nreach = \"everything\"\n";
+  std::ofstream file(arguments.write, std::ios::trunc);
+  file << text;
+  file.close();
+  return file.good();
+}
+
+}  // namespace
+
+int verify(const VerifyArguments& given) {
+  VerifyArguments arguments = given;
+  if (arguments.write.empty())
+    arguments.write = fs::path(arguments.run.command.front()).filename().string() + ".toml";
+  if (fs::exists(arguments.write) && !arguments.force)
+    return refuse("there is a file " + arguments.write +
+                  " already. Name another with --write, or give --force.");
+  std::vector<Finding> findings;
+  std::uint64_t checked = 0, open = 0;
+  int clean = 0;
+  for (int number = 1; number <= arguments.runs; ++number) {
+    const std::string run_text = "run " + std::to_string(number) + ": ";
+    const Folder folder;
+    const Ended ended = run_once(arguments, findings, folder.path);
+    const auto records = records_in(folder.path);
+    if (records.empty() && ended.status != 0)
+      return refuse("the program did not come to use CUDA; its exit status is " +
+                    std::to_string(ended.status) + ".");
+    if (records.empty())
+      return refuse("the program ended without a use of CUDA that Barswap saw.");
+    bool strayed = false;
+    for (const Record& record : records) {
+      if (!faulted(folder.path, *record)) continue;
+      strayed = true;
+      const std::string kernel = record->kernel;
+      if (record->everything != 0) {
+        say(run_text + "a fault in " + (kernel.empty() ? "work that is no kernel" : readable(kernel)) +
+            ", which found all of the program's memory: that is the program's own fault.");
+        return 1;
+      }
+      if (kernel.empty()) {
+        say(run_text + "a fault in a copy or fill that found what it named. That is a fault of "
+                       "Barswap or of the program; no rule can name it.");
+        return 1;
+      }
+      findings.push_back(finding_of(folder.path, *record));
+      say(run_text + readable(kernel) + " " + findings.back().text + ". It follows pointers: a rule "
+                     "for it is added.");
+      break;
+    }
+    if (strayed) {
+      clean = 0;
+      checked = open = 0;
+      continue;
+    }
+    if (ended.status != 0) {
+      say(run_text + "the program failed without a fault of a kernel, with status " +
+          std::to_string(ended.status) + ". Verify a command that succeeds.");
+      return 1;
+    }
+    for (const Record& record : records) {
+      if (record->state == BARSWAP_VERIFY_GAVE_UP) {
+        say(run_text + "cannot be verified: " + record->reason +
+            ". Such a program does not take turns beside work, either.");
+        return 1;
+      }
+      checked += record->checked;
+      open += record->open + record->captured + record->waited;
+    }
+    ++clean;
+    say(run_text + "clean. So far " + counted(checked, "pieces of work found only what they named, ") +
+        counted(open, "could not say and found everything."));
+    if (clean < arguments.clean) continue;
+    const std::string evidence = std::to_string(clean) + " clean runs in a row: " +
+                                 counted(checked, "pieces of work checked, ") +
+                                 counted(open, "that name everything not.");
+    if (!write_policy(arguments, findings, evidence))
+      return refuse("cannot write " + arguments.write + ".");
+    say("wrote " + arguments.write + ". Use it with `barswap run --policy " + arguments.write +
+        "`, or as apps/NAME.toml. Clean runs are evidence, not proof.");
+    return 0;
+  }
+  say("not clean after " + std::to_string(arguments.runs) + " runs; nothing was written. More: --runs.");
+  return 1;
+}
+
+}  // namespace barswap::tools

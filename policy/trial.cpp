@@ -15,8 +15,8 @@ constexpr double kWorthTrying = 1.5;
 constexpr std::uint64_t kLeastBytes = std::uint64_t{64} << 20;
 constexpr double kAlike = 1.25;
 // What a trial needs, copies of all that could take turns, is made at this rate on a machine as
-// measured, and slows the program down meanwhile. So much longer than the link alone leaves no doubt
-// that it is worth that.
+// measured, and slows the program down meanwhile. So much longer than the link alone leaves no
+// doubt that it is worth that.
 constexpr double kPrepareBytesPerNs = 3.3, kClearlyWorth = 4;
 constexpr double kBetter = 0.95, kWorse = 1.1;
 constexpr std::uint32_t kWorseMax = 3, kRefusalsMax = 6;

@@ -1,6 +1,6 @@
-/* The layout of the record that a process under `barswap verify` keeps, one file for each process in
- * the folder that BARSWAP_VERIFY names. It is mapped and written in place, so that what a process
- * that dies in the middle last did is there to be read. Native byte order. Plain C. */
+/* The layout of the record that a process under `barswap verify` keeps, one file for each process
+ * in the folder that BARSWAP_VERIFY names. It is mapped and written in place, so that what a
+ * process that dies in the middle last did is there to be read. Native byte order. Plain C. */
 #ifndef BARSWAP_VERIFY_H
 #define BARSWAP_VERIFY_H
 #include <stdint.h>
@@ -39,7 +39,8 @@ struct barswap_verify {
   uint64_t captured; /* pieces of work that found everything because a capture was live */
   uint64_t waited;   /* pieces of work that found everything because earlier work did not end */
   char reason[BARSWAP_VERIFY_TEXT];
-  /* The work that was submitted last. */
+  /* The work that was submitted last, unless it found everything because earlier work did not end:
+   * then that earlier work. */
   char kernel[BARSWAP_VERIFY_TEXT]; /* its name, mangled if it is C++; empty: not a kernel */
   char site[BARSWAP_VERIFY_TEXT];   /* "FILE+0xOFFSET (SYMBOL)" of its caller; may be empty */
   uint32_t everything;              /* 1: it found all ranges */

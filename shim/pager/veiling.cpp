@@ -157,12 +157,17 @@ void Pager::show_only(Veil& veil, const Names& names, const Work& work) {
     bool hidden = false;
     if (named(*run)) whole = show(*run) && whole;
     else hidden = hide(*run);
+    // Of what was not seen to end a fault may still come, and of what finds everything none of
+    // ours.
+    if (ended != Ended::yes) continue;
     record.ranges[count++] = {value_of(run->base), run->bytes, run->page_bytes, run->order,
                               hidden ? std::uint64_t{1} : 0};
   }
-  record.range_count = count;
   let_go(runs);
-  veil.describe(work, everything);
+  if (ended == Ended::yes) {
+    record.range_count = count;
+    veil.describe(work, everything);
+  }
   if (!whole) veil.stop(BARSWAP_VERIFY_GAVE_UP, "the driver does not map a page again");
 }
 

@@ -24,6 +24,10 @@ def pytest_addoption(parser):
     )
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "full: left out where BARSWAP_E2E=brief")
+
+
 @pytest.fixture(scope="session")
 def house(request, tmp_path_factory):
     return House(request.config, tmp_path_factory.mktemp("house"))
@@ -38,11 +42,14 @@ def simulated(house):
 
 def pytest_collection_modifyitems(config, items):
     """BARSWAP_E2E=brief: under a sanitizer each program runs once a test function, with the last of its
-    ratios and the first of its seeds; what a sanitizer finds depends on paths, not on repetition."""
+    ratios and the first of its seeds; what a sanitizer finds depends on paths, not on repetition. Tests
+    marked `full` take paths that others take, at length."""
     if os.environ.get("BARSWAP_E2E") != "brief":
         return
     kept = {}
     for item in items:
+        if item.get_closest_marker("full"):
+            continue
         values = item.callspec.params if hasattr(item, "callspec") else {}
         key = (item.originalname, values.get("name"), values.get("mode"), values.get("function"))
         if key not in kept or "ratio" in values:

@@ -25,6 +25,7 @@ def bench(house, *options, **more):
     return house.run(argv, Machine(), **more)
 
 
+@pytest.mark.full
 def test_every_row_is_there_and_agrees(simulated):
     outcome = bench(simulated)
     assert outcome.status == 0 and outcome.err == "", outcome.err

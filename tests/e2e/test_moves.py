@@ -124,6 +124,7 @@ def test_ranges_take_turns_beside_work(house, chaos):
     assert drained.figures()["beside_bytes"] == 0
 
 
+@pytest.mark.full
 def test_a_rule_names_kernels_that_follow_pointers(simulated):
     """A kernel that touches what its parameters do not name needs a rule under paging.overlap = "reach";
     with it the program finds the same bytes, and ranges still take turns beside other work."""

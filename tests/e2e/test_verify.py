@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-OPTIONS = {"mib": 256, "rounds": 8}
-LIMIT_MIB = 160
+OPTIONS = {"mib": 192, "rounds": 4}
+LIMIT_MIB = 112
 
 
 def verify(house, program, folder, *options, clean=1, **arguments):
@@ -44,7 +44,7 @@ def test_a_pointer_table_is_found_and_named(house, tmp_path):
     assert text.count("[[kernel]]") == 1 and 'name = "barswap_table"' in text
     assert "evidence, not proof" in text and told.group(0).split("run 1: barswap_table ")[1] in text
 
-    argv = [house.program("recall")] + house.arguments({**OPTIONS, "rounds": 16, "count": 4})
+    argv = [house.program("recall")] + house.arguments({**OPTIONS, "rounds": 12, "count": 4})
     longer = house.run(argv).need_healthy()
     swapped = house.run(argv, None, True, reach(house, written)).need_healthy()
     assert swapped.lines == longer.lines
@@ -61,24 +61,24 @@ def test_a_program_that_names_all_needs_no_rule(house, tmp_path):
 
 def test_a_rule_for_another_kernel_hides_nothing(house, tmp_path):
     """A policy that is wrong about who follows pointers does not keep the right one from being found."""
-    rule = 'kernel=[{ match = { name = "barswap_checksum" }, reach = "everything" }]'
     policy = tmp_path / "wrong.toml"
     policy.write_text('schema = 1\n[[kernel]]\nmatch = { name = "barswap_other" }\nreach = "everything"\n')
     outcome, written = verify(house, "recall", tmp_path, "--policy", policy, count=4, **OPTIONS)
     assert outcome.status == 0 and "run 1: barswap_table reached" in outcome.err, outcome.err
-    assert rule not in written.read_text()
+    assert "barswap_other" not in written.read_text()
 
 
+@pytest.mark.full
 def test_a_wrong_policy_ends_loudly_or_right(simulated, tmp_path):
     """Turns beside work without the rule that the program needs: an illegal address, or the same
     bytes because nothing was on its way just then; never others."""
     wrong = tmp_path / "wrong.toml"
     wrong.write_text('schema = 1\n[paging]\noverlap = "reach"\n[[kernel]]\n'
                      'match = { name = "barswap_table" }\nreach = "parameters"\n')
-    options = {"mib": 256, "rounds": 16, "count": 2}
+    options = {"mib": 192, "rounds": 10, "count": 2}
     bare = simulated.bare("recall", **options).need_healthy()
     argv = [simulated.program("recall")] + simulated.arguments(options)
-    for seed in range(4):
+    for seed in range(2):
         more = {**reach(simulated, wrong), "BARSWAP_CHAOS": str(seed)}
         outcome = simulated.run(argv, None, True, more)
         if outcome.status == 0:
@@ -87,7 +87,7 @@ def test_a_wrong_policy_ends_loudly_or_right(simulated, tmp_path):
             assert "CUDA_ERROR_ILLEGAL_ADDRESS" in outcome.err, outcome.err
 
 
-@pytest.mark.parametrize("program", ("churn", "graphs", "maps", "ipc", "threads", "copies"))
+@pytest.mark.parametrize("program", ("churn", "maps", "ipc", "threads", "copies", "graphs"))
 def test_other_programs_find_their_bytes(house, tmp_path, program):
     """Whatever a program does, being watched changes nothing."""
     bare = house.bare(program).need_healthy()

@@ -12,7 +12,7 @@ ROOMS = {
     # The pager's gate, with who is in flight, and its register of contexts are faces that session may see.
     'session': ('memory/memory.hpp', 'memory/maps.hpp', 'memory/outside.hpp',
                 'driver/verbs.hpp', 'policy/',
-                'pager/flights.hpp', 'pager/gate.hpp', 'pager/pager.hpp'),
+                'pager/flights.hpp', 'pager/gate.hpp', 'pager/pager.hpp', 'pager/veil.hpp'),
     # The vendor's types, for the ABI; the rows; the codes.
     'interpose': ('session/door.hpp', 'session/session.hpp', 'driver/api.hpp',
                   'driver/errors.hpp', 'driver/driver_api.def'),

@@ -46,7 +46,8 @@ constexpr const char* kAboutBench =
 constexpr const char* kAboutVerify =
     "Run a program again and again and find the kernels that follow pointers: each piece of work\n"
     "finds only those large allocations mapped that it names. Writes a policy with\n"
-    "paging.overlap = \"reach\" and a rule for each such kernel. Clean runs are evidence, not proof.\n"
+    "paging.overlap = \"reach\" and a rule for each such kernel. Clean runs are evidence, not "
+    "proof.\n"
     "Exit status 1 if no clean run was reached. The program must not depend on how often it ran.\n"
     "  barswap verify [OPTIONS] [--] PROGRAM [ARGUMENTS...]";
 
@@ -139,7 +140,8 @@ void add_bench_child(CLI::App& command, BenchChildArguments& child) {
   command.add_flag("--spoil", child.spoil);
 }
 
-// Cuts the program and its arguments off `barswap run ...` or `barswap verify ...` and returns them: they begin behind
+// Cuts the program and its arguments off `barswap run ...` or `barswap verify ...` and returns
+// them: they begin behind
 // `--`, or at the first word that is neither an option of ours nor an option's value. Done here
 // because the parser would look for our options among the program's.
 std::vector<std::string> cut_command(int& argc, char** argv) {

@@ -25,8 +25,8 @@ struct CoreDump {
   std::vector<Candidate> candidates;  // most threads first; the lowest address of each page
 };
 
-// Of a dump, addresses within `spans`, told apart by pages of `page_bytes`. None: it is no core dump
-// of a GPU, or it is cut short.
+// Of a dump, addresses within `spans`, told apart by pages of `page_bytes`. None: it is no core
+// dump of a GPU, or it is cut short.
 std::optional<CoreDump> read_core_dump(const std::string& path, const std::vector<Span>& spans,
                                        std::uint64_t page_bytes);
 

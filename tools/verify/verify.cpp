@@ -130,7 +130,8 @@ std::string page_text(const fs::path& dump, const barswap_verify& record) {
     page_bytes = page_bytes == 0 ? range.page_bytes : std::min(page_bytes, range.page_bytes);
   }
   if (!fs::exists(dump)) return "a page that the driver does not tell (it wrote no core dump)";
-  const auto core = verify::read_core_dump(dump.string(), spans, std::max<std::uint64_t>(page_bytes, 1));
+  const auto core =
+      verify::read_core_dump(dump.string(), spans, std::max<std::uint64_t>(page_bytes, 1));
   if (!core) return "a page that is not known (the core dump is cut short)";
   if (core->candidates.empty())
     return "a page that is not known (no register of a thread that faulted points to one)";
@@ -228,11 +229,12 @@ bool write_policy(const VerifyArguments& arguments, const std::vector<Finding>& 
   char date[32];
   const std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
-  std::string text = std::string("# Written by `barswap verify` on ") + date + " for:\n#  " +
-                     escaped(joined(arguments.run.command)) + "\n# " + evidence +
-                     "\n# Clean runs are evidence, not proof: where a kernel finds its pointers may "
-                     "depend on data. A\n# kernel that strays later ends with an illegal address, "
-                     "never with wrong bytes.\nschema = 1\n\n[paging]\noverlap = \"reach\"\n";
+  std::string text =
+      std::string("# Written by `barswap verify` on ") + date + " for:\n#  " +
+      escaped(joined(arguments.run.command)) + "\n# " + evidence +
+      "\n# Clean runs are evidence, not proof: where a kernel finds its pointers may "
+      "depend on data. A\n# kernel that strays later ends with an illegal address, "
+      "never with wrong bytes.\nschema = 1\n\n[paging]\noverlap = \"reach\"\n";
   for (const Finding& finding : findings)
     text += "\n# " + readable(finding.kernel) + "\n# " + finding.text +
             "\n[[kernel]]\nmatch = { name = \"" + escaped(finding.kernel) +
@@ -271,7 +273,8 @@ int verify(const VerifyArguments& given) {
       strayed = true;
       const std::string kernel = record->kernel;
       if (record->everything != 0) {
-        say(run_text + "a fault in " + (kernel.empty() ? "work that is no kernel" : readable(kernel)) +
+        say(run_text + "a fault in " +
+            (kernel.empty() ? "work that is no kernel" : readable(kernel)) +
             ", which found all of the program's memory: that is the program's own fault.");
         return 1;
       }
@@ -281,8 +284,9 @@ int verify(const VerifyArguments& given) {
         return 1;
       }
       findings.push_back(finding_of(folder.path, *record));
-      say(run_text + readable(kernel) + " " + findings.back().text + ". It follows pointers: a rule "
-                     "for it is added.");
+      say(run_text + readable(kernel) + " " + findings.back().text +
+          ". It follows pointers: a rule "
+          "for it is added.");
       break;
     }
     if (strayed) {
@@ -305,7 +309,8 @@ int verify(const VerifyArguments& given) {
       open += record->open + record->captured + record->waited;
     }
     ++clean;
-    say(run_text + "clean. So far " + counted(checked, "pieces of work found only what they named, ") +
+    say(run_text + "clean. So far " +
+        counted(checked, "pieces of work found only what they named, ") +
         counted(open, "could not say and found everything."));
     if (clean < arguments.clean) continue;
     const std::string evidence = std::to_string(clean) + " clean runs in a row: " +
@@ -317,7 +322,8 @@ int verify(const VerifyArguments& given) {
         "`, or as apps/NAME.toml. Clean runs are evidence, not proof.");
     return 0;
   }
-  say("not clean after " + std::to_string(arguments.runs) + " runs; nothing was written. More: --runs.");
+  say("not clean after " + std::to_string(arguments.runs) +
+      " runs; nothing was written. More: --runs.");
   return 1;
 }
 

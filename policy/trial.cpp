@@ -72,6 +72,7 @@ void Trial::cycle(const Cycle& cycle) {
           waited_ns_ = 0;
         } else if (worth_preparing(cycle)) {
           mode_ = Mode::preparing;
+          gain_ns_ = 0;  // it is spent
         }
       }
       return;
@@ -127,6 +128,7 @@ void Trial::restart() {
 void Trial::revert() {
   mode_ = Mode::streaming;
   samples_ = worse_ = refusals_ = settling_ = 0;
+  gain_ns_ = 0;
   resting_ = kRest << std::min(failures_, kRestDoublings);
   ++failures_;
 }

@@ -10,7 +10,8 @@ extern "C" {
 
 #define BARSWAP_VERIFY_MAGIC 0x3159465652534242ull /* "BBSRVFY1" */
 #define BARSWAP_VERIFY_VERSION 1u
-#define BARSWAP_VERIFY_TEXT 1024u  /* bytes of a name, the zero at its end included */
+#define BARSWAP_VERIFY_TEXT \
+  16384u /* bytes of a name, cut short if longer, with a zero at its end */
 #define BARSWAP_VERIFY_RANGES 8192u
 
 enum barswap_verify_state {
@@ -34,10 +35,10 @@ struct barswap_verify {
   uint32_t size; /* of this struct */
   uint32_t pid;
   uint32_t state;
-  uint64_t checked;  /* pieces of work that found only what they named */
-  uint64_t open;     /* pieces of work that found everything: graphs, copies of shapes, rules */
-  uint64_t captured; /* pieces of work that found everything because a capture was live */
-  uint64_t waited;   /* pieces of work that found everything because earlier work did not end */
+  uint64_t checked;  /* pieces of work that found only what they named, to their end */
+  uint64_t open;     /* that found everything, since they could not say: graphs, shapes, rules */
+  uint64_t captured; /* that found everything because a capture was live */
+  uint64_t waited;   /* that found everything, at the start or later on, because work did not end */
   char reason[BARSWAP_VERIFY_TEXT];
   /* The work that was submitted last, unless it found everything because earlier work did not end:
    * then that earlier work. */

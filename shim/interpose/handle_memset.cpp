@@ -1,10 +1,24 @@
 // Memsets. The plain forms are asynchronous on device memory but block on a page that lies on the
 // host, so on our memory they are issued as the asynchronous form on the same stream.
+#include <algorithm>
+
 #include "interpose/call.hpp"
 #include "interpose/submit.hpp"
 
 namespace barswap::interpose::handlers {
 namespace {
+
+// What a fill goes over: a row of elements, or rows with a pitch.
+template <class Value>
+std::uint64_t bytes_of(Value, std::size_t count, CUstream = {}) {
+  return count > ~std::uint64_t{0} / sizeof(Value) ? ~std::uint64_t{0} : count * sizeof(Value);
+}
+template <class Value>
+std::uint64_t bytes_of(std::size_t pitch, Value value, std::size_t width, std::size_t height,
+                       CUstream = {}) {
+  const std::uint64_t row = std::max<std::uint64_t>(pitch, bytes_of(value, width));
+  return row != 0 && height > ~std::uint64_t{0} / row ? ~std::uint64_t{0} : row * height;
+}
 
 // Plain and Async are the same function but for the stream at the end; 0 is the legacy stream for
 // one family and the thread's own for the other, as the program asked.
@@ -14,7 +28,7 @@ CUresult set(CUdeviceptr pointer, Arguments... arguments) {
   if (!call) return forward<Plain>(pointer, arguments...);
   const bool ours = call.owns(pointer);
   const session::Declaration declaration;
-  call->reach().set(static_cast<Address>(pointer));
+  call->reach().set(static_cast<Address>(pointer), bytes_of(arguments...));
   const session::Submission inside(!ours, session::Says::declared);
   if (ours) return forward<Async>(pointer, arguments..., CUstream{});
   return forward<Plain>(pointer, arguments...);
@@ -24,7 +38,8 @@ template <auto Slot, class... Arguments>
 CUresult set_async(CUdeviceptr pointer, Arguments... arguments) {
   const session::Declaration declaration;
   session::Session* session = session::Session::current();
-  if (session && session::door_depth == 0) session->reach().set(static_cast<Address>(pointer));
+  if (session && session::door_depth == 0)
+    session->reach().set(static_cast<Address>(pointer), bytes_of(arguments...));
   return submit<Slot, Trait::PLAIN>(pointer, arguments...);
 }
 

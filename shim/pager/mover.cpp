@@ -610,10 +610,8 @@ Result<void> Pager::grant(Die owner, Die accessor) {
   const Hurry hurry(*this);
   Lock lock(mover_);
   const driver::RelaxedCapture relaxed(verbs_);
-  if (Veil* veil = Veil::current()) {
-    (void)show_all();
-    veil->stop(BARSWAP_VERIFY_GAVE_UP, "one die is to reach the memory of another");
-  }
+  if (Veil* veil = Veil::current())
+    end_veil(*veil, BARSWAP_VERIFY_GAVE_UP, "one die is to reach the memory of another");
   // Marked as moving, so that nobody buries them meanwhile. Those that the die reached before were
   // never closed to it.
   std::vector<Run*> runs;

@@ -272,6 +272,10 @@ class Pager {
   enum class Ended : std::uint8_t { yes, no, fault };
   std::uint64_t veil_ns_ BARSWAP_GUARDED_BY(mover_) = 5'000'000'000;  // for work to end
   Ended all_ended(const Veil& veil) BARSWAP_REQUIRES(mover_);
+  void end_veil(Veil& veil, barswap_verify_state state, const char* why) BARSWAP_REQUIRES(mover_);
+  enum class Last : std::uint8_t { none, open, checked };
+  Last last_ BARSWAP_GUARDED_BY(mover_) = Last::none;  // what the work submitted last found
+  void count_last(barswap_verify& record, Ended ended) BARSWAP_REQUIRES(mover_);
   bool hide(Run& run) BARSWAP_REQUIRES(mover_);
   bool show(Run& run) BARSWAP_REQUIRES(mover_);
   bool show_all() BARSWAP_REQUIRES(mover_);

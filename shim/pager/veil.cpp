@@ -60,19 +60,27 @@ void Veil::stop(barswap_verify_state state, const char* reason) {
   std::atomic_ref<std::uint32_t>(record_->state).store(state, std::memory_order_release);
 }
 
+// A ticket that is given up is never served: that ends with the veil, and then nobody waits.
 bool Veil::take_turn() {
-  const std::uint64_t limit_ns = now_ns() + kTurnNs;
+  const std::uint32_t ticket = tickets_.fetch_add(1, std::memory_order_acq_rel);
+  std::uint32_t seen = served_.load(std::memory_order_acquire);
+  std::uint64_t limit_ns = now_ns() + kTurnNs;
   for (;;) {
-    std::uint32_t free = 0;
-    if (taken_.compare_exchange_strong(free, 1, std::memory_order_acq_rel)) return true;
+    const std::uint32_t served = served_.load(std::memory_order_acquire);
+    if (current() != this) return false;
+    if (served == ticket) return true;
+    if (served != seen) {
+      seen = served;
+      limit_ns = now_ns() + kTurnNs;
+    }
     if (now_ns() > limit_ns) return false;
-    futex_wait(taken_, 1, 1'000'000);
+    futex_wait(served_, served, 1'000'000);
   }
 }
 
 void Veil::end_turn() {
-  taken_.store(0, std::memory_order_release);
-  futex_wake(taken_);
+  served_.fetch_add(1, std::memory_order_acq_rel);
+  futex_wake(served_);
 }
 
 bool Veil::dumped() const { return access(dump_.c_str(), F_OK) == 0; }

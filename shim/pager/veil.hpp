@@ -36,7 +36,8 @@ class Veil {
   // Nothing is checked from now on. The first reason stays.
   void stop(barswap_verify_state state, const char* reason);
 
-  // One thread at a time submits. False: others have not come to an end for too long.
+  // One thread at a time submits, in the order in which they came. False: one that has its turn has
+  // not come to an end for too long, or nothing is checked any more.
   bool take_turn();
   void end_turn();
 
@@ -49,7 +50,7 @@ class Veil {
   static std::atomic<Veil*> current_;
   barswap_verify* record_ = nullptr;
   std::string dump_;
-  std::atomic<std::uint32_t> taken_{0};  // waited for
+  std::atomic<std::uint32_t> tickets_{0}, served_{0};  // the second is waited for
 };
 
 }  // namespace barswap::pager

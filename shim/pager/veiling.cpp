@@ -48,13 +48,15 @@ Pager::Ended Pager::all_ended(const Veil& veil) {
       return veil.dumped() ? Ended::fault : Ended::yes;
     }
     const std::uint64_t ns = now_ns();
-    if (ns - look_ns > kLookNs) {
+    const bool late = ns - start_ns > (dumping ? kDumpNs : veil_ns_);
+    if (!dumping && (late || ns - look_ns > kLookNs)) {
       look_ns = ns;
-      dumping = dumping || veil.dumped();
+      dumping = veil.dumped();
+      if (dumping) continue;
     }
-    if (ns - start_ns > (dumping ? kDumpNs : veil_ns_)) {
+    if (late) {
       veil_ns_ = kEndLeastNs;
-      return dumping || veil.dumped() ? Ended::fault : Ended::no;
+      return dumping ? Ended::fault : Ended::no;
     }
     sched_yield();
   }
@@ -77,7 +79,11 @@ bool Pager::show(Run& run) {
   for (Page& page : run.pages) {
     if (!page.hidden) continue;
     auto mapped = verbs_.map(page.address, page.frame.bytes, page.frame.handle);
-    if (mapped) mapped = verbs_.grant(page.address, page.frame.bytes, dies);
+    if (mapped) {
+      mapped = verbs_.grant(page.address, page.frame.bytes, dies);
+      // Where that is refused too the page stays mapped, without access.
+      if (!mapped && !verbs_.unmap(page.address, page.frame.bytes)) page.hidden = false;
+    }
     if (mapped) page.hidden = false;
     whole = whole && mapped;
   }
@@ -111,20 +117,33 @@ bool Pager::show_all() {
   return whole;
 }
 
+void Pager::end_veil(Veil& veil, barswap_verify_state state, const char* why) {
+  (void)show_all();
+  veil.stop(state, why);
+}
+
 void Pager::lift_veil(const char* why) {
   Veil* veil = Veil::current();
   if (!veil) return;
   const Hurry hurry(*this);
   Lock lock(mover_);
-  (void)show_all();
-  veil->stop(BARSWAP_VERIFY_GAVE_UP, why);
+  end_veil(*veil, BARSWAP_VERIFY_GAVE_UP, why);
+}
+
+// What was submitted last is counted once its end is known.
+void Pager::count_last(barswap_verify& record, Ended ended) {
+  if (last_ == Last::none) return;
+  if (ended != Ended::yes) ++record.waited;
+  else ++(last_ == Last::open ? record.open : record.checked);
+  last_ = Last::none;
 }
 
 void Pager::last_look(Veil& veil) {
   const Hurry hurry(*this);
   Lock lock(mover_);
-  const bool fault = !contexts_.capturing() && all_ended(veil) == Ended::fault;
-  veil.stop(fault ? BARSWAP_VERIFY_FAULT : BARSWAP_VERIFY_ENDED, "");
+  const Ended ended = contexts_.capturing() ? Ended::no : all_ended(veil);
+  if (ended != Ended::fault) count_last(veil.record(), ended);
+  end_veil(veil, ended == Ended::fault ? BARSWAP_VERIFY_FAULT : BARSWAP_VERIFY_ENDED, "");
 }
 
 void Pager::show_only(Veil& veil, const Names& names, const Work& work) {
@@ -136,14 +155,14 @@ void Pager::show_only(Veil& veil, const Names& names, const Work& work) {
   const Ended ended = captured ? Ended::no : all_ended(veil);
   if (ended == Ended::fault) {
     // What is described is what faulted.
-    veil.stop(BARSWAP_VERIFY_FAULT, "");
-    (void)show_all();
+    end_veil(veil, BARSWAP_VERIFY_FAULT, "");
     return;
   }
   const bool everything = names.everything() || ended == Ended::no;
+  if (!captured) count_last(record, ended);
   if (captured) ++record.captured;
   else if (ended == Ended::no) ++record.waited;
-  else ++(everything ? record.open : record.checked);
+  else last_ = everything ? Last::open : Last::checked;
   const driver::RelaxedCapture relaxed(verbs_);
   const std::vector<Run*> runs = hold_large();
   const auto named = [&](const Run& run) {
@@ -168,7 +187,7 @@ void Pager::show_only(Veil& veil, const Names& names, const Work& work) {
     record.range_count = count;
     veil.describe(work, everything);
   }
-  if (!whole) veil.stop(BARSWAP_VERIFY_GAVE_UP, "the driver does not map a page again");
+  if (!whole) end_veil(veil, BARSWAP_VERIFY_GAVE_UP, "the driver does not map a page again");
 }
 
 }  // namespace barswap::pager

@@ -67,7 +67,10 @@ void free_moment() noexcept {
 void note_unseen_submitter(const char* what) noexcept {
   // Before cuInit there is no session yet; it will look here when it starts.
   unseen_submitter.store(what, std::memory_order_release);
-  if (Session* session = Session::current()) session->pager().stop_moving(what);
+  Session* session = Session::current();
+  if (!session) return;
+  session->pager().stop_moving(what);
+  session->pager().lift_veil(what);
 }
 
 void note_unknown_function(const char* name) noexcept {

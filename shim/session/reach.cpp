@@ -1,5 +1,6 @@
 #include "session/reach.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <span>
@@ -45,6 +46,21 @@ class Reach::Ranges {
       const auto range = memory_.find(Address{near});
       if (range && !range->packed && range->mapping_bytes >= policy::kLargeBytes)
         movable_.add(range->base);
+    }
+  }
+  // All that a copy or a fill goes over, which may be several ranges that the program mapped side
+  // by side.
+  void declare(Address first, std::uint64_t bytes) {
+    declare(first);
+    std::uint64_t at = value_of(first);
+    const std::uint64_t end = at + std::min(bytes, ~std::uint64_t{0} - at);
+    while (at < end && memory_.ours(Address{at})) {
+      const auto range = memory_.find(Address{at});
+      if (!range) break;
+      if (!range->packed && range->mapping_bytes >= policy::kLargeBytes) movable_.add(range->base);
+      const std::uint64_t next = value_of(range->base) + range->mapping_bytes;
+      if (next <= at) break;
+      at = next;
     }
   }
   void add_everything() {
@@ -168,8 +184,8 @@ void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t s
   ranges.add(to);
   ranges.add(from);
   if (declares) {
-    ranges.declare(to);
-    ranges.declare(from);
+    ranges.declare(to, bytes);
+    ranges.declare(from, bytes);
     declared_names = ranges.movable();
   }
   if (!trace::on()) return;
@@ -179,10 +195,10 @@ void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t s
   trace::copy({bytes, direction, blocks}, here(stream), ranges.named());
 }
 
-void Reach::set(Address to) {
+void Reach::set(Address to, std::uint64_t bytes) {
   if (!pager::Flights::current()) return;
   Ranges ranges(memory_);
-  ranges.declare(to);
+  ranges.declare(to, bytes);
   declared_names = ranges.movable();
 }
 

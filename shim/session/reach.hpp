@@ -47,7 +47,7 @@ class Reach {
   // asks. Answers the launch's number in the trace, if there is one; below as well.
   std::optional<std::uint64_t> launch(const Launch& launch);
   void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks);
-  void set(Address to);
+  void set(Address to, std::uint64_t bytes);
   // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
   // names is counted at each of its launches.
   void graph_made(std::uintptr_t exec, driver::Graph graph);

@@ -95,6 +95,8 @@ bool Session::prepare(const char** why) {
                     !setup_.verify && alone_on_dies("paging.overlap = \"reach\"");
   *why = "barswap verify does not run under MPS, where a fault ends other programs too";
   if (setup_.verify && !alone_on_dies("barswap verify")) return false;
+  *why = "barswap verify needs a driver of 12.5 or later, which can prove that a context is idle";
+  if (setup_.verify && !verbs_.has_idle_proof()) return false;
   pager_ = std::make_unique<pager::Pager>(verbs_, settings, setups, options.tiers_host_enable,
                                           options.tiers_host_limit);
   tiers_bytes += pager_->frames().host_limit();
@@ -182,19 +184,23 @@ void Session::adopt(driver::Context context, Die die) {
   DieState* state = die_state(die);
   if (!state || !state->managed || pager_->contexts().known(context)) return;
   const driver::RelaxedCapture relaxed(verbs_);
-  const pager::Pager::Hurry hurry(*pager_);
-  Lock lock(pager_->mover_mutex());
-  if (pager_->contexts().known(context)) return;
-  prepare_die(*state);
-  const bool primary = !made_by_program(context);
-  auto adopted = pager_->contexts().adopt(context, die, primary);
-  if (!adopted) {
-    if (!driver::sticky(adopted.error()))
-      pager_->stop_moving("a context has no room for our events");
-    return;
+  constexpr const char* kNoRoom = "a context has no room for our events";
+  bool refused = false;
+  {
+    const pager::Pager::Hurry hurry(*pager_);
+    Lock lock(pager_->mover_mutex());
+    if (pager_->contexts().known(context)) return;
+    prepare_die(*state);
+    const bool primary = !made_by_program(context);
+    auto outcome = pager_->contexts().adopt(context, die, primary);
+    refused = !outcome && !driver::sticky(outcome.error());
+    if (refused) pager_->stop_moving(kNoRoom);
+    if (outcome && primary) {
+      Lock known(mutex_);
+      contexts_.push_back({context, die, true});
+    }
   }
-  Lock known(mutex_);
-  if (primary) contexts_.push_back({context, die, true});
+  if (refused) pager_->lift_veil(kNoRoom);
 }
 
 // A primary context that the runtime retained through the driver's private tables.

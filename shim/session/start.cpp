@@ -121,6 +121,8 @@ void Session::start(const driver::Api& api) noexcept {
   auto* session = new Session(api, setup);
   const char* why = "";
   if (!session->prepare(&why)) {
+    if (setup.verify && session->verify(environment.verify))
+      pager::Veil::current()->stop(BARSWAP_VERIFY_GAVE_UP, why);
     step_aside(why);
     return;
   }
@@ -138,7 +140,10 @@ void Session::start(const driver::Api& api) noexcept {
   current_.store(session, std::memory_order_release);
   if (session->pager().settings().may_move && session->verbs().has_idle_proof())
     stats::set_state(BARSWAP_STATE_ACTIVE, "");
-  if (const char* tool = injected_tool(environment)) session->pager().stop_moving(tool);
+  if (const char* tool = injected_tool(environment)) {
+    session->pager().stop_moving(tool);
+    session->pager().lift_veil(tool);
+  }
 }
 
 }  // namespace barswap::session

@@ -87,6 +87,7 @@ std::optional<CoreDump> read_core_dump(const std::string& path, const std::vecto
   for (std::uint32_t i = 0; i < sections.size(); ++i) {
     const Elf64_Shdr& section = sections[i];
     if (section.sh_type != kLanes || section.sh_entsize < kLeastLane) continue;
+    if (!file.holds(section.sh_offset, section.sh_size)) return std::nullopt;
     for (std::uint64_t lane = 0; lane < section.sh_size / section.sh_entsize; ++lane) {
       std::uint32_t exception = 0;
       if (!file.at(section.sh_offset + lane * section.sh_entsize + kException, exception))
@@ -100,6 +101,7 @@ std::optional<CoreDump> read_core_dump(const std::string& path, const std::vecto
   for (const Elf64_Shdr& section : sections) {
     if (section.sh_type != kRegisters || !faulted.contains({section.sh_link, section.sh_info}))
       continue;
+    if (!file.holds(section.sh_offset, section.sh_size)) return std::nullopt;
     std::set<std::pair<std::uint64_t, std::uint64_t>> seen;
     for (std::uint64_t at = 0; at + 8 <= section.sh_size; at += 4) {
       std::uint64_t word = 0;

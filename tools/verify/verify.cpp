@@ -4,19 +4,21 @@
 // a rule for that kernel.
 #include <cxxabi.h>
 #include <fcntl.h>
-#include <signal.h>
+
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -25,6 +27,8 @@
 #include <vector>
 
 #include "../barswap/commands.hpp"
+#include "../barswap/executable.hpp"
+#include "../barswap/policy_request.hpp"
 #include "barswap/verify.h"
 #include "core_dump.hpp"
 
@@ -33,8 +37,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A program whose context is gone may clean up for so long.
-constexpr auto kGrace = std::chrono::seconds(3), kKill = std::chrono::seconds(8);
+// A program whose context is gone may clean up for so long; a core dump that does not grow for so
+// long is whole.
+constexpr auto kGrace = std::chrono::seconds(3), kKill = std::chrono::seconds(8),
+               kStill = std::chrono::seconds(10);
+
+volatile std::sig_atomic_t interrupted = 0;
+
+// While one lives, an interrupt is noted, so that the folder is removed and nobody is left behind.
+class Interrupts {
+ public:
+  Interrupts() {
+    struct sigaction action {};
+    action.sa_handler = [](int) { interrupted = 1; };
+    for (std::size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &action, &old_[i]);
+    // A program that is waited for must not be reaped by anybody else.
+    action.sa_handler = SIG_DFL;
+    sigaction(SIGCHLD, &action, &old_child_);
+  }
+  ~Interrupts() {
+    for (std::size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &old_[i], nullptr);
+    sigaction(SIGCHLD, &old_child_, nullptr);
+  }
+  Interrupts(const Interrupts&) = delete;
+  Interrupts& operator=(const Interrupts&) = delete;
+
+ private:
+  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
+  struct sigaction old_[3] {}, old_child_ {};
+};
 
 void say(const std::string& line) { std::fprintf(stderr, "barswap verify: %s\n", line.c_str()); }
 
@@ -91,6 +122,25 @@ bool any_told_a_fault(const fs::path& folder) {
   });
 }
 
+// The program and, where it is a script, those of its processes that keep a record.
+void signal_all(pid_t child, const fs::path& folder, int number) {
+  kill(child, number);
+  for (const Record& record : records_in(folder)) {
+    const auto pid = static_cast<pid_t>(record->pid);
+    if (pid != child && record->state != BARSWAP_VERIFY_ENDED) kill(pid, number);
+  }
+}
+
+std::uintmax_t dumped_bytes(const fs::path& folder) {
+  std::uintmax_t sum = 0;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    std::error_code gone;
+    const std::uintmax_t bytes = entry.file_size(gone);
+    if (!gone && entry.path().extension() != ".verify") sum += bytes;
+  }
+  return sum;
+}
+
 std::string escaped(const std::string& text) {
   std::string all;
   for (const char letter : text) {
@@ -106,6 +156,12 @@ std::string readable(const std::string& kernel) {
   const std::string out = failed == 0 && text != nullptr ? text : kernel;
   std::free(text);
   return out;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += " " + word;
+  return all;
 }
 
 struct Finding {
@@ -175,18 +231,40 @@ void prepare_environment(const fs::path& folder) {
   unsetenv("CUDA_COREDUMP_PIPE");
 }
 
+// A name that was cut short is completed by a pattern.
+std::string rule_of(const Finding& finding) {
+  const bool cut = finding.kernel.size() == BARSWAP_VERIFY_TEXT - 1;
+  return "match = { name = \"" + escaped(finding.kernel) + (cut ? "*" : "") + "\" }";
+}
+
 std::string rules_text(const std::vector<Finding>& findings) {
   std::string all;
   for (const Finding& finding : findings)
-    all += (all.empty() ? "" : ", ") + ("{ match = { name = \"" + escaped(finding.kernel) +
-                                        "\" }, reach = \"everything\" }");
+    all += (all.empty() ? "" : ", ") + ("{ " + rule_of(finding) + ", reach = \"everything\" }");
   return "kernel=[" + all + "]";
+}
+
+// The rules that hold in the runs already: a policy that is written has to repeat them, since it
+// may be used in the place of the one that they came from.
+std::string rules_in_force(const VerifyArguments& arguments) {
+  const policy::Loaded loaded =
+      policy::load(request_for(arguments.run.policy, find_program(arguments.run.command.front()),
+                               joined(arguments.run.command)));
+  std::string all;
+  for (const policy::KernelRule& rule : loaded.options.kernels) {
+    const bool opaque = rule.reach == policy::KernelReach::everything;
+    all += "\n# Held in the runs.\n[[kernel]]\n";
+    if (!rule.name.empty()) all += "match = { name = \"" + escaped(rule.name) + "\" }\n";
+    all += std::string("reach = \"") + (opaque ? "everything" : "parameters") + "\"\n";
+  }
+  return all;
 }
 
 Ended run_once(const VerifyArguments& arguments, const std::vector<Finding>& findings,
                const fs::path& folder) {
   RunArguments run_arguments = arguments.run;
   if (!findings.empty()) run_arguments.policy.sets.push_back(rules_text(findings));
+  const Interrupts interrupts;
   const pid_t child = fork();
   if (child < 0) throw std::runtime_error(std::string("cannot fork: ") + std::strerror(errno));
   if (child == 0) {
@@ -197,31 +275,37 @@ Ended run_once(const VerifyArguments& arguments, const std::vector<Finding>& fin
   int status = 0;
   std::optional<std::chrono::steady_clock::time_point> fault;
   bool killed = false;
-  while (waitpid(child, &status, WNOHANG) == 0) {
+  std::uintmax_t dumped = 0;
+  auto grown = std::chrono::steady_clock::now();
+  pid_t reaped = 0;
+  while ((reaped = waitpid(child, &status, WNOHANG)) == 0 || (reaped < 0 && errno == EINTR)) {
     const auto now = std::chrono::steady_clock::now();
     if (!fault && any_told_a_fault(folder)) fault = now;
-    if (fault && now - *fault > kGrace && !ended.stopped) {
+    // The driver is given the time that its dump needs; and a program that waits for what a kernel
+    // that faulted should have done never tells.
+    if (const std::uintmax_t bytes = dumped_bytes(folder); bytes != dumped) {
+      dumped = bytes;
+      grown = now;
+      if (fault) fault = now;
+    }
+    if (!fault && dumped > 0 && now - grown > kStill) fault = now;
+    if (interrupted != 0 && !fault) fault = now - kGrace;
+    if (fault && now - *fault >= kGrace && !ended.stopped) {
       ended.stopped = true;
-      kill(child, SIGTERM);
+      signal_all(child, folder, SIGTERM);
     }
     if (fault && now - *fault > kKill && !killed) {
       killed = true;
-      kill(child, SIGKILL);
+      signal_all(child, folder, SIGKILL);
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  if (WIFEXITED(status)) ended.status = WEXITSTATUS(status);
+  if (reaped == child && WIFEXITED(status)) ended.status = WEXITSTATUS(status);
   return ended;
 }
 
 std::string counted(std::uint64_t count, const char* what) {
   return std::to_string(count) + " " + what;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string all;
-  for (const std::string& word : words) all += " " + word;
-  return all;
 }
 
 bool write_policy(const VerifyArguments& arguments, const std::vector<Finding>& findings,
@@ -236,9 +320,9 @@ bool write_policy(const VerifyArguments& arguments, const std::vector<Finding>& 
       "depend on data. A\n# kernel that strays later ends with an illegal address, "
       "never with wrong bytes.\nschema = 1\n\n[paging]\noverlap = \"reach\"\n";
   for (const Finding& finding : findings)
-    text += "\n# " + readable(finding.kernel) + "\n# " + finding.text +
-            "\n[[kernel]]\nmatch = { name = \"" + escaped(finding.kernel) +
-            "\" }\nreach = \"everything\"\n";
+    text += "\n# " + escaped(readable(finding.kernel)) + "\n# " + finding.text +
+            "\n[[kernel]]\n" + rule_of(finding) + "\nreach = \"everything\"\n";
+  text += rules_in_force(arguments);
   std::ofstream file(arguments.write, std::ios::trunc);
   file << text;
   file.close();
@@ -255,12 +339,13 @@ int verify(const VerifyArguments& given) {
     return refuse("there is a file " + arguments.write +
                   " already. Name another with --write, or give --force.");
   std::vector<Finding> findings;
-  std::uint64_t checked = 0, open = 0;
+  std::uint64_t checked = 0, open = 0, waited = 0;
   int clean = 0;
   for (int number = 1; number <= arguments.runs; ++number) {
     const std::string run_text = "run " + std::to_string(number) + ": ";
     const Folder folder;
     const Ended ended = run_once(arguments, findings, folder.path);
+    if (interrupted != 0) return refuse("interrupted; nothing was written.");
     const auto records = records_in(folder.path);
     if (records.empty() && ended.status != 0)
       return refuse("the program did not come to use CUDA; its exit status is " +
@@ -283,6 +368,12 @@ int verify(const VerifyArguments& given) {
                        "Barswap or of the program; no rule can name it.");
         return 1;
       }
+      if (std::any_of(findings.begin(), findings.end(),
+                      [&](const Finding& known) { return known.kernel == kernel; })) {
+        say(run_text + readable(kernel) + " faulted again, although a rule names it. Nothing was "
+                                          "written.");
+        return 1;
+      }
       findings.push_back(finding_of(folder.path, *record));
       say(run_text + readable(kernel) + " " + findings.back().text +
           ". It follows pointers: a rule "
@@ -291,7 +382,7 @@ int verify(const VerifyArguments& given) {
     }
     if (strayed) {
       clean = 0;
-      checked = open = 0;
+      checked = open = waited = 0;
       continue;
     }
     if (ended.status != 0) {
@@ -306,16 +397,23 @@ int verify(const VerifyArguments& given) {
         return 1;
       }
       checked += record->checked;
-      open += record->open + record->captured + record->waited;
+      open += record->open;
+      waited += record->captured + record->waited;
     }
     ++clean;
-    say(run_text + "clean. So far " +
+    const std::string figures =
         counted(checked, "pieces of work found only what they named, ") +
-        counted(open, "could not say and found everything."));
+        counted(open, "could not say and found everything, ") +
+        counted(waited, "could not be checked (captures, work that did not end)");
+    say(run_text + "clean. So far " + figures + ".");
     if (clean < arguments.clean) continue;
-    const std::string evidence = std::to_string(clean) + " clean runs in a row: " +
-                                 counted(checked, "pieces of work checked, ") +
-                                 counted(open, "that name everything not.");
+    if (checked == 0) {
+      say("nothing of it could be checked, so nothing was written: what is not checked is no "
+          "evidence.");
+      return 1;
+    }
+    const std::string evidence =
+        std::to_string(clean) + " clean runs in a row: " + figures + ".";
     if (!write_policy(arguments, findings, evidence))
       return refuse("cannot write " + arguments.write + ".");
     say("wrote " + arguments.write + ". Use it with `barswap run --policy " + arguments.write +

@@ -79,11 +79,21 @@ TEST_CASE("what is no core dump of a GPU, or is cut short, is told from one that
   other[18] = 62;  // x86-64
   dump.write(other);
   CHECK_FALSE(dump.read({{kBase, kMib}}));
-  // A table of sections that claims to be larger than the file.
-  other = whole;
-  other[60] = 0;
-  other[61] = 0;
-  dump.write(other);
-  const auto none = dump.read({{kBase, kMib}});
-  CHECK((!none || none->faulted == 0));
+  // A count of sections, in the first of them, that is larger than the file or than a count can be.
+  constexpr std::size_t kCount = 60, kFirstSize = 64 + 32;
+  for (const char fill : {'\x7f', '\xff'}) {
+    other = whole;
+    other.replace(kCount, 2, 2, '\0');
+    other.replace(kFirstSize, 8, 8, fill);
+    dump.write(other);
+    CHECK_FALSE(dump.read({{kBase, kMib}}));
+  }
+  // Tables that lie behind the end of the file, or reach around it.
+  constexpr std::size_t kLanesOffset = 64 + 64 + 24, kRegistersOffset = 64 + 3 * 64 + 24;
+  for (const std::size_t field : {kLanesOffset, kRegistersOffset}) {
+    other = whole;
+    other.replace(field, 8, 8, '\xff');
+    dump.write(other);
+    CHECK_FALSE(dump.read({{kBase, kMib}}));
+  }
 }

@@ -157,7 +157,7 @@ class Pager {
   // The process ends: waits for the batch in hand, stops the worker.
   void close();
 
-  // `barswap verify`. The calling thread has the turn: only what is named is mapped, once all that
+  // `barswap verify`. The calling thread was admitted: only what is named is mapped, once all that
   // was submitted before has ended; everything, if that cannot be.
   void show_only(Veil& veil, const Names& names, const Work& work);
   void start_flights() { flights_.start(); }

@@ -13,8 +13,8 @@
 namespace barswap::pager {
 namespace {
 
-// A thread that has its turn may wait in the driver for another, which waits for its turn.
-constexpr std::uint64_t kTurnNs = 10'000'000'000;
+// A thread that was admitted may wait in the driver for another, which waits to be.
+constexpr std::uint64_t kAdmitNs = 10'000'000'000;
 
 void put(char (&field)[BARSWAP_VERIFY_TEXT], const std::string& text) {
   const std::size_t size = std::min(text.size(), sizeof field - 1);
@@ -61,24 +61,24 @@ void Veil::stop(barswap_verify_state state, const char* reason) {
 }
 
 // A ticket that is given up is never served: that ends with the veil, and then nobody waits.
-bool Veil::take_turn() {
+bool Veil::admit() {
   const std::uint32_t ticket = tickets_.fetch_add(1, std::memory_order_acq_rel);
   std::uint32_t seen = served_.load(std::memory_order_acquire);
-  std::uint64_t limit_ns = now_ns() + kTurnNs;
+  std::uint64_t limit_ns = now_ns() + kAdmitNs;
   for (;;) {
     const std::uint32_t served = served_.load(std::memory_order_acquire);
     if (current() != this) return false;
     if (served == ticket) return true;
     if (served != seen) {
       seen = served;
-      limit_ns = now_ns() + kTurnNs;
+      limit_ns = now_ns() + kAdmitNs;
     }
     if (now_ns() > limit_ns) return false;
     futex_wait(served_, served, 1'000'000);
   }
 }
 
-void Veil::end_turn() {
+void Veil::dismiss() {
   served_.fetch_add(1, std::memory_order_acq_rel);
   futex_wake(served_);
 }

@@ -1,9 +1,9 @@
 // Veil: what `barswap verify` looks through. Work that is submitted finds only those large ranges
 // mapped that it names; all others are mapped to nothing, so that a kernel that follows a pointer
-// its parameters do not name faults. Pieces of work take turns: each waits until all before it have
-// ended, so that a fault is that of the work submitted last.
+// its parameters do not name faults. One piece of work is admitted at a time: each waits until all
+// before it have ended, so that a fault is that of the work submitted last.
 //
-// It owns the process's record (barswap/verify.h), the turn, and the question whether the driver
+// It owns the process's record (barswap/verify.h), the queue, and the question whether the driver
 // has written a core dump. The pager hides and shows pages (veiling.cpp). Nothing of it exists in a
 // process that is not being verified.
 #pragma once
@@ -36,10 +36,10 @@ class Veil {
   // Nothing is checked from now on. The first reason stays.
   void stop(barswap_verify_state state, const char* reason);
 
-  // One thread at a time submits, in the order in which they came. False: one that has its turn has
-  // not come to an end for too long, or nothing is checked any more.
-  bool take_turn();
-  void end_turn();
+  // One thread at a time submits, in the order in which they came. False: the one that was admitted
+  // has not come to an end for too long, or nothing is checked any more.
+  bool admit();
+  void dismiss();
 
   // Whether the driver has begun to write a core dump.
   bool dumped() const;

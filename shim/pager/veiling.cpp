@@ -23,7 +23,7 @@ constexpr std::uint64_t kLookNs = 50'000'000;
 
 }  // namespace
 
-// Others submit nothing meanwhile: they wait for the turn.
+// Others submit nothing meanwhile: they wait to be admitted.
 Pager::Ended Pager::all_ended(const Veil& veil) {
   const auto all = contexts_.all();
   if (all.empty()) return Ended::yes;

@@ -31,8 +31,8 @@ void Submission::board(pager::Flights& flights, bool may_block, Says says) noexc
   stats::add(stats::live().stall_ns, now_ns() - start_ns);
 }
 
-// Outside the gate, so that the thread that has the turn may close it. The caller is looked up
-// before the turn is taken: unwinding may wait for the loader.
+// Outside the gate, so that the thread that is admitted may close it. The caller is looked up
+// before that: unwinding may wait for the loader.
 void Submission::veiled(pager::Veil& veil, bool may_block, const pager::Names& names) noexcept {
   Session* session = Session::current();
   if (!session) return;
@@ -44,11 +44,11 @@ void Submission::veiled(pager::Veil& veil, bool may_block, const pager::Names& n
     if (auto name = session->verbs().kernel_name(declared_function)) work.kernel = *name;
     work.site = caller_text();
   }
-  if (veil.take_turn()) {
-    turn_ = &veil;
+  if (veil.admit()) {
+    admitted_ = &veil;
     session->pager().show_only(veil, names, work);
   } else {
-    session->pager().lift_veil("a thread waited for its turn to submit for too long");
+    session->pager().lift_veil("the work of one thread waits for that of another");
   }
   pager::Gate::enter(may_block);
 }

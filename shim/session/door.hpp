@@ -63,7 +63,7 @@ class Submission {
   }
   ~Submission() {
     pager::Gate::leave();
-    if (turn_) [[unlikely]] turn_->end_turn();
+    if (admitted_) [[unlikely]] admitted_->dismiss();
   }
   Submission(const Submission&) = delete;
   Submission& operator=(const Submission&) = delete;
@@ -72,7 +72,7 @@ class Submission {
   void board(pager::Flights& flights, bool may_block, Says says) noexcept;
   void veiled(pager::Veil& veil, bool may_block, const pager::Names& names) noexcept;
 
-  pager::Veil* turn_ = nullptr;
+  pager::Veil* admitted_ = nullptr;
 };
 
 // Called outside the gate. True: room was made, repeat the call once.

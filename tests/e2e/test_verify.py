@@ -4,16 +4,18 @@ import re
 
 import pytest
 
+from house import Machine
+
 OPTIONS = {"mib": 192, "rounds": 4}
 LIMIT_MIB = 112
 
 
-def verify(house, program, folder, *options, clean=1, **arguments):
+def verify(house, program, folder, *options, clean=1, machine=None, **arguments):
     written = folder / f"{program}.toml"
     keys = [word for item in house.policy(LIMIT_MIB).split(";") for word in ("--set", item)]
     argv = [house.command(), "verify", "--library", house.shim, "--write", written, "--clean", clean,
             *keys, *options, "--", house.program(program), *house.arguments(arguments)]
-    return house.run(argv), written
+    return house.run(argv, machine), written
 
 
 def reach(house, policy):
@@ -96,6 +98,14 @@ def test_other_programs_find_their_bytes(house, tmp_path, program):
     assert outcome.status == 0, outcome.err
     assert f"hash {bare.hash}" in outcome.lines
     assert "reached" not in outcome.err and "[[kernel]]" not in written.read_text()
+
+
+def test_dies_that_reach_each_other_end_it(simulated, tmp_path):
+    """What is submitted on one die may touch the memory of another: that is said, and the program goes on."""
+    bare = simulated.bare("peers", Machine(dies=2)).need_healthy()
+    outcome, written = verify(simulated, "peers", tmp_path, machine=Machine(dies=2))
+    assert outcome.status == 1 and "cannot be verified: one die is to reach" in outcome.err
+    assert f"hash {bare.hash}" in outcome.lines and not written.exists()
 
 
 def test_what_cannot_be_verified_says_so(simulated, tmp_path):

@@ -61,7 +61,8 @@ Machine::~Machine() {
 Machine* Machine::current() { return the_machine; }
 
 ThreadState& Machine::thread() {
-  thread_local ThreadState state;
+  // Never destroyed: calls come from exit handlers, after the destructors of a thread's objects.
+  thread_local ThreadState& state = *new ThreadState;
   if (state.machine != number_) {
     state = ThreadState{};
     state.machine = number_;

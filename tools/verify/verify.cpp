@@ -160,7 +160,7 @@ std::string readable(const std::string& kernel) {
 
 std::string joined(const std::vector<std::string>& words) {
   std::string all;
-  for (const std::string& word : words) all += " " + word;
+  for (const std::string& word : words) all += (all.empty() ? "" : " ") + word;
   return all;
 }
 
@@ -314,7 +314,7 @@ bool write_policy(const VerifyArguments& arguments, const std::vector<Finding>& 
   const std::time_t now = std::time(nullptr);
   std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
   std::string text =
-      std::string("# Written by `barswap verify` on ") + date + " for:\n#  " +
+      std::string("# Written by `barswap verify` on ") + date + " for:\n#   " +
       escaped(joined(arguments.run.command)) + "\n# " + evidence +
       "\n# Clean runs are evidence, not proof: where a kernel finds its pointers may "
       "depend on data. A\n# kernel that strays later ends with an illegal address, "
@@ -354,6 +354,13 @@ int verify(const VerifyArguments& given) {
       return refuse("the program ended without a use of CUDA that Barswap saw.");
     bool strayed = false;
     for (const Record& record : records) {
+      // What came after that was not watched, so that a fault of it tells nothing.
+      if (record->state == BARSWAP_VERIFY_GAVE_UP) {
+        say(run_text + "cannot be verified: " + record->reason + ".");
+        return 1;
+      }
+    }
+    for (const Record& record : records) {
       if (!faulted(folder.path, *record)) continue;
       strayed = true;
       const std::string kernel = record->kernel;
@@ -391,11 +398,6 @@ int verify(const VerifyArguments& given) {
       return 1;
     }
     for (const Record& record : records) {
-      if (record->state == BARSWAP_VERIFY_GAVE_UP) {
-        say(run_text + "cannot be verified: " + record->reason +
-            ". Such a program does not take turns beside work, either.");
-        return 1;
-      }
       checked += record->checked;
       open += record->open;
       waited += record->captured + record->waited;

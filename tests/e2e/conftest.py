@@ -43,15 +43,19 @@ def simulated(house):
 def pytest_collection_modifyitems(config, items):
     """BARSWAP_E2E=brief: under a sanitizer each program runs once a test function, with the last of its
     ratios and the first of its seeds; what a sanitizer finds depends on paths, not on repetition. Tests
-    marked `full` take paths that others take, at length."""
-    if os.environ.get("BARSWAP_E2E") != "brief":
+    marked `full` take paths that others take, at length. BARSWAP_E2E=lean: of the driver functions that
+    fail, one. BARSWAP_E2E=short: of the programs, one a test function; shows that another compiler's shim
+    serves them."""
+    level = os.environ.get("BARSWAP_E2E")
+    if level not in ("brief", "lean", "short"):
         return
+    told = {"brief": ("name", "mode", "function"), "lean": ("name", "mode"), "short": ()}[level]
     kept = {}
     for item in items:
         if item.get_closest_marker("full"):
             continue
         values = item.callspec.params if hasattr(item, "callspec") else {}
-        key = (item.originalname, values.get("name"), values.get("mode"), values.get("function"))
+        key = (item.originalname, *(values.get(name) for name in told))
         if key not in kept or "ratio" in values:
             kept[key] = item
     chosen = list(kept.values())

@@ -30,27 +30,27 @@ test_gcc() { if try_build build gcc g++; then run_without_die build; fi; }
 
 test_clang() {
   try_build build-clang clang clang++ -Dfuzz=true || return 0
-  # The programs of e2e are the same with either compiler; brief shows that this shim serves them.
-  # The seeds too: in full, all of them run with gcc.
-  local property_seeds=$((property_seeds < 1000 ? property_seeds : 1000))
-  BARSWAP_E2E=brief run_without_die build-clang
+  # The programs of e2e and the seeds are the same with either compiler: in full they run with gcc.
+  BARSWAP_E2E=short run_suites build-clang all \
+    --no-suite gpu --no-suite bench --no-suite fuzz --no-suite property
   run_suites build-clang fuzz --suite fuzz
 }
 
-# test_sanitized FOLDER SANITIZERS: unit, property and e2e. Little optimisation and short debug
+# test_sanitized FOLDER SANITIZERS E2E [MESON-TEST-ARGUMENTS...]: unit, property and e2e. Little optimisation and short debug
 # information halve the compiler's work and still name file and line.
 test_sanitized() {
-  local folder=$1 sanitizers=$2
+  local folder=$1 sanitizers=$2 level=$3
+  shift 3
   try_build "$folder" gcc g++ "-Db_sanitize=$sanitizers" -Db_lundef=false -Doptimization=1 \
     -Dcpp_args=-g1 || return 0
   # A sanitizer looks at paths, and a few seeds take most of them.
   local property_seeds=$((property_seeds > 1000 ? 500 : 50))
   # The shim leaks on purpose at exit: the program's last threads may still call it. Unasked, UBSan
   # tells what it found and lets the test pass.
-  BARSWAP_E2E=brief ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
+  BARSWAP_E2E=$level ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
     UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1 \
     run_suites "$folder" sanitized --timeout-multiplier 5 \
-    --suite unit --suite property --suite e2e
+    --suite unit --suite property --suite e2e "$@"
 }
 
 test_on_die() {
@@ -95,8 +95,13 @@ run_tests() {
       if [ "$kind" = full ]; then property_seeds=10000; fi
       test_gcc
       test_clang
-      test_sanitized build-asan address,undefined
-      test_sanitized build-tsan thread
+      test_sanitized build-asan address,undefined brief
+      # Ten times slower: error paths one by one are for the other sanitizers.
+      if [ "$kind" = full ]; then
+        test_sanitized build-tsan thread brief
+      else
+        test_sanitized build-tsan thread lean --no-suite errors
+      fi
       if [ "$kind" = full ]; then
         test_on_die
         write_report "$@"

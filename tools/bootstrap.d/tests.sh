@@ -24,15 +24,17 @@ run_suites() {
   logs+=("$folder/meson-logs/$name.json")
 }
 
-run_without_die() { run_suites "$1" all --no-suite gpu --no-suite bench --no-suite fuzz; }
-
-test_gcc() { if try_build build gcc g++; then run_without_die build; fi; }
+# test_gcc E2E: every suite that needs no die.
+test_gcc() {
+  try_build build gcc g++ || return 0
+  BARSWAP_E2E=$1 run_suites build all --no-suite gpu --no-suite bench --no-suite fuzz
+}
 
 test_clang() {
   try_build build-clang clang clang++ -Dfuzz=true || return 0
   # The programs of e2e and the seeds are the same with either compiler: in full they run with gcc.
   BARSWAP_E2E=short run_suites build-clang all \
-    --no-suite gpu --no-suite bench --no-suite fuzz --no-suite property
+    --no-suite gpu --no-suite bench --no-suite fuzz --no-suite property --no-suite cross
   run_suites build-clang fuzz --suite fuzz
 }
 
@@ -93,7 +95,7 @@ run_tests() {
       ;;
     default | full)
       if [ "$kind" = full ]; then property_seeds=10000; fi
-      test_gcc
+      if [ "$kind" = full ]; then test_gcc all; else test_gcc usual; fi
       test_clang
       test_sanitized build-asan address,undefined brief
       # Ten times slower: error paths one by one are for the other sanitizers.

@@ -50,6 +50,8 @@ std::optional<Problem> read_match(const Value& value, ProgramMatch& match);
 bool meets(const ProgramMatch& match, std::string_view exe, std::string_view argv);
 std::string write_rule(const AllocationRule& rule);
 std::string write_rule(const KernelRule& rule);
+// As a section of a policy file, with an end of line.
+std::string write_section(const KernelRule& rule);
 
 // A text with its control characters written out, so that it stays one line on a terminal.
 std::string printable(std::string_view text);

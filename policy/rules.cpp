@@ -58,21 +58,20 @@ std::optional<Problem> read_conditions(const Value& value, const std::string& ta
   return std::nullopt;
 }
 
-#define BARSWAP_READ(table, leaf, example, sentence, into)                              \
-  if (entry.key == #leaf) {                                                             \
-    known = true;                                                                       \
+#define BARSWAP_READ(table, leaf, example, sentence, into)                               \
+  if (entry.key == #leaf) {                                                              \
+    known = true;                                                                        \
     return read_condition({table "." #leaf, example, sentence}, entry.value, into.leaf); \
   }
 
 std::optional<Problem> read_match(const Value& value, AllocationRule& rule) {
-  return read_conditions(
-      value, "allocation.match", "{ size = \">=256MiB\" }",
-      [&](const Entry& entry, bool& known) -> std::optional<Problem> {
+  return read_conditions(value, "allocation.match", "{ size = \">=256MiB\" }",
+                         [&](const Entry& entry, bool& known) -> std::optional<Problem> {
 #define BARSWAP_ALLOCATION(leaf, type, example, sentence) \
   BARSWAP_READ("allocation.match", leaf, example, sentence, rule)
 #include "policy/schema.def"
-        return std::nullopt;
-      });
+                           return std::nullopt;
+                         });
 }
 
 std::optional<Problem> read_match(const Value& value, KernelRule& rule) {
@@ -114,15 +113,24 @@ std::optional<Problem> read_parts(const Value& value, const std::string& kind, c
 
 // The conditions, then the word.
 std::string rule_text(const std::string& conditions, const char* key, const Accepts& accepts,
-                      std::size_t index) {
-  return "{ match = {" + conditions + (conditions.empty() ? "" : " ") + "}, " + key + " = " +
-         in_quotes(accepts.word[index]) + " }";
+                      std::size_t index, const char* between) {
+  return "match = {" + conditions + (conditions.empty() ? "" : " ") + "}" + between + key + " = " +
+         in_quotes(accepts.word[index]);
 }
 
 std::string text_of_condition(const Glob& glob) { return glob.empty() ? "" : in_quotes(glob); }
 template <class Range>
 std::string text_of_condition(const Range& range) {
   return range == Range{} ? "" : in_quotes(text_of_range(range));
+}
+
+std::string kernel_rule_text(const KernelRule& rule, const char* between) {
+  std::string text;
+#define BARSWAP_KERNEL(leaf, type, example, sentence)                                 \
+  if (const std::string condition = text_of_condition(rule.leaf); !condition.empty()) \
+    text += (text.empty() ? " " : ", ") + std::string(#leaf " = ") + condition;
+#include "policy/schema.def"
+  return rule_text(text, "reach", kReaches, static_cast<std::size_t>(rule.reach), between);
 }
 
 // A pattern that asks about nothing is met by everything.
@@ -168,16 +176,16 @@ std::string write_rule(const AllocationRule& rule) {
   if (const std::string condition = text_of_condition(rule.leaf); !condition.empty()) \
     text += (text.empty() ? " " : ", ") + std::string(#leaf " = ") + condition;
 #include "policy/schema.def"
-  return rule_text(text, "place", kPlaces, static_cast<std::size_t>(rule.place));
+  return "{ " + rule_text(text, "place", kPlaces, static_cast<std::size_t>(rule.place), ", ") +
+         " }";
 }
 
 std::string write_rule(const KernelRule& rule) {
-  std::string text;
-#define BARSWAP_KERNEL(leaf, type, example, sentence)                                 \
-  if (const std::string condition = text_of_condition(rule.leaf); !condition.empty()) \
-    text += (text.empty() ? " " : ", ") + std::string(#leaf " = ") + condition;
-#include "policy/schema.def"
-  return rule_text(text, "reach", kReaches, static_cast<std::size_t>(rule.reach));
+  return "{ " + kernel_rule_text(rule, ", ") + " }";
+}
+
+std::string write_section(const KernelRule& rule) {
+  return "[[kernel]]\n" + kernel_rule_text(rule, "\n") + "\n";
 }
 
 Place place_of(const Options& options, const AllocationFacts& facts) {

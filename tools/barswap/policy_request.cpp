@@ -38,6 +38,12 @@ policy::Request request_for(const PolicyArguments& arguments, const std::string&
   return request;
 }
 
+std::string command_line(const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : " ") + word;
+  return all;
+}
+
 void print_diagnostics(const policy::Loaded& loaded) {
   for (const policy::Diagnostic& diagnostic : loaded.diagnostics)
     std::fprintf(stderr, "%s\n", policy::text_of(diagnostic).c_str());

@@ -2,6 +2,7 @@
 // program's process.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "commands.hpp"
 #include "policy/load.hpp"
@@ -11,6 +12,9 @@ namespace barswap::tools {
 // The files and strings of the environment come first, those of the command line after them.
 policy::Request request_for(const PolicyArguments& arguments, const std::string& program,
                             const std::string& argv);
+
+// The words of a command with spaces between them, as [[program]]'s argv is matched.
+std::string command_line(const std::vector<std::string>& words);
 
 // Prints each diagnostic on standard error.
 void print_diagnostics(const policy::Loaded& loaded);

@@ -24,12 +24,6 @@ using Variables = std::vector<std::pair<std::string, std::string>>;
 constexpr int kCannotExecute = 126;
 constexpr int kNotFound = 127;
 
-std::string joined(const std::vector<std::string>& words) {
-  std::string all;
-  for (const std::string& word : words) all += (all.empty() ? "" : " ") + word;
-  return all;
-}
-
 // 0, or the exit status after a refusal.
 int prepare(const RunArguments& arguments, const std::string& program, Variables& variables) {
   std::string library = arguments.library.empty() ? find_library() : arguments.library;
@@ -47,7 +41,7 @@ int prepare(const RunArguments& arguments, const std::string& program, Variables
                   " cut LD_PRELOAD. Move Barswap to another folder.");
 
   policy::Loaded loaded =
-      policy::load(request_for(arguments.policy, program, joined(arguments.command)));
+      policy::load(request_for(arguments.policy, program, command_line(arguments.command)));
   if (!loaded.ok()) {
     print_diagnostics(loaded);
     return refuse("the policy has errors; the program was not started.");

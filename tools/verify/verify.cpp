@@ -31,6 +31,8 @@
 #include "../barswap/policy_request.hpp"
 #include "barswap/verify.h"
 #include "core_dump.hpp"
+#include "policy/load.hpp"
+#include "policy/read.hpp"
 
 namespace barswap::tools {
 namespace {
@@ -64,7 +66,7 @@ class Interrupts {
 
  private:
   static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-  struct sigaction old_[3] {}, old_child_ {};
+  struct sigaction old_[3]{}, old_child_{};
 };
 
 void say(const std::string& line) { std::fprintf(stderr, "barswap verify: %s\n", line.c_str()); }
@@ -117,9 +119,8 @@ bool faulted(const fs::path& folder, const barswap_verify& record) {
 
 bool any_told_a_fault(const fs::path& folder) {
   const auto records = records_in(folder);
-  return std::any_of(records.begin(), records.end(), [](const Record& record) {
-    return record->state == BARSWAP_VERIFY_FAULT;
-  });
+  return std::any_of(records.begin(), records.end(),
+                     [](const Record& record) { return record->state == BARSWAP_VERIFY_FAULT; });
 }
 
 // The program and, where it is a script, those of its processes that keep a record.
@@ -141,27 +142,12 @@ std::uintmax_t dumped_bytes(const fs::path& folder) {
   return sum;
 }
 
-std::string escaped(const std::string& text) {
-  std::string all;
-  for (const char letter : text) {
-    if (letter == '"' || letter == '\\') all += '\\';
-    all += static_cast<unsigned char>(letter) < ' ' ? '?' : letter;
-  }
-  return all;
-}
-
 std::string readable(const std::string& kernel) {
   int failed = 0;
   char* text = abi::__cxa_demangle(kernel.c_str(), nullptr, nullptr, &failed);
   const std::string out = failed == 0 && text != nullptr ? text : kernel;
   std::free(text);
   return out;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string all;
-  for (const std::string& word : words) all += (all.empty() ? "" : " ") + word;
-  return all;
 }
 
 struct Finding {
@@ -210,13 +196,8 @@ std::string page_text(const fs::path& dump, const barswap_verify& record) {
 Finding finding_of(const fs::path& folder, const barswap_verify& record) {
   const std::string site = record.site[0] != '\0' ? record.site : "an unknown place";
   return {record.kernel, "reached " + page_text(dump_of(folder, record), record) +
-                             "; launched from " + escaped(site)};
+                             "; launched from " + policy::printable(site)};
 }
-
-struct Ended {
-  int status = -1;  // exit status; -1 if a signal ended it
-  bool stopped = false;  // by us, after a fault
-};
 
 // Environment variables of CUDA-GDB's manual; a dump without memory is some megabytes.
 void prepare_environment(const fs::path& folder) {
@@ -232,15 +213,18 @@ void prepare_environment(const fs::path& folder) {
 }
 
 // A name that was cut short is completed by a pattern.
-std::string rule_of(const Finding& finding) {
+policy::KernelRule rule_of(const Finding& finding) {
   const bool cut = finding.kernel.size() == BARSWAP_VERIFY_TEXT - 1;
-  return "match = { name = \"" + escaped(finding.kernel) + (cut ? "*" : "") + "\" }";
+  policy::KernelRule rule;
+  rule.name = finding.kernel + (cut ? "*" : "");
+  rule.reach = policy::KernelReach::everything;
+  return rule;
 }
 
 std::string rules_text(const std::vector<Finding>& findings) {
   std::string all;
   for (const Finding& finding : findings)
-    all += (all.empty() ? "" : ", ") + ("{ " + rule_of(finding) + ", reach = \"everything\" }");
+    all += (all.empty() ? "" : ", ") + policy::write_rule(rule_of(finding));
   return "kernel=[" + all + "]";
 }
 
@@ -249,19 +233,16 @@ std::string rules_text(const std::vector<Finding>& findings) {
 std::string rules_in_force(const VerifyArguments& arguments) {
   const policy::Loaded loaded =
       policy::load(request_for(arguments.run.policy, find_program(arguments.run.command.front()),
-                               joined(arguments.run.command)));
+                               command_line(arguments.run.command)));
   std::string all;
-  for (const policy::KernelRule& rule : loaded.options.kernels) {
-    const bool opaque = rule.reach == policy::KernelReach::everything;
-    all += "\n# Held in the runs.\n[[kernel]]\n";
-    if (!rule.name.empty()) all += "match = { name = \"" + escaped(rule.name) + "\" }\n";
-    all += std::string("reach = \"") + (opaque ? "everything" : "parameters") + "\"\n";
-  }
+  for (const policy::KernelRule& rule : loaded.options.kernels)
+    all += "\n# Held in the runs.\n" + policy::write_section(rule);
   return all;
 }
 
-Ended run_once(const VerifyArguments& arguments, const std::vector<Finding>& findings,
-               const fs::path& folder) {
+// The exit status; -1 if a signal ended it.
+int run_once(const VerifyArguments& arguments, const std::vector<Finding>& findings,
+             const fs::path& folder) {
   RunArguments run_arguments = arguments.run;
   if (!findings.empty()) run_arguments.policy.sets.push_back(rules_text(findings));
   const Interrupts interrupts;
@@ -271,10 +252,9 @@ Ended run_once(const VerifyArguments& arguments, const std::vector<Finding>& fin
     prepare_environment(folder);
     _exit(run(run_arguments));
   }
-  Ended ended;
   int status = 0;
   std::optional<std::chrono::steady_clock::time_point> fault;
-  bool killed = false;
+  bool stopped = false, killed = false;
   std::uintmax_t dumped = 0;
   auto grown = std::chrono::steady_clock::now();
   pid_t reaped = 0;
@@ -290,8 +270,8 @@ Ended run_once(const VerifyArguments& arguments, const std::vector<Finding>& fin
     }
     if (!fault && dumped > 0 && now - grown > kStill) fault = now;
     if (interrupted != 0 && !fault) fault = now - kGrace;
-    if (fault && now - *fault >= kGrace && !ended.stopped) {
-      ended.stopped = true;
+    if (fault && now - *fault >= kGrace && !stopped) {
+      stopped = true;
       signal_all(child, folder, SIGTERM);
     }
     if (fault && now - *fault > kKill && !killed) {
@@ -300,12 +280,7 @@ Ended run_once(const VerifyArguments& arguments, const std::vector<Finding>& fin
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
-  if (reaped == child && WIFEXITED(status)) ended.status = WEXITSTATUS(status);
-  return ended;
-}
-
-std::string counted(std::uint64_t count, const char* what) {
-  return std::to_string(count) + " " + what;
+  return reaped == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 bool write_policy(const VerifyArguments& arguments, const std::vector<Finding>& findings,
@@ -315,13 +290,13 @@ bool write_policy(const VerifyArguments& arguments, const std::vector<Finding>& 
   std::strftime(date, sizeof date, "%Y-%m-%d", std::gmtime(&now));
   std::string text =
       std::string("# Written by `barswap verify` on ") + date + " for:\n#   " +
-      escaped(joined(arguments.run.command)) + "\n# " + evidence +
+      policy::printable(command_line(arguments.run.command)) + "\n# " + evidence +
       "\n# Clean runs are evidence, not proof: where a kernel finds its pointers may "
       "depend on data. A\n# kernel that strays later ends with an illegal address, "
       "never with wrong bytes.\nschema = 1\n\n[paging]\noverlap = \"reach\"\n";
   for (const Finding& finding : findings)
-    text += "\n# " + escaped(readable(finding.kernel)) + "\n# " + finding.text +
-            "\n[[kernel]]\n" + rule_of(finding) + "\nreach = \"everything\"\n";
+    text += "\n# " + policy::printable(readable(finding.kernel)) + "\n# " + finding.text + "\n" +
+            policy::write_section(rule_of(finding));
   text += rules_in_force(arguments);
   std::ofstream file(arguments.write, std::ios::trunc);
   file << text;
@@ -344,14 +319,13 @@ int verify(const VerifyArguments& given) {
   for (int number = 1; number <= arguments.runs; ++number) {
     const std::string run_text = "run " + std::to_string(number) + ": ";
     const Folder folder;
-    const Ended ended = run_once(arguments, findings, folder.path);
+    const int status = run_once(arguments, findings, folder.path);
     if (interrupted != 0) return refuse("interrupted; nothing was written.");
     const auto records = records_in(folder.path);
-    if (records.empty() && ended.status != 0)
+    if (records.empty() && status != 0)
       return refuse("the program did not come to use CUDA; its exit status is " +
-                    std::to_string(ended.status) + ".");
-    if (records.empty())
-      return refuse("the program ended without a use of CUDA that Barswap saw.");
+                    std::to_string(status) + ".");
+    if (records.empty()) return refuse("the program ended without a use of CUDA that Barswap saw.");
     bool strayed = false;
     for (const Record& record : records) {
       // What came after that was not watched, so that a fault of it tells nothing.
@@ -371,14 +345,16 @@ int verify(const VerifyArguments& given) {
         return 1;
       }
       if (kernel.empty()) {
-        say(run_text + "a fault in a copy or fill that found what it named. That is a fault of "
-                       "Barswap or of the program; no rule can name it.");
+        say(run_text +
+            "a fault in a copy or fill that found what it named. That is a fault of "
+            "Barswap or of the program; no rule can name it.");
         return 1;
       }
       if (std::any_of(findings.begin(), findings.end(),
                       [&](const Finding& known) { return known.kernel == kernel; })) {
-        say(run_text + readable(kernel) + " faulted again, although a rule names it. Nothing was "
-                                          "written.");
+        say(run_text + readable(kernel) +
+            " faulted again, although a rule names it. Nothing was "
+            "written.");
         return 1;
       }
       findings.push_back(finding_of(folder.path, *record));
@@ -392,9 +368,9 @@ int verify(const VerifyArguments& given) {
       checked = open = waited = 0;
       continue;
     }
-    if (ended.status != 0) {
+    if (status != 0) {
       say(run_text + "the program failed without a fault of a kernel, with status " +
-          std::to_string(ended.status) + ". Verify a command that succeeds.");
+          std::to_string(status) + ". Verify a command that succeeds.");
       return 1;
     }
     for (const Record& record : records) {
@@ -404,9 +380,9 @@ int verify(const VerifyArguments& given) {
     }
     ++clean;
     const std::string figures =
-        counted(checked, "pieces of work found only what they named, ") +
-        counted(open, "could not say and found everything, ") +
-        counted(waited, "could not be checked (captures, work that did not end)");
+        std::to_string(checked) + " pieces of work found only what they named, " +
+        std::to_string(open) + " could not say and found everything, " + std::to_string(waited) +
+        " could not be checked (captures, work that did not end)";
     say(run_text + "clean. So far " + figures + ".");
     if (clean < arguments.clean) continue;
     if (checked == 0) {
@@ -414,8 +390,7 @@ int verify(const VerifyArguments& given) {
           "evidence.");
       return 1;
     }
-    const std::string evidence =
-        std::to_string(clean) + " clean runs in a row: " + figures + ".";
+    const std::string evidence = std::to_string(clean) + " clean runs in a row: " + figures + ".";
     if (!write_policy(arguments, findings, evidence))
       return refuse("cannot write " + arguments.write + ".");
     say("wrote " + arguments.write + ". Use it with `barswap run --policy " + arguments.write +

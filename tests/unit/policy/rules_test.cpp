@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "policy/load.hpp"
+#include "policy/read.hpp"
 
 namespace barswap::policy {
 namespace {
@@ -78,6 +79,9 @@ TEST_CASE("a kernel touches what its parameters name, unless a rule says otherwi
   REQUIRE(loaded.options.kernels.size() == 2);
   CHECK(loaded.settings.back().value ==
         "{ match = { name = \"*safe*\" }, reach = \"parameters\" }");
+  CHECK(write_section(loaded.options.kernels.back()) ==
+        "[[kernel]]\nmatch = { name = \"*safe*\" }\nreach = \"parameters\"\n");
+  CHECK(write_section({}) == "[[kernel]]\nmatch = {}\nreach = \"parameters\"\n");
   CHECK(loaded.settings.back().key == "kernel");
 }
 

@@ -108,6 +108,28 @@ def test_dies_that_reach_each_other_end_it(simulated, tmp_path):
     assert f"hash {bare.hash}" in outcome.lines and not written.exists()
 
 
+def test_work_that_is_not_seen_ends_it(simulated, tmp_path):
+    """A private table may submit work that nobody describes."""
+    unknown = "00112233445566778899aabbccddeeff"
+    bare = simulated.bare("private_tables", mode=unknown).need_healthy()
+    outcome, written = verify(simulated, "private_tables", tmp_path, mode=unknown)
+    assert outcome.status == 1, outcome.err
+    assert "cannot be verified: a private table of the driver that is not the runtime's" in outcome.err
+    assert f"hash {bare.hash}" in outcome.lines and not written.exists()
+
+
+def test_own_mappings_are_hidden_and_moved(house, tmp_path):
+    """What is hidden may be unmapped, parked and mapped at other addresses by its owner meanwhile."""
+    options = {"mib": 160, "count": 40}
+    bare = house.bare("maps", **options).need_healthy()
+    outcome, written = verify(
+        house, "maps", tmp_path, "--set", "vram.virtual_maps=true", "--runs", "1", **options)
+    assert outcome.status == 0, outcome.err
+    assert f"hash {bare.hash}" in outcome.lines
+    checked = int(re.search(r"So far (\d+) pieces of work found only", outcome.err).group(1))
+    assert checked > 20 and "[[kernel]]" not in written.read_text()
+
+
 def test_what_cannot_be_verified_says_so(simulated, tmp_path):
     outcome, written = verify(simulated, "recall", tmp_path, mib="nonsense")
     assert outcome.status != 0 and not written.exists()

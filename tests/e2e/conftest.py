@@ -25,7 +25,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "full: left out where BARSWAP_E2E=brief")
+    config.addinivalue_line("markers", "full: left out where BARSWAP_E2E is brief, lean or short")
 
 
 @pytest.fixture(scope="session")
@@ -41,15 +41,12 @@ def simulated(house):
 
 
 def pytest_collection_modifyitems(config, items):
-    """BARSWAP_E2E=brief: under a sanitizer each program runs once a test function, with the last of its
-    ratios and the first of its seeds; what a sanitizer finds depends on paths, not on repetition. Tests
-    marked `full` take paths that others take, at length. BARSWAP_E2E=lean: of the driver functions that
-    fail, one. BARSWAP_E2E=short: of the programs, one a test function; shows that another compiler's shim
-    serves them."""
+    """BARSWAP_E2E=brief: under a sanitizer each program runs once a test function, with the last of
+    its ratios and the first of its seeds; what a sanitizer finds depends on paths, not on repetition.
+    Tests marked `full` take paths that others take, at length. BARSWAP_E2E=lean: of the driver
+    functions that fail, one. BARSWAP_E2E=short: of the programs, one a test function; shows that
+    another compiler's shim serves them."""
     level = os.environ.get("BARSWAP_E2E")
-    if level == "usual":  # Everything but the middle one of three ratios.
-        items[:] = [item for item in items
-                    if not hasattr(item, "callspec") or item.callspec.params.get("ratio") != "twice"]
     if level not in ("brief", "lean", "short"):
         return
     told = {"brief": ("name", "mode", "function"), "lean": ("name", "mode"), "short": ()}[level]

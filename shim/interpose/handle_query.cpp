@@ -58,9 +58,18 @@ std::size_t width_of(CUpointer_attribute attribute, CUdeviceptr pointer) {
   constexpr unsigned char kMark = 0xa5;
   unsigned char answer[16];
   std::memset(answer, kMark, sizeof answer);
+  const auto ask = [&] {
+    return forward<&driver::Api::cuPointerGetAttribute>(answer, attribute, pointer) ==
+           CUDA_SUCCESS;
+  };
+  bool told = ask();
+  if (session::Session* session = session::Session::current(); !told && session) {
+    // The page may be absent.
+    session->pager().present(pager::Names());
+    told = ask();
+  }
   // Not to be told: one byte overruns nothing, and is right wherever the rest is zero already.
-  if (forward<&driver::Api::cuPointerGetAttribute>(answer, attribute, pointer) != CUDA_SUCCESS)
-    return 1;
+  if (!told) return 1;
   unsigned char width = sizeof(std::uint64_t);
   while (width > 1 && answer[width - 1] == kMark) --width;
   known.store(width, std::memory_order_relaxed);

@@ -5,12 +5,14 @@
 //   -> what comes in, once the last work that named it is done: page unmapped, its host frame
 //   copied from an alias that can only be read
 //   -> what leaves, once the last work that named it is done: page unmapped, its bytes compared
-//   with its copy; the same: its copy mapped, else the page as it was
-//   -> what came in: compared prints taken, alias unmapped, fresh frame mapped -> holds let go.
-// A page is mapped to nothing from before its copy or comparison to their end. A kernel that
-// reaches it through a pointer that its parameters do not name faults there, loudly; no byte of its
-// is lost in silence. Until the first unmap all can be given up, and every wait is bounded: what is
-// waited for may itself wait for a thread that a hold keeps waiting.
+//   with its copy; the same: it is left mapped to nothing (absent.cpp), else mapped as it was
+//   -> what came in, as soon as its copy has ended: prints taken, alias unmapped, fresh frame mapped
+//   -> holds let go.
+// A page is mapped to nothing from before its copy or comparison to their end, and one that left
+// until work names its range. A kernel that reaches it through a pointer that its parameters do not
+// name faults there, loudly; no byte of its is lost in silence. Until the first unmap all can be
+// given up, and every wait is bounded: what is waited for may itself wait for a thread that a hold
+// keeps waiting.
 //
 // Only pages that have a copy leave here; others wait for a drain.
 #include <sched.h>
@@ -65,6 +67,8 @@ bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
       send_in(coming, jobs, *entry, groups, steps);
       let_out(jobs, *entry, steps);
       land(jobs, *entry, groups, steps);
+      for (const Job& job : jobs)
+        if (job.held) note_presence(*job.run);
       flights_.let_go();
     }
   }
@@ -140,12 +144,15 @@ bool Pager::all_at_rest(std::span<const Job> jobs, Tier target) {
 // The page is there again, as one of two frames that hold its bytes.
 void Pager::close_page(Job& job, const Frame& first, const Frame& second) {
   job.open = false;
-  if (!context_lost_.load(std::memory_order_relaxed))
-    job.moved = put_one_of(job, first, second) == &job.fresh;
+  if (context_lost_.load(std::memory_order_relaxed)) return;
+  const Frame* put = put_one_of(job, first, second);
+  job.moved = put == &job.fresh;
+  if (put) job.run->pages[job.page].hidden = false;
 }
 
 // From here on the page is mapped to nothing.
 bool Pager::open_page(Job& job) {
+  if (job.run->pages[job.page].hidden) return job.open = true;
   auto unmapped = verbs_.unmap(job.address, job.old.bytes);
   if (!unmapped && driver::sticky(unmapped.error())) lose_context();
   job.open = static_cast<bool>(unmapped);
@@ -205,7 +212,8 @@ void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps
     job.running = !ended && job.copy == Job::Copy::asked;
     if (!job.running) drop_alias(job);
     const bool same = job.copy == Job::Copy::same && !job.staged;
-    close_page(job, same ? job.fresh : job.old, job.old);
+    if (same && may_leave_absent()) leave_absent(job);
+    else close_page(job, same ? job.fresh : job.old, job.old);
   }
   steps.done("out");
 }
@@ -214,12 +222,23 @@ void Pager::drop_alias(Job& job) {
   if (job.staged && verbs_.unmap(job.alias, job.old.bytes)) job.staged = false;
 }
 
-// Prints are taken at the alias, while nobody can write to the page.
+// A copy or a print that is not seen to end keeps its alias and its frames for good.
+void Pager::settle(Job& job) {
+  if (!job.open) return;
+  if (!job.running) drop_alias(job);
+  const bool whole = job.landed && !job.staged;
+  close_page(job, whole ? job.fresh : job.old, job.old);
+}
+
+// The driver works on the tables while the link works on the next pages. Prints are taken at the
+// alias, while nobody can write to the page.
 void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
                  Steps& steps) {
   const std::uint64_t limit_ns = now_ns() + kCopyNs;
+  bool late = false;
   for (const Group& group : groups) {
-    if (!wait_for(group.copied, limit_ns)) break;
+    if (late || !wait_for(group.copied, limit_ns)) break;
+    bool reads = false;
     for (Job* job : group.jobs) {
       if (!job->open || !job->running) continue;
       job->running = false;
@@ -228,23 +247,24 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
       job->printed = may_keep(*job) &&
                      fingerprints_.submit(entry.context, entry.out_copier, index, job->alias,
                                           job->old.bytes);
+      reads = reads || job->printed;
+    }
+    late = reads && !(mark_end(entry.printed, entry.out_copier) &&
+                      wait_for(entry.printed, now_ns() + kPrintNs));
+    for (Job* job : group.jobs) {
+      job->running = job->running || (late && job->printed);
+      job->printed = job->printed && !late;
+      if (job->printed)
+        job->print =
+            fingerprints_.answer(entry.context, static_cast<std::size_t>(job - jobs.data()));
+      settle(*job);
     }
   }
   steps.done("landed");
-  std::vector<bool> reading;
-  for (const Job& job : jobs) reading.push_back(job.printed);
-  hear_arrivals(jobs, entry, now_ns() + kPrintNs);
-  steps.done("printed");
-  bool late = false;
-  for (std::size_t i = 0; i < jobs.size(); ++i) {
-    Job& job = jobs[i];
+  for (Job& job : jobs) {
     if (job.target != Tier::hbm || !job.open) continue;
-    // A copy or a print that is not seen to end keeps its alias and its frames for good.
-    late = late || job.running || (reading[i] && !job.printed);
-    job.running = job.running || (reading[i] && !job.printed);
-    if (!job.running) drop_alias(job);
-    const bool whole = job.landed && !job.staged;
-    close_page(job, whole ? job.fresh : job.old, job.old);
+    late = late || job.running;
+    settle(job);
   }
   if (late) stop_moving("a copy of ours did not end in time");
   steps.done("in");

@@ -24,13 +24,15 @@ void Flights::stop() {
 // gate.
 bool Flights::board(const Names& names) {
   if (names.everything()) {
-    if (holds_.load(std::memory_order_acquire) != 0) return false;
+    if (holds_.load(std::memory_order_acquire) != 0 || any_absent()) return false;
     name_everything();
     return true;
   }
   const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
   for (const Address base : names.bases())
-    if (const Mark* mark = marks_.of(value_of(base)); mark && mark->held.load() != 0) return false;
+    if (const Mark* mark = marks_.of(value_of(base));
+        mark && (mark->held.load() != 0 || mark->absent.load(std::memory_order_acquire) != 0))
+      return false;
   for (const Address base : names.bases()) {
     Mark* mark = marks_.of(value_of(base));
     // Read first: ranges are named over and over, by threads that would share the line.
@@ -44,6 +46,14 @@ void Flights::name_everything() {
   const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
   if (everything_.load(std::memory_order_relaxed) != epoch)
     everything_.store(epoch, std::memory_order_relaxed);
+}
+
+bool Flights::held(const Names& names) const {
+  if (names.everything()) return holds_.load(std::memory_order_acquire) != 0;
+  return std::any_of(names.bases().begin(), names.bases().end(), [&](Address base) {
+    const Mark* mark = marks_.of(value_of(base));
+    return mark && mark->held.load() != 0;
+  });
 }
 
 void Flights::wait() const {
@@ -69,6 +79,28 @@ void Flights::let_go() {
   for (std::uint32_t i = 0; i < count; ++i) held_[i]->store(0, std::memory_order_release);
   holds_.store(0, std::memory_order_release);
   if (count != 0) futex_wake(holds_);
+}
+
+// Who is turned away by the hold sees this once the hold ends.
+void Flights::make_absent(Address base) {
+  Mark* mark = marks_.of(value_of(base));
+  if (!mark || mark->absent.exchange(1, std::memory_order_release) != 0) return;
+  absent_.push_back(base);
+  absents_.store(static_cast<std::uint32_t>(absent_.size()), std::memory_order_release);
+}
+
+void Flights::make_present(Address base) {
+  if (std::erase(absent_, base) == 0) return;
+  marks_.of(value_of(base))->absent.store(0, std::memory_order_release);
+  absents_.store(static_cast<std::uint32_t>(absent_.size()), std::memory_order_release);
+}
+
+std::vector<Address> Flights::absent(const Names& names) const {
+  if (names.everything()) return absent_;
+  std::vector<Address> named;
+  for (const Address base : names.bases())
+    if (std::find(absent_.begin(), absent_.end(), base) != absent_.end()) named.push_back(base);
+  return named;
 }
 
 bool Flights::at_rest(Address base) const {

@@ -10,6 +10,9 @@
 // hold is set before the gate is closed for that instant: whoever was inside earlier belongs to the
 // epoch that ends there, and whoever enters later sees the hold.
 //
+// A range of which a page is mapped to nothing between turns is absent: work that names it leaves the
+// gate as well, and comes back once the pager has mapped the range again (absent.cpp).
+//
 // It owns the marks. The mover's side is called under Rank::mover; the submitters' side takes no
 // lock. It never calls the driver.
 #pragma once
@@ -17,6 +20,7 @@
 #include <atomic>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "barswap/units.hpp"
 #include "pager/granules.hpp"
@@ -69,17 +73,25 @@ class Flights {
   // Addresses in here are ours from now on. Ranges without marks are never moved beside work.
   void cover(Address base, std::uint64_t bytes) { marks_.cover(base, bytes); }
 
-  // Submitters, inside the gate. False: something that is named is held; leave the gate, wait() and
-  // come back.
+  // Submitters, inside the gate. False: something that is named is held or absent; leave the gate,
+  // wait() or have it mapped, and come back.
   bool board(const Names& names);
+  // Why one was turned away: it is held, else absent.
+  bool held(const Names& names) const;
   // Of a thread that was inside already and cannot wait.
   void name_everything();
   void wait() const;
+
+  bool any_absent() const { return absents_.load(std::memory_order_acquire) != 0; }
 
   bool knows(Address base) const { return marks_.of(value_of(base)) != nullptr; }
   // The mover. False: the range has no mark.
   bool hold(Address base);
   void let_go();  // of everything
+  // The mover; the first while the range is held.
+  void make_absent(Address base);
+  void make_present(Address base);
+  std::vector<Address> absent(const Names& names) const;
   // The gate is closed, and the proof of all work so far has been recorded.
   void depart() { epoch_.fetch_add(1, std::memory_order_relaxed); }
   // A proof that was recorded at the last departure, or later, is ready.
@@ -91,6 +103,7 @@ class Flights {
   struct Mark {
     std::atomic<std::uint64_t> last{0};  // epoch; 0: never named
     std::atomic<std::uint32_t> held{0};
+    std::atomic<std::uint32_t> absent{0};
   };
 
   static std::atomic<Flights*> current_;
@@ -98,7 +111,9 @@ class Flights {
   std::atomic<std::uint64_t> epoch_{1};
   std::atomic<std::uint64_t> everything_{0};  // the last epoch in which work named everything
   std::atomic<std::uint32_t> holds_{0};       // ranges held; waited for
+  std::atomic<std::uint32_t> absents_{0};     // ranges of which a page is mapped to nothing
   std::uint64_t done_ = 0;
+  std::vector<Address> absent_;  // the mover's
   std::array<std::atomic<std::uint32_t>*, 64> held_{};
 };
 

@@ -121,7 +121,10 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
   const driver::RelaxedCapture relaxed(verbs_);
   if (entry) {
     const driver::Entered entered(verbs_, entry->context);
-    const bool staged = entered.ok() && stage(jobs, false);
+    // In a drain pages are copied from where the program has them.
+    bool laid = true;
+    for (Job& job : jobs) laid = lay(*job.run, job.page) && laid;
+    const bool staged = laid && entered.ok() && stage(jobs, false);
     const bool ended = staged && (patience != Patience::queue ||
                                   must_not_wait(contexts_.all()) || queue_ends());
     if (ended) prepare_prints(jobs, *entry);
@@ -612,6 +615,7 @@ Result<void> Pager::grant(Die owner, Die accessor) {
   const driver::RelaxedCapture relaxed(verbs_);
   if (Veil* veil = Veil::current())
     end_veil(*veil, BARSWAP_VERIFY_GAVE_UP, "one die is to reach the memory of another");
+  lay_absent(Names());
   // Marked as moving, so that nobody buries them meanwhile. Those that the die reached before were
   // never closed to it.
   std::vector<Run*> runs;

@@ -4,8 +4,9 @@
 //
 // It promises: every page of a run is mapped to exactly one frame from birth() to bury(), except
 // inside a drain, while the gate is closed and every context idle, and while it takes a turn beside
-// work that does not name its range (beside.cpp). It never decides who leaves or
-// comes: policy does. It never knows what the program asked for: memory does.
+// work that does not name its range (beside.cpp); what left in such a turn is mapped again before
+// work that may touch it is submitted (absent.cpp). It never decides who leaves or comes: policy
+// does. It never knows what the program asked for: memory does.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -109,6 +110,8 @@ class Pager {
   // Moments. free_moment() is called after the program's own synchronise, work() by our own thread.
   bool wants_move() const { return wanted_.load(std::memory_order_relaxed) || heat_.due(); }
   void free_moment();
+  // Every page of what is named is mapped from now until a turn that begins later.
+  void present(const Names& names);
   // Carries the proofs for freed memory forward.
   void poll_quiet();
   // Room for the driver itself, outside the gate; true if anything was released.
@@ -265,8 +268,18 @@ class Pager {
                std::vector<Group>& groups, Steps& steps) BARSWAP_REQUIRES(mover_);
   void let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps)
       BARSWAP_REQUIRES(mover_);
+  void settle(Job& job) BARSWAP_REQUIRES(mover_);
   void land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
             Steps& steps) BARSWAP_REQUIRES(mover_);
+
+  // absent.cpp
+  void leave_absent(Job& job) BARSWAP_REQUIRES(mover_);
+  bool may_leave_absent() const BARSWAP_REQUIRES(mover_);
+  bool lay(Run& run, std::size_t page) BARSWAP_REQUIRES(mover_);
+  void lay_absent(const Names& names) BARSWAP_REQUIRES(mover_);
+  void note_presence(const Run& run) BARSWAP_REQUIRES(mover_);
+  std::uint64_t absent_left_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
+  std::uint64_t absent_missed_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
 
   // veiling.cpp
   enum class Ended : std::uint8_t { yes, no, fault };

@@ -19,12 +19,22 @@ constinit std::atomic<const char*> unseen_submitter{nullptr};
 void Submission::board(pager::Flights& flights, bool may_block, Says says) noexcept {
   const pager::Names names = says == Says::declared ? declared_names : pager::Names();
   if (pager::Veil* veil = pager::Veil::current()) return veiled(*veil, may_block, names);
-  if (pager::gate_thread.depth > 1) return flights.name_everything();
+  Session* session = Session::current();
+  if (!session) return flights.name_everything();
+  if (pager::gate_thread.depth > 1) {
+    // It cannot leave the gate. A turn that begins after this mark needs the gate closed for an
+    // instant; one that began before it ends first.
+    flights.name_everything();
+    if (flights.held(pager::Names()) || flights.any_absent())
+      session->pager().present(pager::Names());
+    return;
+  }
   if (flights.board(names)) return;
   const std::uint64_t start_ns = now_ns();
   do {
     pager::Gate::leave();
-    flights.wait();
+    if (flights.held(names)) flights.wait();
+    else session->pager().present(names);
     pager::Gate::enter(may_block);
   } while (!flights.board(names));
   stats::add(stats::live().stalls, 1);
@@ -70,6 +80,7 @@ void note_unseen_submitter(const char* what) noexcept {
   Session* session = Session::current();
   if (!session) return;
   session->pager().stop_moving(what);
+  session->pager().present(pager::Names());
   session->pager().lift_veil(what);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "pager/flights.hpp"
+#include "session/door.hpp"
 #include "stats/stats.hpp"
 #include "support/bench.hpp"
 
@@ -138,7 +139,13 @@ struct Trio {
     return stream;
   }
   void let_go() { *static_cast<volatile std::uint32_t*>(flag) = 7; }
+  // What left is mapped to nothing until somebody names it.
+  bool absent(int which) {
+    std::vector<std::uint32_t> got(kBytes / 4);
+    return !bench.life.peek(bases[which], got.data(), kBytes);
+  }
   bool right() {
+    bench.pager().present(Names());
     std::vector<std::uint32_t> got(kBytes / 4);
     for (int i = 0; i < 3; ++i)
       if (!bench.life.peek(bases[i], got.data(), kBytes) || got != expected[i]) return false;
@@ -174,6 +181,106 @@ TEST_CASE("ranges take turns beside work that names neither") {
   REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
   CHECK(trio.right());
   CHECK(trio.bench.life.check_books().empty());
+}
+
+// The second range, or a part of it, has left in a turn beside work.
+bool sent_away(Trio& trio) {
+  for (int i = 0; i < 9 && !trio.absent(1); ++i) (void)trio.turn((i + 2) % 3, i % 3);
+  return trio.absent(1);
+}
+
+TEST_CASE("what left is mapped to nothing until work names it") {
+  Trio trio;
+  REQUIRE(sent_away(trio));
+  // Others stay absent when one is named.
+  std::uint64_t words = 1024;
+  std::uint32_t salt = 5;
+  CUdeviceptr middle = trio.bases[2] + Trio::kBytes / 2;
+  void* parameters[] = {&middle, &words, &salt};
+  const std::uint64_t stalls = stats::get(stats::live().stalls);
+  REQUIRE(cuLaunchKernel(trio.kernel("barswap_xorshift_update"), 1, 1, 1, 32, 1, 1, 0, nullptr,
+                         parameters, nullptr) == CUDA_SUCCESS);
+  CHECK(trio.absent(1));
+  // A copy names its ranges as well.
+  std::uint32_t word = 0;
+  REQUIRE(cuMemcpyDtoH_v2(&word, trio.bases[1] + 4, 4) == CUDA_SUCCESS);
+  CHECK(word == 2);
+  CHECK_FALSE(trio.absent(1));
+  CHECK(stats::get(stats::live().stalls) > stalls);
+  for (std::uint64_t i = 0; i < words; ++i) {
+    std::uint32_t& x = trio.expected[2][Trio::kBytes / 8 + i];
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    x += salt;
+  }
+  CHECK(trio.right());
+  CHECK(trio.bench.life.check_books().empty());
+}
+
+TEST_CASE("a pointer into what left faults, and no byte is lost in silence") {
+  Trio trio;
+  REQUIRE(sent_away(trio));
+  // The parameters name the table alone.
+  CUdeviceptr table = trio.bench.alloc(4096);
+  const CUdeviceptr target = trio.bases[1];
+  REQUIRE(cuMemcpyHtoD_v2(table, &target, sizeof target) == CUDA_SUCCESS);
+  std::uint64_t tables = 1, words = 8;
+  std::uint32_t value = 9;
+  void* parameters[] = {&table, &tables, &words, &value};
+  REQUIRE(trio.absent(1));
+  REQUIRE(cuLaunchKernel(trio.kernel("barswap_table"), 1, 1, 1, 32, 1, 1, 0, nullptr, parameters,
+                         nullptr) == CUDA_SUCCESS);
+  CHECK(cuCtxSynchronize() == CUDA_ERROR_ILLEGAL_ADDRESS);
+}
+
+TEST_CASE("work that says nothing finds everything") {
+  Trio trio;
+  REQUIRE(sent_away(trio));
+  { const session::Submission submission(false); }
+  CHECK_FALSE(trio.absent(1));
+  REQUIRE(sent_away(trio));
+  // Of a thread that is inside already.
+  {
+    const session::Submission outer(false, session::Says::nothing);
+    CHECK(trio.absent(1));
+    const session::Submission inner(false);
+    CHECK_FALSE(trio.absent(1));
+  }
+  REQUIRE(sent_away(trio));
+  session::note_unseen_submitter("a tool of the test");
+  CHECK_FALSE(trio.absent(1));
+  session::unseen_submitter = nullptr;
+  CHECK(trio.right());
+}
+
+TEST_CASE("an absent range comes in with a drain") {
+  Trio trio;
+  REQUIRE(sent_away(trio));
+  trio.bench.pager().expect_callbacks();  // from now on only in drains
+  for (int i = 0; i < 4; ++i) (void)trio.turn(1, 0);
+  CHECK(trio.right());
+  CHECK(trio.bench.life.check_books().empty());
+}
+
+TEST_CASE("an absent range may be freed, and another comes to its address") {
+  Trio trio;
+  REQUIRE(sent_away(trio));
+  REQUIRE(cuMemFree_v2(trio.bases[1]) == CUDA_SUCCESS);
+  trio.bases[1] = trio.bench.alloc(Trio::kBytes);
+  REQUIRE(cuMemsetD32_v2(trio.bases[1], 2, Trio::kBytes / 4) == CUDA_SUCCESS);
+  CHECK(trio.right());
+  CHECK(trio.bench.life.check_books().empty());
+}
+
+TEST_CASE("where much of what left is named too early, nothing is left absent any more") {
+  Trio trio;
+  REQUIRE(sent_away(trio));
+  std::uint64_t times = 0;
+  for (; times < 200 && sent_away(trio); ++times) trio.bench.pager().present(Names());
+  CHECK(times > 1);
+  CHECK(times < 200);
+  CHECK(trio.right());
 }
 
 TEST_CASE("what running work names stays where it is") {

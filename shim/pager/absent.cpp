@@ -15,22 +15,22 @@
 
 namespace barswap::pager {
 
-// Not worth it where much of it is named before it comes in: mapping late is waited for.
-bool Pager::may_leave_absent() const {
-  return 4 * absent_missed_bytes_ <= absent_left_bytes_ + 1_GiB;
-}
-
-// The page has its frame on the host from now on, and no mapping.
-void Pager::leave_absent(Job& job) {
-  constexpr std::uint64_t kRecentBytes = 64_GiB;
+// The page has its frame on the host from now on, and no mapping. False: much of what left so was
+// named before it came in, and mapping late is waited for; so it is to be mapped at once. What leaves
+// for its copy is counted in any case: after enough of it another try is worth its risk.
+bool Pager::leave_absent(Job& job) {
+  constexpr std::uint64_t kRecentBytes = 64_GiB, kCreditBytes = 4_GiB;
+  left_bytes_ += job.old.bytes;
+  if (left_bytes_ >= kRecentBytes) {
+    left_bytes_ /= 2;
+    missed_bytes_ /= 2;
+  }
+  if (4 * missed_bytes_ > left_bytes_ + kCreditBytes) return false;
   job.open = false;
   job.moved = true;
   job.run->pages[job.page].hidden = true;
   flights_.make_absent(job.run->base);
-  absent_left_bytes_ += job.old.bytes;
-  if (absent_left_bytes_ < kRecentBytes) return;
-  absent_left_bytes_ /= 2;
-  absent_missed_bytes_ /= 2;
+  return true;
 }
 
 // False: the context is lost, or the driver is out of everything.
@@ -74,7 +74,7 @@ void Pager::lay_absent(const Names& names) {
       bytes += run->pages[i].frame.bytes;
     }
   }
-  absent_missed_bytes_ += bytes;
+  missed_bytes_ += bytes;
   BARSWAP_LOG(debug, "pager", "%llu MiB are named before they come in, and are mapped where they are",
               static_cast<unsigned long long>(bytes / 1_MiB));
   // Whatever could not be mapped: its context is lost, and whoever waits is to be told by the

@@ -212,8 +212,7 @@ void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps
     job.running = !ended && job.copy == Job::Copy::asked;
     if (!job.running) drop_alias(job);
     const bool same = job.copy == Job::Copy::same && !job.staged;
-    if (same && may_leave_absent()) leave_absent(job);
-    else close_page(job, same ? job.fresh : job.old, job.old);
+    if (!same || !leave_absent(job)) close_page(job, same ? job.fresh : job.old, job.old);
   }
   steps.done("out");
 }

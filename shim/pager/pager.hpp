@@ -273,13 +273,13 @@ class Pager {
             Steps& steps) BARSWAP_REQUIRES(mover_);
 
   // absent.cpp
-  void leave_absent(Job& job) BARSWAP_REQUIRES(mover_);
-  bool may_leave_absent() const BARSWAP_REQUIRES(mover_);
+  bool leave_absent(Job& job) BARSWAP_REQUIRES(mover_);
   bool lay(Run& run, std::size_t page) BARSWAP_REQUIRES(mover_);
   void lay_absent(const Names& names) BARSWAP_REQUIRES(mover_);
   void note_presence(const Run& run) BARSWAP_REQUIRES(mover_);
-  std::uint64_t absent_left_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
-  std::uint64_t absent_missed_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
+  // Of late: what left beside work for its copy, and what was named before it came in.
+  std::uint64_t left_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
+  std::uint64_t missed_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
 
   // veiling.cpp
   enum class Ended : std::uint8_t { yes, no, fault };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "memory/memory.hpp"
+#include "policy/place.hpp"
 
 namespace barswap::memory {
 
@@ -49,7 +50,20 @@ bool Memory::grow_arena(std::uint64_t at_least_bytes) {
   return false;
 }
 
-std::optional<std::uint64_t> Memory::take_addresses(std::uint64_t bytes) {
+// Where work says which ranges it touches, an address at the edge of one is not to name its
+// neighbour as well (session::Reach).
+std::uint64_t Memory::with_guard(std::uint64_t bytes) const {
+  const pager::Settings& settings = pager_.settings();
+  const bool guarded = (settings.beside || settings.verify) && bytes >= policy::kLargeBytes;
+  return bytes + (guarded ? pager::kEdgeBytes : 0);
+}
+
+void Memory::give_addresses(std::uint64_t start, std::uint64_t bytes) {
+  addresses_.add(start, with_guard(bytes));
+}
+
+std::optional<std::uint64_t> Memory::take_addresses(std::uint64_t range_bytes) {
+  const std::uint64_t bytes = with_guard(range_bytes);
   for (int attempt = 0; attempt < 2; ++attempt) {
     {
       Lock lock(mutex_);

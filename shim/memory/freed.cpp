@@ -53,7 +53,7 @@ void Memory::reclaim_one(const Range& range) {
 void Memory::bury(pager::Run* run, Address base, std::uint64_t bytes) {
   if (pager_.try_bury(run)) {
     Lock lock(mutex_);
-    addresses_.add(value_of(base), bytes);
+    give_addresses(value_of(base), bytes);
     return;
   }
   Lock lock(mutex_);

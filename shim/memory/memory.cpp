@@ -110,7 +110,7 @@ Result<Address> Memory::allocate_run(std::uint64_t bytes, Range& range, policy::
   auto run = birth(request);
   Lock lock(mutex_);
   if (!run) {
-    addresses_.add(*start, range.mapping_bytes);
+    give_addresses(*start, range.mapping_bytes);
     return run.error();
   }
   range.run = *run;

@@ -45,7 +45,7 @@ Result<Address> Memory::allocate_packed(std::uint64_t bytes, Range& range) {
     auto run = birth(request);
     Lock lock(mutex_);
     if (!run) {
-      addresses_.add(*start, kSlabBytes);
+      give_addresses(*start, kSlabBytes);
       return run.error();
     }
     slabs_[*start] = Slab{*run, range.home, 0};

@@ -27,6 +27,10 @@
 
 namespace barswap::pager {
 
+// Kernels also take the end of a range, to walk it backwards, or an address before its first
+// element: an address names what lies so near.
+constexpr std::uint64_t kEdgeBytes = 2_MiB;
+
 // What the work that is about to be submitted names: the bases of its large ranges.
 class Names {
  public:

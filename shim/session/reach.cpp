@@ -36,12 +36,11 @@ class Reach::Ranges {
     if (large_.empty()) home_ = range->home;
     if (range->home == home_) large_.push_back(static_cast<policy::RangeId>(range->base));
   }
-  // What the word may lead to: kernels also take the end of a range, to walk it backwards, or an
-  // address before its first element. A name too many costs a wait.
+  // What the word may lead to. A name too many costs a wait.
   void declare(Address word) {
-    constexpr std::uint64_t kMarginBytes = 2_MiB;
+    constexpr std::uint64_t kEdge = pager::kEdgeBytes;
     const std::uint64_t value = value_of(word);
-    for (const std::uint64_t near : {value, value - kMarginBytes, value + kMarginBytes}) {
+    for (const std::uint64_t near : {value, value - kEdge, value + kEdge}) {
       if (!memory_.ours(Address{near})) continue;
       const auto range = memory_.find(Address{near});
       if (range && !range->packed && range->mapping_bytes >= policy::kLargeBytes)

@@ -118,12 +118,14 @@ bool Pager::hold(std::span<Job> jobs) {
   return recorded;
 }
 
-// Held ranges are named by nobody new, so that they come to rest with what is in flight.
+// Held ranges are named by nobody new, so that they come to rest with what is in flight. Nothing in
+// flight can use a page that is absent.
 bool Pager::all_at_rest(std::span<const Job> jobs, Tier target) {
   const std::uint64_t limit_ns = now_ns() + settings_.deadline_ns;
   const auto at_rest = [&] {
     return std::all_of(jobs.begin(), jobs.end(), [&](const Job& job) {
-      return !job.held || job.target != target || flights_.at_rest(job.run->base);
+      return !job.held || job.target != target || job.run->pages[job.page].hidden ||
+             flights_.at_rest(job.run->base);
     });
   };
   while (!at_rest()) {

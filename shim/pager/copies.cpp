@@ -15,8 +15,6 @@ namespace {
 // Moves in without a copy, after one was kept in vain.
 constexpr std::uint8_t kWrittenRest = 8;
 
-std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
-
 }  // namespace
 
 // What leaves for a copy needs no frame of the host.
@@ -114,7 +112,7 @@ bool Pager::ready_for_copies() {
 bool Pager::turning() const {
   Lock lock(pages_);
   return std::any_of(dies_.begin(), dies_.end(),
-                     [&](Die die) BARSWAP_REQUIRES(pages_) { return spare_bytes_[slot(die)] > 0; });
+                     [&](Die die) BARSWAP_REQUIRES(pages_) { return turns_taken(die); });
 }
 
 // Pages of a size that could take turns, in HBM and without a copy.

@@ -210,6 +210,7 @@ class Pager {
   bool roomy(Die die) const BARSWAP_REQUIRES(pages_);
   void update_wish();
   void weigh_heat();
+  bool turns_taken(Die die) const BARSWAP_REQUIRES(pages_);
 
   // planning.cpp
   std::vector<Job> choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes);

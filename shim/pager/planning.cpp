@@ -91,6 +91,7 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   }
   // A swap begins with room for the first that comes in.
   std::uint64_t first_bytes = 0;
+  if (turns_taken(die)) swap_wanted_[slot(die)] = false;
   if (evict_bytes == 0 && swap_wanted_[slot(die)]) {
     const policy::Swap swap = policy::swaps(all.facts, std::max(free_bytes, page_most()));
     swap_wanted_[slot(die)] = !swap.empty();
@@ -125,6 +126,10 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   return jobs;
 }
 
+// Ranges take turns, which bring in what launches name. Of those the ones named last look hot, since
+// counts fade, and what changed places for that would have no copy to leave for.
+bool Pager::turns_taken(Die die) const { return spare_bytes_[slot(die)] > 0; }
+
 // Whether places are worth changing. It walks all pages, on a thread of the program: so it takes at
 // most a fiftieth of the time.
 void Pager::weigh_heat() {
@@ -138,8 +143,9 @@ void Pager::weigh_heat() {
     {
       Lock lock(pages_);
       free_bytes = frames_.free_hbm(die);
-      swap =
-          policy::swaps(candidates_of(runs_, die, heat_).facts, std::max(free_bytes, page_most()));
+      if (!turns_taken(die))
+        swap = policy::swaps(candidates_of(runs_, die, heat_).facts,
+                             std::max(free_bytes, page_most()));
       swap_wanted_[slot(die)] = !swap.empty();
     }
     BARSWAP_LOG(debug, "pager",

@@ -1,9 +1,10 @@
 // Turns beside running work (paging.overlap = "reach"): pages of ranges that nothing submitted
 // names change places while other work goes on. The order of every batch is
-//   frames taken, fresh ones mapped at aliases -> ranges held, so that work that names them waits
+//   frames taken, fresh ones mapped at aliases, but for absent pages -> ranges held, so that work
+//   that names them waits
 //   -> gate closed for an instant: a proof of all that was submitted before is recorded
 //   -> what comes in, once the last work that named it is done: page unmapped, its host frame
-//   copied from an alias that can only be read
+//   copied from an alias that can only be read; absent pages get their aliases between the copies
 //   -> what leaves, once the last work that named it is done: page unmapped, its bytes compared
 //   with its copy; the same: it is left mapped to nothing (absent.cpp), else mapped as it was
 //   -> what came in, as soon as its copy has ended: prints taken, alias unmapped, fresh frame mapped
@@ -90,7 +91,8 @@ bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
 bool Pager::takes_part(Job& job, std::size_t index) {
   if (index >= Fingerprints::kMost || !flights_.knows(job.run->base)) return false;
   if (job.target == Tier::host) return job.copy == Job::Copy::kept && job.alias != Address{};
-  if (!job.staged || job.old.tier != Tier::host) return false;
+  const bool absent = job.run->pages[job.page].hidden;
+  if ((!job.staged && !absent) || job.alias == Address{} || job.old.tier != Tier::host) return false;
   const Die home[] = {job.run->home};
   auto source = frames_.alias(job.old, home);
   if (source) job.source = *source;
@@ -177,6 +179,8 @@ void Pager::send_in(std::vector<Job*>& coming, std::span<const Job> jobs,
     if (count == 0) continue;
     const Group group{std::span(coming).subspan(first, count), entry.marks[0][mark]};
     for (Job* job : group.jobs) {
+      // Beside the copies that were queued before it, as long as no other page needs that.
+      if (job->open && !job->staged && !map_alias(*job, job->fresh)) job->open = false;
       if (!job->open) continue;
       auto copied = verbs_.copy(job->alias, job->source, job->old.bytes, entry.copier);
       if (!copied && driver::sticky(copied.error())) lose_context();

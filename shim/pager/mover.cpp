@@ -170,8 +170,10 @@ bool Pager::stage(std::vector<Job>& jobs, bool beside) {
     // A page that will probably leave for its copy needs no alias; beside running work no other
     // leaves.
     const bool comes = job.target != Tier::host;
-    if (job.copy == Job::Copy::none && (comes || !beside) && !map_alias(job, job.fresh))
-      return false;
+    const bool needs = job.copy == Job::Copy::none && (comes || !beside);
+    // What is absent can still be given up when its copy is queued.
+    const bool later = beside && job.run->pages[job.page].hidden;
+    if (needs && !later && !map_alias(job, job.fresh)) return false;
   }
   // Whether the driver still maps and grants is to be known before a page is unmapped.
   Job& first = jobs.front();

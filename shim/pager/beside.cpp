@@ -65,8 +65,11 @@ bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
         if (job.held && job.target == Tier::hbm) coming.push_back(&job);
       std::vector<Group> groups;
       steps.done("held");
+      const bool tested = !brings_absent(jobs);
       send_in(coming, jobs, *entry, groups, steps);
-      let_out(jobs, *entry, steps);
+      if (tested || std::any_of(coming.begin(), coming.end(),
+                                [](const Job* job) { return job->staged; }))
+        let_out(jobs, *entry, steps);
       land(jobs, *entry, groups, steps);
       for (const Job& job : jobs)
         if (job.held) note_presence(*job.run);
@@ -85,6 +88,11 @@ bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
   BARSWAP_LOG(debug, "pager", "turn: %llu MiB moved beside running work; us: %s",
               static_cast<unsigned long long>(moved_bytes / 1_MiB), steps.text().c_str());
   return moved_bytes > 0;
+}
+
+bool Pager::brings_absent(std::span<const Job> jobs) {
+  return std::any_of(jobs.begin(), jobs.end(),
+                     [](const Job& job) { return job.run->pages[job.page].hidden; });
 }
 
 // Who can take part: what comes in from an alias of its own, and what leaves for its copy.

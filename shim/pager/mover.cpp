@@ -175,9 +175,11 @@ bool Pager::stage(std::vector<Job>& jobs, bool beside) {
     const bool later = beside && job.run->pages[job.page].hidden;
     if (needs && !later && !map_alias(job, job.fresh)) return false;
   }
-  // Whether the driver still maps and grants is to be known before a page is unmapped.
+  // Whether the driver still maps and grants is to be known before a page is unmapped; where absent
+  // pages come in, their aliases tell.
   Job& first = jobs.front();
-  if (std::none_of(jobs.begin(), jobs.end(), [](const Job& job) { return job.staged; })) {
+  if (std::none_of(jobs.begin(), jobs.end(), [](const Job& job) { return job.staged; }) &&
+      !(beside && brings_absent(jobs))) {
     if (!map_alias(first, first.fresh) || !verbs_.unmap(first.alias, first.old.bytes)) return false;
     first.staged = false;
   }

@@ -270,6 +270,7 @@ class Pager {
   void let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps)
       BARSWAP_REQUIRES(mover_);
   void settle(Job& job) BARSWAP_REQUIRES(mover_);
+  static bool brings_absent(std::span<const Job> jobs);
   void land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
             Steps& steps) BARSWAP_REQUIRES(mover_);
 

@@ -17,6 +17,11 @@ def prefill(compute_s, held, budget, rate):
     return compute_s + over(held, budget) / rate
 
 
+def overlapped(compute_s, held, budget, rate):
+    """Moves beside computing."""
+    return max(compute_s, over(held, budget) / rate)
+
+
 def training(compute_s, state, budget, h, d):
     """T* = max(compute, (S - B)/h, (S - B)/d), with S = weights + gradients + both moments.
 

@@ -26,6 +26,8 @@ def test_what_fits_costs_nothing_but_computing():
 
 def test_prefill_adds_moves_to_computing():
     assert bounds.prefill(0.05, 13 * GB, 9 * GB, 40 * GB) == pytest.approx(0.15)
+    assert bounds.overlapped(0.05, 13 * GB, 9 * GB, 40 * GB) == pytest.approx(0.1)
+    assert bounds.overlapped(0.5, 13 * GB, 9 * GB, 40 * GB) == 0.5
 
 
 def test_training_is_bound_by_its_slowest_part():

@@ -265,11 +265,14 @@ def go_bars(go, tmp_path, monkeypatch):
 
 def test_every_bar_can_hold(go_bars):
     status, bars, whole = go_bars()
-    assert set(bars) == {"prefill", "train r=1.5", "train r=2", "stencil r=2", "gather r=2", "gemm r=3",
-                         "phases, a new one", "phases, a known one", "double_buffer"}
+    assert set(bars) == {"prefill", "prefill, reach", "train r=1.5", "train r=2", "train r=1.5, reach",
+                         "train r=2, reach", "stencil r=2", "gather r=2", "gemm r=3", "phases, a new one",
+                         "phases, a known one", "double_buffer"}
     assert status == 0, whole["bars"]
     caps = {(run["program"], run["mode"]): run["environment"].get("BARSWAP_SET") for run in whole["runs"]}
     assert caps["bars train", "train r=1.5"] == "vram.limit=8192MiB"
+    assert (caps["bars prefill", "prefill, reach"] ==
+            "vram.limit=9000MiB;paging.plan=move;paging.overlap=reach")
     assert caps["bars gemm", "gemm r=3"] == "vram.limit=4096MiB"
     assert caps["bars prefill", "prefill"] == "vram.limit=9000MiB"
     assert caps["bars stencil", "bare"] is None
@@ -287,6 +290,7 @@ def test_bounds_are_those_of_the_rates(go_bars):
     bounds = {name: bound for name, _, bound, _ in whole["bars"]}
     # 6 GiB over at r = 2: 117.1 ms at 55 GB/s; 40 Mi rows, half of them at 51 GB/s; 8 blocks of 12.
     assert bounds["train r=2"] == "<= 1.6 x 117.1 ms"
+    assert bounds["train r=2, reach"] == "<= 1.2 x 117.1 ms"
     assert bounds["gather r=2"] == "<= 1.2 x 90.0 ms", "computing takes longer than 52.6 ms"
     assert bounds["gemm r=3"] == "<= 1.2 x 156.2 ms"
 

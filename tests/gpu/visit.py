@@ -526,9 +526,11 @@ class Visit:
                  for one in found["reread"]]
         self.sections["barswap bench, the machine, GB/s"] = table(("what", "value"), links + costs + again)
 
-    def bench_run(self, name, mode, script, arguments, cap_mib, limit_s):
-        """Of a workload of tests/bench; bare if there is no cap."""
+    def bench_run(self, name, mode, script, arguments, cap_mib, limit_s, keys=""):
+        """Of a workload of tests/bench; bare if there is no cap. `keys` join the policy."""
         environment = self.environment(cap=f"{cap_mib}MiB" if cap_mib else None)
+        if keys:
+            environment["BARSWAP_SET"] += f";{keys}"
         return Run(name, mode, [sys.executable, str(catalogue.BENCH_FOLDER / script), *arguments],
                    environment, limit_s=limit_s, gpu_mib=24 * 1024, host_mib=20 * 1024)
 

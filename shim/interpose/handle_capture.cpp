@@ -58,7 +58,7 @@ template <auto Slot, class... Arguments>
 CUresult add_node(bool host, Arguments... arguments) {
   const Call call;
   if (call && host) call->pager().expect_callbacks();
-  return forward<Slot>(arguments...);
+  return forward_mapped<Slot>(call, arguments...);
 }
 
 }  // namespace

@@ -65,15 +65,18 @@ CUresult refuse_in_capture(driver::Stream stream) {
   return said ? code : CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
-// `direct` is the program's own call; `submit` puts the same copy on a stream of another die.
+// `direct` is the program's own call; `submit` puts the same copy on a stream of another die. `host`
+// is the side that is called the host's, and may be an address of ours all the same.
 template <class Direct, class Submit>
 CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
-              driver::Stream stream, bool blocks, Direct direct, Submit submit) {
+              driver::Stream stream, bool blocks, Direct direct, Submit submit,
+              const void* host = nullptr) {
   if (!call) return direct();
   const session::Declaration declaration;
   if (call->reach().wanted())
     call->reach().copy(static_cast<Address>(to), static_cast<Address>(from), bytes,
-                       static_cast<std::uintptr_t>(stream), blocks);
+                       static_cast<std::uintptr_t>(stream), blocks,
+                       static_cast<Address>(reinterpret_cast<std::uintptr_t>(host)));
   const session::Submission inside(blocks, session::Says::declared);
   auto found = route_of(call, to, from, stream);
   if (!found) return code_of(found.error());
@@ -181,7 +184,8 @@ CUresult cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, std::size_t bytes) {
       [&] { return forward<&driver::Api::cuMemcpyHtoD_v2>(to, from, bytes); },
       [&](CUstream other) {
         return forward<&driver::Api::cuMemcpyHtoDAsync_v2>(to, from, bytes, other);
-      });
+      },
+      from);
 }
 
 CUresult cuMemcpyHtoD_v2_ptds(CUdeviceptr to, const void* from, std::size_t bytes) {
@@ -191,7 +195,8 @@ CUresult cuMemcpyHtoD_v2_ptds(CUdeviceptr to, const void* from, std::size_t byte
       [&] { return forward<&driver::Api::cuMemcpyHtoD_v2_ptds>(to, from, bytes); },
       [&](CUstream other) {
         return forward<&driver::Api::cuMemcpyHtoDAsync_v2>(to, from, bytes, other);
-      });
+      },
+      from);
 }
 
 CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, std::size_t bytes,
@@ -202,7 +207,8 @@ CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, std::size_t byte
       [&] { return forward<&driver::Api::cuMemcpyHtoDAsync_v2>(to, from, bytes, stream); },
       [&](CUstream other) {
         return forward<&driver::Api::cuMemcpyHtoDAsync_v2>(to, from, bytes, other);
-      });
+      },
+      from);
 }
 
 CUresult cuMemcpyHtoDAsync_v2_ptsz(CUdeviceptr to, const void* from, std::size_t bytes,
@@ -213,7 +219,8 @@ CUresult cuMemcpyHtoDAsync_v2_ptsz(CUdeviceptr to, const void* from, std::size_t
       [&] { return forward<&driver::Api::cuMemcpyHtoDAsync_v2_ptsz>(to, from, bytes, stream); },
       [&](CUstream other) {
         return forward<&driver::Api::cuMemcpyHtoDAsync_v2>(to, from, bytes, other);
-      });
+      },
+      from);
 }
 
 CUresult cuMemcpyDtoH_v2(void* to, CUdeviceptr from, std::size_t bytes) {
@@ -223,7 +230,8 @@ CUresult cuMemcpyDtoH_v2(void* to, CUdeviceptr from, std::size_t bytes) {
       [&] { return forward<&driver::Api::cuMemcpyDtoH_v2>(to, from, bytes); },
       [&](CUstream other) {
         return forward<&driver::Api::cuMemcpyDtoHAsync_v2>(to, from, bytes, other);
-      });
+      },
+      to);
 }
 
 CUresult cuMemcpyDtoH_v2_ptds(void* to, CUdeviceptr from, std::size_t bytes) {
@@ -233,7 +241,8 @@ CUresult cuMemcpyDtoH_v2_ptds(void* to, CUdeviceptr from, std::size_t bytes) {
       [&] { return forward<&driver::Api::cuMemcpyDtoH_v2_ptds>(to, from, bytes); },
       [&](CUstream other) {
         return forward<&driver::Api::cuMemcpyDtoHAsync_v2>(to, from, bytes, other);
-      });
+      },
+      to);
 }
 
 CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, std::size_t bytes, CUstream stream) {
@@ -243,7 +252,8 @@ CUresult cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, std::size_t bytes, CUs
       [&] { return forward<&driver::Api::cuMemcpyDtoHAsync_v2>(to, from, bytes, stream); },
       [&](CUstream other) {
         return forward<&driver::Api::cuMemcpyDtoHAsync_v2>(to, from, bytes, other);
-      });
+      },
+      to);
 }
 
 CUresult cuMemcpyDtoHAsync_v2_ptsz(void* to, CUdeviceptr from, std::size_t bytes, CUstream stream) {
@@ -253,7 +263,8 @@ CUresult cuMemcpyDtoHAsync_v2_ptsz(void* to, CUdeviceptr from, std::size_t bytes
       [&] { return forward<&driver::Api::cuMemcpyDtoHAsync_v2_ptsz>(to, from, bytes, stream); },
       [&](CUstream other) {
         return forward<&driver::Api::cuMemcpyDtoHAsync_v2>(to, from, bytes, other);
-      });
+      },
+      to);
 }
 
 namespace {

@@ -14,7 +14,9 @@ driver::Graph word_of(CUgraph graph) {
 template <auto Slot, class... A>
 CUresult instantiated(CUgraphExec* exec, CUgraph graph, A... arguments) {
   const Call call;
-  const CUresult result = forward_with_room<Slot>(call, exec, graph, arguments...);
+  CUresult result = forward_mapped<Slot>(call, exec, graph, arguments...);
+  if (result == CUDA_ERROR_OUT_OF_MEMORY && call && session::after_out_of_memory())
+    result = forward_mapped<Slot>(call, exec, graph, arguments...);
   if (call && result == CUDA_SUCCESS && call->reach().wanted())
     call->reach().graph_made(word_of(*exec), word_of(graph));
   return result;
@@ -31,7 +33,7 @@ CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
 template <auto Slot, class... A>
 CUresult updated(CUgraphExec exec, CUgraph graph, A... arguments) {
   const Call call;
-  const CUresult result = forward<Slot>(exec, graph, arguments...);
+  const CUresult result = forward_mapped<Slot>(call, exec, graph, arguments...);
   if (call && result == CUDA_SUCCESS && call->reach().wanted())
     call->reach().graph_made(word_of(exec), word_of(graph));
   return result;

@@ -19,6 +19,26 @@ struct DieAnswers {
 };
 DieAnswers die_answers[kDiesMax];
 
+// How many bytes the driver writes for an attribute, by its number; 0: not known yet.
+std::atomic<unsigned char> widths[32];
+
+// Flags and sets of bits are documented without a width, and an answer that is wider than the
+// driver's would overrun what the program keeps it in. The driver knows our pages, so it is asked.
+std::size_t width_of(CUpointer_attribute attribute, CUdeviceptr pointer) {
+  std::atomic<unsigned char>& known = widths[static_cast<unsigned>(attribute) % std::size(widths)];
+  if (const auto width = known.load(std::memory_order_relaxed); width != 0) return width;
+  constexpr unsigned char kMark = 0xa5;
+  unsigned char answer[16];
+  std::memset(answer, kMark, sizeof answer);
+  // Not to be told: one byte overruns nothing, and is right wherever the rest is zero already.
+  if (forward<&driver::Api::cuPointerGetAttribute>(answer, attribute, pointer) != CUDA_SUCCESS)
+    return 1;
+  unsigned char width = sizeof(std::uint64_t);
+  while (width > 1 && answer[width - 1] == kMark) --width;
+  known.store(width, std::memory_order_relaxed);
+  return width;
+}
+
 const DieAnswers& answers_of(const Call& call, const memory::Range& range) {
   DieAnswers& answers = die_answers[index_of(range.home)];
   if (answers.known.load(std::memory_order_acquire)) return answers;
@@ -42,38 +62,15 @@ const DieAnswers& answers_of(const Call& call, const memory::Range& range) {
   ask(CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE, answers.rdma_capable);
   ask(CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE, answers.decompress_capable);
   ask(CU_POINTER_ATTRIBUTE_ACCESS_FLAGS, answers.access_flags);
+  // What is asked about may be mapped to nothing later.
+  for (const CUpointer_attribute attribute :
+       {CU_POINTER_ATTRIBUTE_IS_LEGACY_CUDA_IPC_CAPABLE, CU_POINTER_ATTRIBUTE_MAPPED,
+        CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES, CU_POINTER_ATTRIBUTE_IS_GPU_DIRECT_RDMA_CAPABLE,
+        CU_POINTER_ATTRIBUTE_IS_HW_DECOMPRESS_CAPABLE})
+    (void)width_of(attribute, plain);
   (void)forward<&driver::Api::cuMemFree_v2>(plain);
   answers.known.store(true, std::memory_order_release);
   return answers;
-}
-
-// How many bytes the driver writes for an attribute, by its number; 0: not known yet.
-std::atomic<unsigned char> widths[32];
-
-// Flags and sets of bits are documented without a width, and an answer that is wider than the
-// driver's would overrun what the program keeps it in. The driver knows our pages, so it is asked.
-std::size_t width_of(CUpointer_attribute attribute, CUdeviceptr pointer) {
-  std::atomic<unsigned char>& known = widths[static_cast<unsigned>(attribute) % std::size(widths)];
-  if (const auto width = known.load(std::memory_order_relaxed); width != 0) return width;
-  constexpr unsigned char kMark = 0xa5;
-  unsigned char answer[16];
-  std::memset(answer, kMark, sizeof answer);
-  const auto ask = [&] {
-    return forward<&driver::Api::cuPointerGetAttribute>(answer, attribute, pointer) ==
-           CUDA_SUCCESS;
-  };
-  bool told = ask();
-  if (session::Session* session = session::Session::current(); !told && session) {
-    // The page may be absent.
-    session->pager().present(pager::Names());
-    told = ask();
-  }
-  // Not to be told: one byte overruns nothing, and is right wherever the rest is zero already.
-  if (!told) return 1;
-  unsigned char width = sizeof(std::uint64_t);
-  while (width > 1 && answer[width - 1] == kMark) --width;
-  known.store(width, std::memory_order_relaxed);
-  return width;
 }
 
 CUresult put_bits(void* data, std::uint64_t value, CUpointer_attribute attribute,
@@ -131,6 +128,7 @@ CUresult access_of(const Call& call, const memory::Range& range, const CUmemLoca
 
 CUresult attribute_of(const Call& call, const memory::Range& range, CUdeviceptr pointer, void* data,
                       CUpointer_attribute attribute) {
+  if (pager::Flights::current()) (void)answers_of(call, range);
   if (range.handle != 0)
     if (const auto answer = mapped_attribute_of(call, range, pointer, data, attribute))
       return *answer;

@@ -52,22 +52,23 @@ bool Memory::grow_arena(std::uint64_t at_least_bytes) {
 
 // Where work says which ranges it touches, an address at the edge of one is not to name its
 // neighbour as well (session::Reach).
-std::uint64_t Memory::with_guard(std::uint64_t bytes) const {
+std::uint64_t Memory::edge_of(std::uint64_t bytes) const {
   const pager::Settings& settings = pager_.settings();
   const bool guarded = (settings.beside || settings.verify) && bytes >= policy::kLargeBytes;
-  return bytes + (guarded ? pager::kEdgeBytes : 0);
+  return guarded ? pager::kEdgeBytes : 0;
 }
 
 void Memory::give_addresses(std::uint64_t start, std::uint64_t bytes) {
-  addresses_.add(start, with_guard(bytes));
+  const std::uint64_t edge = edge_of(bytes);
+  addresses_.add(start - edge, bytes + 2 * edge);
 }
 
 std::optional<std::uint64_t> Memory::take_addresses(std::uint64_t range_bytes) {
-  const std::uint64_t bytes = with_guard(range_bytes);
+  const std::uint64_t edge = edge_of(range_bytes), bytes = range_bytes + 2 * edge;
   for (int attempt = 0; attempt < 2; ++attempt) {
     {
       Lock lock(mutex_);
-      if (auto start = addresses_.take(bytes)) return start;
+      if (auto start = addresses_.take(bytes)) return *start + edge;
     }
     if (!grow_arena(bytes)) return std::nullopt;
   }

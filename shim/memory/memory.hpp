@@ -123,7 +123,7 @@ class Memory {
   std::uint64_t room(Die home) const;
 
   // arena.cpp
-  std::uint64_t with_guard(std::uint64_t bytes) const;
+  std::uint64_t edge_of(std::uint64_t bytes) const;
   std::optional<std::uint64_t> take_addresses(std::uint64_t range_bytes);
   void give_addresses(std::uint64_t start, std::uint64_t bytes) BARSWAP_REQUIRES(mutex_);
   bool grow_arena(std::uint64_t at_least_bytes);

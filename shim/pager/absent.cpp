@@ -9,15 +9,17 @@
 #include <algorithm>
 
 #include "barswap/log.hpp"
+#include "base/clock.hpp"
 #include "pager/job.hpp"
 #include "pager/pager.hpp"
 #include "pager/run.hpp"
 
 namespace barswap::pager {
 
-// The page has its frame on the host from now on, and no mapping. False: much of what left so was
-// named before it came in, and mapping late is waited for; so it is to be mapped at once. What leaves
-// for its copy is counted in any case: after enough of it another try is worth its risk.
+// The page has its frame on the host from now on, and no mapping. False: it is to be mapped at once.
+// That is so where much of what left was named before it came in, since mapping late is waited for
+// (what leaves for its copy is counted in any case: after enough of it another try is worth its
+// risk), and where nothing is kept for the driver's page tables.
 bool Pager::leave_absent(Job& job) {
   constexpr std::uint64_t kRecentBytes = 64_GiB, kCreditBytes = 4_GiB;
   left_bytes_ += job.old.bytes;
@@ -25,7 +27,9 @@ bool Pager::leave_absent(Job& job) {
     left_bytes_ /= 2;
     missed_bytes_ /= 2;
   }
-  if (4 * missed_bytes_ > left_bytes_ + kCreditBytes) return false;
+  const Frame& ballast = ballast_[static_cast<std::size_t>(index_of(job.run->home))];
+  if (4 * missed_bytes_ > left_bytes_ + kCreditBytes || ballast.handle == driver::Handle::none)
+    return false;
   job.open = false;
   job.moved = true;
   job.run->pages[job.page].hidden = true;
@@ -33,16 +37,26 @@ bool Pager::leave_absent(Job& job) {
   return true;
 }
 
-// False: the context is lost, or the driver is out of everything.
+// The driver needs room for page tables, and everything that is ours to give is given before the
+// process stops. False: a context is lost.
 bool Pager::lay(Run& run, std::size_t page) {
+  constexpr int kTries = 5;
+  constexpr std::uint64_t kRestNs = 2'000'000;
   Page& absent = run.pages[page];
   if (!absent.hidden) return true;
   Job job;
   job.run = &run;
   job.page = page;
   job.address = absent.address;
-  if (context_lost_.load(std::memory_order_relaxed) || !put_one_of(job, absent.frame, absent.frame))
-    return false;
+  bool laid = put(job, absent.frame);
+  for (int i = 0; !laid && i < kTries && !context_lost_.load(std::memory_order_relaxed); ++i) {
+    give_up_ballast(run.home);
+    (void)verbs_.trim_default_pool(run.home);
+    (void)frames_.release_prepared();
+    sleep_ns(kRestNs << i);
+    laid = put(job, absent.frame);
+  }
+  if (!laid && !put_one_of(job, absent.frame, absent.frame)) return false;
   absent.hidden = false;
   return true;
 }
@@ -54,7 +68,10 @@ void Pager::note_presence(const Run& run) {
 }
 
 void Pager::lay_absent(const Names& names) {
-  const std::vector<Address> bases = flights_.absent(names);
+  const std::vector<Address> bases = flights_.absent_of(names);
+  // Nobody may wait for a mark that nothing stands behind.
+  for (const Address base : names.bases())
+    if (std::find(bases.begin(), bases.end(), base) == bases.end()) flights_.make_present(base);
   if (bases.empty()) return;
   const driver::RelaxedCapture relaxed(verbs_);
   // Marked as moving, so that nobody buries them meanwhile.
@@ -84,10 +101,20 @@ void Pager::lay_absent(const Names& names) {
   for (Run* run : runs) --run->moving;
 }
 
+// Whoever holds the mover for long has mapped everything first (present_all), so that the wait ends
+// with the turn in hand.
 void Pager::present(const Names& names) {
+  constexpr std::uint64_t kRestNs = 20'000;
   const Hurry hurry(*this);
-  Lock lock(mover_);
-  lay_absent(names);
+  while (flights_.absent_for(names) || flights_.held(names)) {
+    if (!mover_.try_lock()) {
+      sleep_ns(kRestNs);
+      continue;
+    }
+    lay_absent(names);
+    mover_.unlock();
+    return;
+  }
 }
 
 }  // namespace barswap::pager

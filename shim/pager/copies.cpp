@@ -202,6 +202,7 @@ void Pager::prepare_prints(std::span<const Job> jobs, const ContextEntry& entry)
       std::none_of(jobs.begin(), jobs.end(), [&](const Job& job) { return may_keep(job); }) ||
       !idle_now())
     return;
+  lay_absent(Names());
   if (!fingerprints_.prepare(entry.context)) no_prints_.store(true, std::memory_order_relaxed);
 }
 

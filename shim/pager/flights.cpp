@@ -56,6 +56,14 @@ bool Flights::held(const Names& names) const {
   });
 }
 
+bool Flights::absent_for(const Names& names) const {
+  if (names.everything()) return any_absent();
+  return std::any_of(names.bases().begin(), names.bases().end(), [&](Address base) {
+    const Mark* mark = marks_.of(value_of(base));
+    return mark && mark->absent.load(std::memory_order_acquire) != 0;
+  });
+}
+
 void Flights::wait() const {
   constexpr std::uint64_t kLimitNs = 1'000'000;  // against a wake-up that was lost
   const std::uint32_t holds = holds_.load(std::memory_order_acquire);
@@ -90,12 +98,14 @@ void Flights::make_absent(Address base) {
 }
 
 void Flights::make_present(Address base) {
-  if (std::erase(absent_, base) == 0) return;
-  marks_.of(value_of(base))->absent.store(0, std::memory_order_release);
+  Mark* mark = marks_.of(value_of(base));
+  if (!mark) return;
+  std::erase(absent_, base);
+  mark->absent.store(0, std::memory_order_release);
   absents_.store(static_cast<std::uint32_t>(absent_.size()), std::memory_order_release);
 }
 
-std::vector<Address> Flights::absent(const Names& names) const {
+std::vector<Address> Flights::absent_of(const Names& names) const {
   if (names.everything()) return absent_;
   std::vector<Address> named;
   for (const Address base : names.bases())

@@ -87,6 +87,7 @@ class Flights {
   void wait() const;
 
   bool any_absent() const { return absents_.load(std::memory_order_acquire) != 0; }
+  bool absent_for(const Names& names) const;
 
   bool knows(Address base) const { return marks_.of(value_of(base)) != nullptr; }
   // The mover. False: the range has no mark.
@@ -95,7 +96,7 @@ class Flights {
   // The mover; the first while the range is held.
   void make_absent(Address base);
   void make_present(Address base);
-  std::vector<Address> absent(const Names& names) const;
+  std::vector<Address> absent_of(const Names& names) const;
   // The gate is closed, and the proof of all work so far has been recorded.
   void depart() { epoch_.fetch_add(1, std::memory_order_relaxed); }
   // A proof that was recorded at the last departure, or later, is ready.

@@ -149,6 +149,8 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
               barswap::name_of(jobs.front().cause),
               static_cast<unsigned long long>(moved_bytes / 1_MiB),
               static_cast<unsigned long long>(closed_ns / 1000));
+  if (flights_.any_absent())
+    for (const Job& job : jobs) note_presence(*job.run);
   finish(jobs);
   return moved;
 }
@@ -557,6 +559,8 @@ bool Pager::make_room(Die die, bool may_wait) {
   if (!may_wait) return released;
   const Hurry hurry(*this);
   Lock lock(mover_);
+  // What is absent relies on the ballast for its page tables.
+  lay_absent(Names());
   if (ballast_[slot(die)].handle != driver::Handle::none) {
     give_up_ballast(die);
     released = true;

@@ -112,6 +112,8 @@ class Pager {
   void free_moment();
   // Every page of what is named is mapped from now until a turn that begins later.
   void present(const Names& names);
+  // For whoever holds mover_mutex() while the driver may wait for what others submit.
+  void present_all() BARSWAP_REQUIRES(mover_) { lay_absent(Names()); }
   // Carries the proofs for freed memory forward.
   void poll_quiet();
   // Room for the driver itself, outside the gate; true if anything was released.

@@ -21,14 +21,8 @@ void Submission::board(pager::Flights& flights, bool may_block, Says says) noexc
   if (pager::Veil* veil = pager::Veil::current()) return veiled(*veil, may_block, names);
   Session* session = Session::current();
   if (!session) return flights.name_everything();
-  if (pager::gate_thread.depth > 1) {
-    // It cannot leave the gate. A turn that begins after this mark needs the gate closed for an
-    // instant; one that began before it ends first.
-    flights.name_everything();
-    if (flights.held(pager::Names()) || flights.any_absent())
-      session->pager().present(pager::Names());
-    return;
-  }
+  // It cannot leave the gate.
+  if (pager::gate_thread.depth > 1) return flights.name_everything();
   if (flights.board(names)) return;
   const std::uint64_t start_ns = now_ns();
   do {
@@ -78,7 +72,7 @@ void note_unseen_submitter(const char* what) noexcept {
   // Before cuInit there is no session yet; it will look here when it starts.
   unseen_submitter.store(what, std::memory_order_release);
   Session* session = Session::current();
-  if (!session) return;
+  if (!session || pager::Gate::word() == pager::GateWord::pass_through) return;
   session->pager().stop_moving(what);
   session->pager().present(pager::Names());
   session->pager().lift_veil(what);

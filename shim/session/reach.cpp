@@ -40,7 +40,7 @@ class Reach::Ranges {
   void declare(Address word) {
     constexpr std::uint64_t kEdge = pager::kEdgeBytes;
     const std::uint64_t value = value_of(word);
-    for (const std::uint64_t near : {value, value - kEdge, value + kEdge}) {
+    for (const std::uint64_t near : {value, value - (kEdge - 1), value + (kEdge - 1)}) {
       if (!memory_.ours(Address{near})) continue;
       const auto range = memory_.find(Address{near});
       if (range && !range->packed && range->mapping_bytes >= policy::kLargeBytes)
@@ -171,7 +171,7 @@ void Reach::foretell(std::uint64_t site, std::uint64_t variant, const Ranges& ra
 }
 
 void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream,
-                 bool blocks) {
+                 bool blocks, Address host) {
   if (heat_.watching()) {
     heat_.operations(1);
     heat_.note(to);
@@ -185,6 +185,7 @@ void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t s
   if (declares) {
     ranges.declare(to, bytes);
     ranges.declare(from, bytes);
+    ranges.declare(host, bytes);
     declared_names = ranges.movable();
   }
   if (!trace::on()) return;

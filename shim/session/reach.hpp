@@ -46,7 +46,9 @@ class Reach {
   // What is told is declared for the submission that follows (session::declared_names), if somebody
   // asks. Answers the launch's number in the trace, if there is one; below as well.
   std::optional<std::uint64_t> launch(const Launch& launch);
-  void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks);
+  // `host`: what the call names as memory of the host, if it does.
+  void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks,
+            Address host);
   void set(Address to, std::uint64_t bytes);
   // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
   // names is counted at each of its launches.

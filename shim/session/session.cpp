@@ -190,6 +190,7 @@ void Session::adopt(driver::Context context, Die die) {
     const pager::Pager::Hurry hurry(*pager_);
     Lock lock(pager_->mover_mutex());
     if (pager_->contexts().known(context)) return;
+    pager_->present_all();
     prepare_die(*state);
     const bool primary = !made_by_program(context);
     auto outcome = pager_->contexts().adopt(context, die, primary);
@@ -330,6 +331,8 @@ void Session::context_ends(driver::Context context) {
     const pager::Pager::Hurry hurry(*pager_);
     pager_->mover_mutex().lock();
   }
+  // The driver may wait for work of the context, and that for work that others submit.
+  pager_->present_all();
   pager_->contexts().suspend(context);
 }
 

@@ -240,14 +240,6 @@ TEST_CASE("work that says nothing finds everything") {
   { const session::Submission submission(false); }
   CHECK_FALSE(trio.absent(1));
   REQUIRE(sent_away(trio));
-  // Of a thread that is inside already.
-  {
-    const session::Submission outer(false, session::Says::nothing);
-    CHECK(trio.absent(1));
-    const session::Submission inner(false);
-    CHECK_FALSE(trio.absent(1));
-  }
-  REQUIRE(sent_away(trio));
   session::note_unseen_submitter("a tool of the test");
   CHECK_FALSE(trio.absent(1));
   session::unseen_submitter = nullptr;
@@ -258,9 +250,61 @@ TEST_CASE("an absent range comes in with a drain") {
   Trio trio;
   REQUIRE(sent_away(trio));
   trio.bench.pager().expect_callbacks();  // from now on only in drains
+  const std::uint64_t drains = Trio::drains(), outside = trio.outside(1);
+  CHECK(trio.turn(1, 0));
   for (int i = 0; i < 4; ++i) (void)trio.turn(1, 0);
+  CHECK(Trio::drains() > drains);
+  CHECK(trio.outside(1) < outside);
+  CHECK(trio.outside(1) == 0);
+  CHECK_FALSE(trio.absent(1));
   CHECK(trio.right());
   CHECK(trio.bench.life.check_books().empty());
+}
+
+TEST_CASE("whoever keeps the mover for long, and whoever looks addresses up, finds all mapped") {
+  Trio trio;
+  REQUIRE(sent_away(trio));
+  CUcontext other = nullptr;
+  REQUIRE(cuCtxCreate_v2(&other, 0, 0) == CUDA_SUCCESS);
+  CHECK_FALSE(trio.absent(1));
+  REQUIRE(cuCtxSetCurrent(trio.bench.contexts[0]) == CUDA_SUCCESS);
+  REQUIRE(sent_away(trio));
+  REQUIRE(cuCtxDestroy_v2(other) == CUDA_SUCCESS);
+  CHECK_FALSE(trio.absent(1));
+  REQUIRE(cuCtxSetCurrent(trio.bench.contexts[0]) == CUDA_SUCCESS);
+
+  REQUIRE(sent_away(trio));
+  (void)trio.bench.pager().make_room(Die{0}, true);
+  CHECK_FALSE(trio.absent(1));
+
+  REQUIRE(sent_away(trio));
+  CUgraph graph = nullptr;
+  CUgraphNode node = nullptr;
+  CUDA_MEMSET_NODE_PARAMS parameters{};
+  parameters.dst = trio.bases[1];
+  parameters.elementSize = 4;
+  parameters.value = 2;
+  parameters.width = 16;
+  parameters.height = 1;
+  REQUIRE(cuGraphCreate(&graph, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphAddMemsetNode(&node, graph, nullptr, 0, &parameters, trio.bench.contexts[0]) ==
+          CUDA_SUCCESS);
+  CHECK_FALSE(trio.absent(1));
+  REQUIRE(sent_away(trio));
+  CUgraphExec exec = nullptr;
+  REQUIRE(cuGraphInstantiateWithFlags(&exec, graph, 0) == CUDA_SUCCESS);
+  CHECK_FALSE(trio.absent(1));
+  REQUIRE(sent_away(trio));
+  REQUIRE(cuGraphLaunch(exec, nullptr) == CUDA_SUCCESS);
+  CHECK_FALSE(trio.absent(1));
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+
+  REQUIRE(sent_away(trio));
+  unsigned type = 0;
+  CHECK(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, trio.bases[1]) ==
+        CUDA_SUCCESS);
+  CHECK(type == CU_MEMORYTYPE_DEVICE);
+  CHECK(trio.right());
 }
 
 TEST_CASE("an absent range may be freed, and another comes to its address") {
@@ -310,7 +354,7 @@ TEST_CASE("what running work names stays where it is") {
 
 TEST_CASE("an edge names its range, from both sides, and no neighbour") {
   Trio trio;
-  REQUIRE(trio.bases[1] == trio.bases[0] + Trio::kBytes + pager::kEdgeBytes);
+  REQUIRE(trio.bases[1] == trio.bases[0] + Trio::kBytes + 2 * pager::kEdgeBytes);
   const auto named = [&](CUdeviceptr address, int which) {
     const session::Declaration declaration;
     session::Session::current()->reach().set(Address{address}, 4);
@@ -327,6 +371,17 @@ TEST_CASE("an edge names its range, from both sides, and no neighbour") {
   CHECK(named(trio.bases[1] - 4, 1));
 }
 
+TEST_CASE("a copy names the address that it gives as the host's") {
+  Trio trio;
+  const session::Declaration declaration;
+  session::Session::current()->reach().copy(Address{trio.bases[0]}, Address{}, 4, 0, true,
+                                            Address{trio.bases[2] + 4096});
+  const auto bases = session::declared_names.bases();
+  CHECK(bases.size() == 2);
+  for (const int which : {0, 2})
+    CHECK(std::find(bases.begin(), bases.end(), Address{trio.bases[which]}) != bases.end());
+}
+
 TEST_CASE("the addresses of a freed range serve again, with the room beside them") {
   Trio trio;
   const CUdeviceptr first = trio.bases[0];
@@ -335,7 +390,7 @@ TEST_CASE("the addresses of a freed range serve again, with the room beside them
   REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
   const CUdeviceptr both = trio.bench.alloc(2 * Trio::kBytes);
   CHECK(both >= first);
-  CHECK(both + 2 * Trio::kBytes + pager::kEdgeBytes <= trio.bases[2]);
+  CHECK(both + 2 * Trio::kBytes + 2 * pager::kEdgeBytes <= trio.bases[2]);
   CHECK(trio.bench.life.check_books().empty());
 }
 

@@ -46,8 +46,8 @@ CUresult forward_gated(const Call& call, Arguments... arguments) {
   return forward<Slot>(arguments...);
 }
 
-// The driver looks addresses up, and knows only what is mapped: where pages may be mapped to nothing
-// between turns, it is a submission that says nothing. It may take long.
+// The driver looks addresses up, and knows only what is mapped: where pages may be mapped to
+// nothing between turns, it is a submission that says nothing. It may take long.
 template <auto Slot, class... Arguments>
 CUresult forward_mapped(const Call& call, Arguments... arguments) {
   if (!call || !pager::Flights::current()) return forward<Slot>(arguments...);

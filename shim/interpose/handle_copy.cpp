@@ -65,8 +65,8 @@ CUresult refuse_in_capture(driver::Stream stream) {
   return said ? code : CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 }
 
-// `direct` is the program's own call; `submit` puts the same copy on a stream of another die. `host`
-// is the side that is called the host's, and may be an address of ours all the same.
+// `direct` is the program's own call; `submit` puts the same copy on a stream of another die.
+// `host` is the side that is called the host's, and may be an address of ours all the same.
 template <class Direct, class Submit>
 CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
               driver::Stream stream, bool blocks, Direct direct, Submit submit,

@@ -1,8 +1,8 @@
-// Absent pages (paging.overlap = "reach"). What a turn beside running work sends to the host is named
-// again only after most of a cycle, and usually comes in first. So it stays mapped to nothing
+// Absent pages (paging.overlap = "reach"). What a turn beside running work sends to the host is
+// named again only after most of a cycle, and usually comes in first. So it stays mapped to nothing
 // instead of to its copy on the host, whose page-table entries of 4 KiB take the driver nearly as
-// long as the link needs for the page. Work that names an absent range, or cannot say what it names,
-// has it mapped before it is submitted: that disturbs nobody, since nobody could use it.
+// long as the link needs for the page. Work that names an absent range, or cannot say what it
+// names, has it mapped before it is submitted: that disturbs nobody, since nobody could use it.
 //
 // That holds for work which says what it touches; a kernel that follows a pointer into an absent
 // range faults, loudly, as it does behind the veil of `barswap verify`.
@@ -16,10 +16,10 @@
 
 namespace barswap::pager {
 
-// The page has its frame on the host from now on, and no mapping. False: it is to be mapped at once.
-// That is so where much of what left was named before it came in, since mapping late is waited for
-// (what leaves for its copy is counted in any case: after enough of it another try is worth its
-// risk), and where nothing is kept for the driver's page tables.
+// The page has its frame on the host from now on, and no mapping. False: it is to be mapped at
+// once. That is so where much of what left was named before it came in, since mapping late is
+// waited for (what leaves for its copy is counted in any case: after enough of it another try is
+// worth its risk), and where nothing is kept for the driver's page tables.
 bool Pager::leave_absent(Job& job) {
   constexpr std::uint64_t kRecentBytes = 64_GiB, kCreditBytes = 4_GiB;
   left_bytes_ += job.old.bytes;
@@ -92,7 +92,8 @@ void Pager::lay_absent(const Names& names) {
     }
   }
   missed_bytes_ += bytes;
-  BARSWAP_LOG(debug, "pager", "%llu MiB are named before they come in, and are mapped where they are",
+  BARSWAP_LOG(debug, "pager",
+              "%llu MiB are named before they come in, and are mapped where they are",
               static_cast<unsigned long long>(bytes / 1_MiB));
   // Whatever could not be mapped: its context is lost, and whoever waits is to be told by the
   // driver.

@@ -7,7 +7,8 @@
 //   copied from an alias that can only be read; absent pages get their aliases between the copies
 //   -> what leaves, once the last work that named it is done: page unmapped, its bytes compared
 //   with its copy; the same: it is left mapped to nothing (absent.cpp), else mapped as it was
-//   -> what came in, as soon as its copy has ended: prints taken, alias unmapped, fresh frame mapped
+//   -> what came in, as soon as its copy has ended: prints taken, alias unmapped, fresh frame
+//   mapped
 //   -> holds let go.
 // A page is mapped to nothing from before its copy or comparison to their end, and one that left
 // until work names its range. A kernel that reaches it through a pointer that its parameters do not
@@ -100,7 +101,8 @@ bool Pager::takes_part(Job& job, std::size_t index) {
   if (index >= Fingerprints::kMost || !flights_.knows(job.run->base)) return false;
   if (job.target == Tier::host) return job.copy == Job::Copy::kept && job.alias != Address{};
   const bool absent = job.run->pages[job.page].hidden;
-  if ((!job.staged && !absent) || job.alias == Address{} || job.old.tier != Tier::host) return false;
+  if ((!job.staged && !absent) || job.alias == Address{} || job.old.tier != Tier::host)
+    return false;
   const Die home[] = {job.run->home};
   auto source = frames_.alias(job.old, home);
   if (source) job.source = *source;

@@ -10,8 +10,8 @@
 // hold is set before the gate is closed for that instant: whoever was inside earlier belongs to the
 // epoch that ends there, and whoever enters later sees the hold.
 //
-// A range of which a page is mapped to nothing between turns is absent: work that names it leaves the
-// gate as well, and comes back once the pager has mapped the range again (absent.cpp).
+// A range of which a page is mapped to nothing between turns is absent: work that names it leaves
+// the gate as well, and comes back once the pager has mapped the range again (absent.cpp).
 //
 // It owns the marks. The mover's side is called under Rank::mover; the submitters' side takes no
 // lock. It never calls the driver.

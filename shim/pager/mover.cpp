@@ -5,9 +5,8 @@
 //   -> for each page, once its copy has ended: alias unmapped, page unmapped, fresh frame mapped
 //   and granted -> gate opened -> old frames back.
 // Up to the first unmap it can give up without a trace, and a page whose copy has not ended stays
-// where it is. After its unmap, a page is never left without a
-// frame: the fresh frame, the old one, the same again with the ballast freed; else the process
-// stops.
+// where it is. After its unmap, a page is never left without a frame: the fresh frame, the old one,
+// the same again with the ballast freed; else the process stops.
 #include <sched.h>
 
 #include <algorithm>

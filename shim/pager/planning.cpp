@@ -126,8 +126,8 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   return jobs;
 }
 
-// Ranges take turns, which bring in what launches name. Of those the ones named last look hot, since
-// counts fade, and what changed places for that would have no copy to leave for.
+// Ranges take turns, which bring in what launches name. Of those the ones named last look hot,
+// since counts fade, and what changed places for that would have no copy to leave for.
 bool Pager::turns_taken(Die die) const { return spare_bytes_[slot(die)] > 0; }
 
 // Whether places are worth changing. It walks all pages, on a thread of the program: so it takes at

@@ -14,8 +14,8 @@ struct Page {
   // On the host, while the frame is in HBM: what the page held when `print` was taken of it.
   Frame copy;
   Fingerprint print;
-  // Mapped to nothing: behind the veil, or after a turn beside work. Written under Rank::mover while
-  // the run counts as moving; who finds it not moving, under Rank::pages, may read it.
+  // Mapped to nothing: behind the veil, or after a turn beside work. Written under Rank::mover
+  // while the run counts as moving; who finds it not moving, under Rank::pages, may read it.
   bool hidden = false;
   std::uint8_t written = 0;  // moves in that keep no copy, since the last one was in vain
 };

@@ -13,6 +13,7 @@
 #define BARSWAP_ACQUIRE(...) __attribute__((acquire_capability(__VA_ARGS__)))
 #define BARSWAP_TRY_ACQUIRE(...) __attribute__((try_acquire_capability(__VA_ARGS__)))
 #define BARSWAP_RELEASE(...) __attribute__((release_capability(__VA_ARGS__)))
+#define BARSWAP_RETURNS(mutex) __attribute__((lock_returned(mutex)))
 #define BARSWAP_NO_ANALYSIS __attribute__((no_thread_safety_analysis))
 #else
 #define BARSWAP_CAPABILITY(name)
@@ -22,6 +23,7 @@
 #define BARSWAP_ACQUIRE(...)
 #define BARSWAP_TRY_ACQUIRE(...)
 #define BARSWAP_RELEASE(...)
+#define BARSWAP_RETURNS(mutex)
 #define BARSWAP_NO_ANALYSIS
 #endif
 

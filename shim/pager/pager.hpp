@@ -184,7 +184,7 @@ class Pager {
   // A context has ended; the caller holds mover_mutex().
   void context_gone(driver::Context context) BARSWAP_REQUIRES(mover_);
   // A context's birth or death excludes the mover.
-  Mutex<Rank::mover>& mover_mutex() { return mover_; }
+  Mutex<Rank::mover>& mover_mutex() BARSWAP_RETURNS(mover_) { return mover_; }
   const Settings& settings() const { return settings_; }
   void publish() const;  // the gauges of the statistics
 

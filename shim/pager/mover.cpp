@@ -582,6 +582,7 @@ Result<void> Pager::pin(Run* run) {
   Lock lock(mover_);
   // Its own pages must not make place for it: what came in would leave again, without end.
   if (Veil::current()) (void)show_all();
+  lay_absent(Names());
   set_pinning(*run, true);
   drop_copies(run);
   auto outcome = bring_in(run);

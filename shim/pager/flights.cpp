@@ -23,16 +23,13 @@ void Flights::stop() {
 // submitted. A hold that is set in between is that of an epoch which ends when we have left the
 // gate.
 bool Flights::board(const Names& names) {
+  // In this order: a range is made absent before its hold ends.
+  if (held(names) || absent_for(names)) return false;
   if (names.everything()) {
-    if (holds_.load(std::memory_order_acquire) != 0 || any_absent()) return false;
     name_everything();
     return true;
   }
   const std::uint64_t epoch = epoch_.load(std::memory_order_relaxed);
-  for (const Address base : names.bases())
-    if (const Mark* mark = marks_.of(value_of(base));
-        mark && (mark->held.load() != 0 || mark->absent.load(std::memory_order_acquire) != 0))
-      return false;
   for (const Address base : names.bases()) {
     Mark* mark = marks_.of(value_of(base));
     // Read first: ranges are named over and over, by threads that would share the line.

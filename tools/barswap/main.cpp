@@ -141,9 +141,8 @@ void add_bench_child(CLI::App& command, BenchChildArguments& child) {
 }
 
 // Cuts the program and its arguments off `barswap run ...` or `barswap verify ...`. They begin
-// behind
-// `--`, or at the first word that is neither an option of ours nor an option's value. Done here
-// because the parser would look for our options among the program's.
+// behind `--`, or at the first word that is neither an option of ours nor an option's value. Done
+// here because the parser would look for our options among the program's.
 std::vector<std::string> cut_command(int& argc, char** argv) {
   std::vector<std::string> command;
   if (argc < 2) return command;

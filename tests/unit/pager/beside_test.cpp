@@ -309,6 +309,21 @@ TEST_CASE("whoever keeps the mover for long, and whoever looks addresses up, fin
   CHECK(trio.right());
 }
 
+TEST_CASE("a mapping that the driver refuses is tried again before work finds its range") {
+  for (const char* function : {"cuMemMap", "cuMemSetAccess"}) {
+    CAPTURE(function);
+    Trio trio;
+    REQUIRE(sent_away(trio));
+    trio.bench.life.machine().refuse(function, CUDA_ERROR_OUT_OF_MEMORY, 1, false);
+    std::uint32_t word = 0;
+    REQUIRE(cuMemcpyDtoH_v2(&word, trio.bases[1] + 4, 4) == CUDA_SUCCESS);
+    CHECK(word == 2);
+    CHECK_FALSE(trio.absent(1));
+    CHECK(trio.right());
+    CHECK(trio.bench.life.check_books().empty());
+  }
+}
+
 TEST_CASE("an absent range may be freed, and another comes to its address") {
   Trio trio;
   REQUIRE(sent_away(trio));

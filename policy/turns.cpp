@@ -34,7 +34,7 @@ std::uint64_t turn_bytes(std::uint64_t budget_bytes) {
   return std::clamp(budget_bytes / 32, kLeastBytes, kMostBytes);
 }
 
-Turns::Turns(Plan plan) : plan_(plan), cycle_(kLimits) {}
+Turns::Turns(Plan plan, Beside beside) : plan_(plan), beside_(beside), cycle_(kLimits) {}
 
 void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const RangeId> ranges,
                    std::uint64_t host_bytes, std::uint64_t now_ns) {
@@ -146,9 +146,25 @@ bool Turns::moving() const {
   return known != nullptr && known->moves();
 }
 
+bool Turns::turn_due(std::uint64_t host_bytes) const {
+  if (!moving()) return false;
+  return host_bytes != 0 || (beside_ == Beside::work && spacing_ != 0 &&
+                             cycle_.sequence().recorded() - spaced_from_ >= spacing_);
+}
+
+// What leaves in a turn is what was just used. So, where each turn waits for a launch that misses
+// something, all that is missing stays side by side in the cycle: the link rests while the rest is
+// worked on, and that work is done before the link is. A turn that is made early leaves its gap
+// here instead, and the next cycle finds it here.
 Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_bytes) {
   Exchange out;
   out.phase = cycle_.sequence().phase();
+  const std::uint64_t recorded = cycle_.sequence().recorded();
+  std::uint64_t missing_bytes = 0;
+  for (const RangeFacts& facts : held)
+    if (facts.movable && cycle_.named(facts.id)) missing_bytes += facts.host_bytes;
+  spacing_ = cycle_.sequence().period() * most_bytes / std::max(missing_bytes, most_bytes);
+  spaced_from_ = recorded;
   // What is needed soon must fit: what does not would only send away what is needed sooner.
   std::uint64_t room_bytes = 0, needed_bytes = 0;
   for (const RangeFacts& facts : held) room_bytes += facts.bytes - facts.host_bytes;
@@ -165,6 +181,8 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
     out.in_bytes += held[index].host_bytes;
   };
   for (const RangeId id : named_) need(id);
+  const bool early = beside_ == Beside::work && out.in.empty();
+  std::uint64_t looked_at = 0;
   std::vector<std::uint64_t> ahead(kAheadMax);
   ahead.resize(cycle_.sequence().foretell(ahead));
   // A launch may name ranges that are gone, but not many.
@@ -175,6 +193,12 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
     const std::uint64_t before_bytes = out.in_bytes;
     latest.clear();
     for (std::size_t i = 0; i < count; ++i) need(named[i]);
+    // It is named soon enough, at a place as good as this.
+    if (early && before == 0 && !out.in.empty() && looked_at < spacing_) {
+      spaced_from_ = recorded - (spacing_ - spacing_ / 4);
+      return {};
+    }
+    ++looked_at;
     // More than asked for would not find room in one batch.
     const bool over = before_bytes > 0 && out.in_bytes > most_bytes;
     if (over || needed_bytes > room_bytes) {

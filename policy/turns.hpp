@@ -49,9 +49,12 @@ struct Exchange {
 // more, since what comes in early takes the place of what is needed sooner.
 std::uint64_t turn_bytes(std::uint64_t budget_bytes);
 
+// What the program does while ranges change places: it waits, or its other work goes on.
+enum class Beside : std::uint8_t { nothing, work };
+
 class Turns {
  public:
-  explicit Turns(Plan plan);
+  explicit Turns(Plan plan, Beside beside = Beside::nothing);
 
   // Takes the next launch that names large ranges, its site and its variant (the same for the same
   // site and grid), which ranges, how many bytes of these lie on the host, and when it came.
@@ -65,10 +68,15 @@ class Turns {
   void prepared(bool ready) { ready_ = ready; }
   // What is on the host should come into HBM before the launches that name it.
   bool moving() const;
+  // An exchange should be asked for before the launch taken last, of whose ranges so many bytes lie
+  // on the host: they are to come in; or, where work goes on beside turns, the link has rested for
+  // longer than it would if all turns of a cycle were as far apart from each other as they can be.
+  bool turn_due(std::uint64_t host_bytes) const;
   // For the launch taken last and those expected after it, as many as bring in `most_bytes`. `held`
   // is everything that could change places, in rising order of id. Both lists are empty if nothing
-  // needs to come in, or nothing can make place. A range that no launch ever named stays where it
-  // is, here and below: kernels may find it through pointers.
+  // needs to come in (soon, where that launch misses nothing), or nothing can make place. A range
+  // that no launch ever named stays where it is, here and below: kernels may find it through
+  // pointers.
   Exchange choose(std::span<const RangeFacts> held, std::uint64_t most_bytes);
   // A cycle has become known, or a trial has failed, or another phase has taken this one's place in
   // HBM: what is read in place should be little, and even. Comes again after more cycles for a
@@ -117,6 +125,7 @@ class Turns {
   void measure(std::uint64_t position, std::uint64_t host_bytes, std::uint64_t now_ns);
 
   const Plan plan_;
+  const Beside beside_;
   Cycle cycle_;
   Instances instances_;
   std::array<Phase, Phases::kMax> phases_{};
@@ -127,6 +136,9 @@ class Turns {
   Phases::Name due_phase_ = 0;
   bool ready_ = true;
   std::uint64_t swept_bytes_ = 0;  // of the ranges that were spread last
+  // Launches from one turn to the next, were they even; 0: not known. And the launch from which
+  // they are counted.
+  std::uint64_t spacing_ = 0, spaced_from_ = 0;
   // The cycle under way.
   Phases::Name phase_ = 0;  // 0: none
   std::uint64_t begun_at_ = 0, begun_ns_ = 0, launches_ = 0, host_bytes_ = 0;

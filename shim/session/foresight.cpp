@@ -60,7 +60,8 @@ policy::Exchange Foresight::due(const Launch& launch, bool& turns_over) {
   if (!die_) die_ = die;
   if (*die_ != die) return {};
   if (!turns_) {
-    turns_ = std::make_unique<policy::Turns>(plan_);
+    turns_ = std::make_unique<policy::Turns>(
+        plan_, pager_.settings().beside ? policy::Beside::work : policy::Beside::nothing);
     turns_->prepared(!pager_.settings().keep_copies);
   }
   if (until_survey_-- == 0) {
@@ -87,7 +88,7 @@ policy::Exchange Foresight::due(const Launch& launch, bool& turns_over) {
   }
   if (resting_ > 0) return {};
   const bool stripe = turns_->stripe_due();
-  if (!stripe && (missing_bytes == 0 || !turns_->moving())) return {};
+  if (!stripe && !turns_->turn_due(missing_bytes)) return {};
   held_ = pager_.survey(die, stripe ? pager::Pager::With::heat : pager::Pager::With::places);
   policy::Exchange exchange =
       stripe ? turns_->stripe(held_)
@@ -99,7 +100,7 @@ policy::Exchange Foresight::due(const Launch& launch, bool& turns_over) {
   }
   if (exchanging_) return exchange;
   if (stripe) turns_->exchanged(exchange, false);
-  else resting_ = kRest;
+  else if (missing_bytes != 0) resting_ = kRest;
   return {};
 }
 

@@ -267,7 +267,7 @@ def test_every_bar_can_hold(go_bars):
     status, bars, whole = go_bars()
     assert set(bars) == {"prefill", "prefill, reach", "train r=1.5", "train r=2", "train r=1.5, reach",
                          "train r=2, reach", "stencil r=2", "gather r=2", "gemm r=3", "phases, a new one",
-                         "phases, a known one", "double_buffer"}
+                         "phases, a known one", "double_buffer", "double_buffer, reach"}
     assert status == 0, whole["bars"]
     caps = {(run["program"], run["mode"]): run["environment"].get("BARSWAP_SET") for run in whole["runs"]}
     assert caps["bars train", "train r=1.5"] == "vram.limit=8192MiB"

@@ -511,7 +511,7 @@ void Simulator::turn(const Step& step) {
   if (die.resting > 0) --die.resting;
   if (!die.turns->moving()) die.spare_bytes = 0;
   const bool due = die.turns->stripe_due();
-  if (!due && (host_bytes == 0 || die.resting > 0 || !die.turns->moving())) return;
+  if (!due && (die.resting > 0 || !die.turns->turn_due(host_bytes))) return;
   std::vector<policy::RangeFacts> held;
   for (const std::uint32_t number : die.runs)
     if (may_turn(number)) held.push_back(facts_of_run(number));
@@ -521,7 +521,7 @@ void Simulator::turn(const Step& step) {
           : die.turns->choose(held, policy::turn_bytes(budget(die_index)));
   const bool made = !chosen.in.empty() && !chosen.later && exchange(die_index, chosen);
   if (due || !chosen.in.empty()) die.turns->exchanged(chosen, made);
-  if (!made && !chosen.later) die.resting = 64;
+  if (!made && !chosen.later && host_bytes != 0) die.resting = 64;
 }
 
 // As the mover's: the launching thread waits until the die is idle; both directions of the link at

@@ -156,7 +156,7 @@ bool Turns::turn_due(std::uint64_t host_bytes) const {
 // something, all that is missing stays side by side in the cycle: the link rests while the rest is
 // worked on, and that work is done before the link is. A turn that is made early leaves its gap
 // here instead, and the next cycle finds it here.
-Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_bytes) {
+Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_bytes, When when) {
   Exchange out;
   out.phase = cycle_.sequence().phase();
   const std::uint64_t recorded = cycle_.sequence().recorded();
@@ -181,7 +181,7 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
     out.in_bytes += held[index].host_bytes;
   };
   for (const RangeId id : named_) need(id);
-  const bool early = beside_ == Beside::work && out.in.empty();
+  const bool early = beside_ == Beside::work && when == When::spaced && out.in.empty();
   std::uint64_t looked_at = 0;
   std::vector<std::uint64_t> ahead(kAheadMax);
   ahead.resize(cycle_.sequence().foretell(ahead));

@@ -77,7 +77,10 @@ class Turns {
   // needs to come in (soon, where that launch misses nothing), or nothing can make place. A range
   // that no launch ever named stays where it is, here and below: kernels may find it through
   // pointers.
-  Exchange choose(std::span<const RangeFacts> held, std::uint64_t most_bytes);
+  // at_once: what is missing next comes in now, however far away it is.
+  enum class When { spaced, at_once };
+  Exchange choose(std::span<const RangeFacts> held, std::uint64_t most_bytes,
+                  When when = When::spaced);
   // A cycle has become known, or a trial has failed, or another phase has taken this one's place in
   // HBM: what is read in place should be little, and even. Comes again after more cycles for a
   // stripe that was put off.

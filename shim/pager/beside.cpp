@@ -6,17 +6,17 @@
 //   -> what comes in, once the last work that named it is done: page unmapped, its host frame
 //   copied from an alias that can only be read; absent pages get their aliases between the copies
 //   -> what leaves, once the last work that named it is done: page unmapped, its bytes compared
-//   with its copy; the same: it is left mapped to nothing (absent.cpp), else mapped as it was
+//   with its copy; the same: it is left mapped to nothing (absent.cpp); written to, or without a
+//   copy: its bytes are copied between two aliases
 //   -> what came in, as soon as its copy has ended: prints taken, alias unmapped, fresh frame
 //   mapped
+//   -> what was copied out is left mapped to nothing, too
 //   -> holds let go.
 // A page is mapped to nothing from before its copy or comparison to their end, and one that left
 // until work names its range. A kernel that reaches it through a pointer that its parameters do not
 // name faults there, loudly; no byte of its is lost in silence. Until the first unmap all can be
 // given up, and every wait is bounded: what is waited for may itself wait for a thread that a hold
 // keeps waiting.
-//
-// Only pages that have a copy leave here; others wait for a drain.
 #include <sched.h>
 
 #include <algorithm>
@@ -68,10 +68,12 @@ bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
       steps.done("held");
       const bool tested = !brings_absent(jobs);
       send_in(coming, jobs, *entry, groups, steps);
-      if (tested || std::any_of(coming.begin(), coming.end(),
-                                [](const Job* job) { return job->staged; }))
-        let_out(jobs, *entry, steps);
+      // False: nothing is on its way out, or nobody will see its end.
+      const bool marked = (tested || std::any_of(coming.begin(), coming.end(),
+                                                 [](const Job* job) { return job->staged; })) &&
+                          let_out(jobs, *entry, steps);
       land(jobs, *entry, groups, steps);
+      settle_out(jobs, *entry, marked, steps);
       for (const Job& job : jobs)
         if (job.held) note_presence(*job.run);
       flights_.let_go();
@@ -96,10 +98,10 @@ bool Pager::brings_absent(std::span<const Job> jobs) {
                      [](const Job& job) { return job.run->pages[job.page].hidden; });
 }
 
-// Who can take part: what comes in from an alias of its own, and what leaves for its copy.
+// Who can take part: what comes in from an alias of its own, and what leaves.
 bool Pager::takes_part(Job& job, std::size_t index) {
   if (index >= Fingerprints::kMost || !flights_.knows(job.run->base)) return false;
-  if (job.target == Tier::host) return job.copy == Job::Copy::kept && job.alias != Address{};
+  if (job.target == Tier::host) return job.old.tier == Tier::hbm && job.alias != Address{};
   const bool absent = job.run->pages[job.page].hidden;
   if ((!job.staged && !absent) || job.alias == Address{} || job.old.tier != Tier::host)
     return false;
@@ -202,15 +204,17 @@ void Pager::send_in(std::vector<Job*>& coming, std::span<const Job> jobs,
   steps.done("queued");
 }
 
-void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps) {
+// True: copies are on their way out, and their end is marked.
+bool Pager::let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps) {
   const auto leaves = [](const Job& job) { return job.held && job.target == Tier::host; };
-  if (std::none_of(jobs.begin(), jobs.end(), leaves) || !all_at_rest(jobs, Tier::host)) return;
+  if (std::none_of(jobs.begin(), jobs.end(), leaves) || !all_at_rest(jobs, Tier::host))
+    return false;
   steps.done("leaves at rest");
   bool asked = false;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     Job& job = jobs[i];
     if (!leaves(job) || !open_page(job)) continue;
-    if (map_alias(job, job.old) &&
+    if (job.copy == Job::Copy::kept && map_alias(job, job.old) &&
         fingerprints_.submit(entry.context, entry.out_copier, i, job.alias, job.old.bytes)) {
       job.copy = Job::Copy::asked;
       asked = true;
@@ -223,18 +227,63 @@ void Pager::let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps
   if (ended) hear_copies(jobs, entry);
   else stop_moving("a kernel of ours did not end in time");
   steps.done("compared");
+  bool sent = false;
   for (Job& job : jobs) {
     if (!leaves(job) || !job.open) continue;
     job.running = !ended && job.copy == Job::Copy::asked;
+    const bool same = job.copy == Job::Copy::same;
+    if (ended && !same && send_out(job, entry)) {
+      sent = true;
+      continue;
+    }
     if (!job.running) drop_alias(job);
-    const bool same = job.copy == Job::Copy::same && !job.staged;
-    if (!same || !leave_absent(job)) close_page(job, same ? job.fresh : job.old, job.old);
+    const bool gone = same && !job.staged;
+    if (!gone || !leave_absent(job)) close_page(job, gone ? job.fresh : job.old, job.old);
   }
+  const bool marked = sent && mark_end(entry.marks[1][0], entry.out_copier);
   steps.done("out");
+  return marked;
+}
+
+Address Pager::outlet_of(const Job& job) const { return job.alias + staging_bytes_; }
+
+// True: its bytes are on their way to its fresh frame. What could not be asked for its print may
+// have an alias that cannot be read.
+bool Pager::send_out(Job& job, const ContextEntry& entry) {
+  if (job.copy == Job::Copy::kept || (!job.staged && !map_alias(job, job.old))) return false;
+  job.outlet = static_cast<bool>(verbs_.map(outlet_of(job), job.old.bytes, job.fresh.handle));
+  const Die home[] = {job.run->home};
+  if (!job.outlet || !verbs_.grant(outlet_of(job), job.old.bytes, home)) return false;
+  auto copied = verbs_.copy(outlet_of(job), job.alias, job.old.bytes, entry.out_copier);
+  if (!copied && driver::sticky(copied.error())) lose_context();
+  job.running = static_cast<bool>(copied);
+  return job.running;
+}
+
+// Until its copy is seen to have ended, a page has both frames.
+void Pager::settle_out(std::span<Job> jobs, const ContextEntry& entry, bool marked,
+                       Steps& steps) {
+  const auto sent = [](const Job& job) {
+    return job.open && job.target == Tier::host && job.running && job.outlet;
+  };
+  if (std::none_of(jobs.begin(), jobs.end(), sent)) return;
+  const bool ended = marked && wait_for(entry.marks[1][0], now_ns() + kCopyNs);
+  steps.done("copied out");
+  for (Job& job : jobs) {
+    if (!sent(job)) continue;
+    job.running = !ended;
+    job.landed = ended;
+    if (ended) drop_alias(job);
+    const bool gone = ended && !job.staged && !job.outlet;
+    if (!gone || !leave_absent(job)) close_page(job, gone ? job.fresh : job.old, job.old);
+  }
+  if (!ended) stop_moving("a copy of ours did not end in time");
+  steps.done("left");
 }
 
 void Pager::drop_alias(Job& job) {
   if (job.staged && verbs_.unmap(job.alias, job.old.bytes)) job.staged = false;
+  if (job.outlet && verbs_.unmap(outlet_of(job), job.old.bytes)) job.outlet = false;
 }
 
 // A copy or a print that is not seen to end keeps its alias and its frames for good.

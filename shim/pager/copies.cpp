@@ -101,11 +101,11 @@ void Pager::drop_copies(Run* run) {
 
 bool Pager::ready_for_copies() {
   if (!settings_.keep_copies || no_prints_.load(std::memory_order_relaxed) ||
-      !worker_started_.load(std::memory_order_relaxed))
+      !worker_.running())
     return true;
   turned_ns_.store(now_ns(), std::memory_order_relaxed);
   Stock none = Stock::none;
-  if (stock_.compare_exchange_strong(none, Stock::wanted)) ring();
+  if (stock_.compare_exchange_strong(none, Stock::wanted)) worker_.ring();
   return stock_.load(std::memory_order_relaxed) == Stock::full;
 }
 

@@ -30,6 +30,7 @@ struct Pager::Job {
   bool held = false;       // takes part; work that names its range waits
   bool open = false;       // the page is mapped to nothing at this moment
   bool landed = false;     // its bytes are in the fresh frame
+  bool outlet = false;     // the fresh frame is mapped at outlet_of(), for a copy out
 };
 
 }  // namespace barswap::pager

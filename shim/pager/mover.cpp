@@ -158,7 +158,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
 bool Pager::stage(std::vector<Job>& jobs, bool beside) {
   if (staging_bytes_ == 0) {
     const std::uint64_t bytes = 64 * round_up(settings_.page_bytes, 2_MiB);
-    auto reserved = verbs_.reserve(bytes);
+    auto reserved = verbs_.reserve(2 * bytes);  // the second half is for outlets
     if (!reserved) return false;
     staging_ = *reserved;
     staging_bytes_ = bytes;
@@ -428,7 +428,8 @@ void Pager::give_up_ballast(Die die) {
 void Pager::finish(std::vector<Job>& jobs) {
   barswap_stats& live = stats::live();
   for (Job& job : jobs) {
-    if (job.running || (job.staged && !verbs_.unmap(job.alias, job.old.bytes))) job.lost = true;
+    if (!job.running) drop_alias(job);
+    job.lost = job.running || job.staged || job.outlet;
     const Frame spare = job.moved ? job.old : job.fresh;
     bool kept = false;
     {
@@ -481,7 +482,7 @@ void Pager::free_moment() {
 
 // The worker looks now and then whether a move is possible, and a turn that were given up for that
 // would cost more. The limit is for whoever waits for this very thread while it holds the lock.
-bool Pager::exchange(Die die, policy::Exchange& exchange) {
+bool Pager::exchange(Die die, policy::Exchange& exchange, Drains drains) {
   if (contexts_.capturing()) return false;
   Steps steps;
   {
@@ -500,8 +501,8 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   // The driver prepares the first batch while the device still works.
   Patience patience = Patience::queue;
   bool beside = settings_.beside && !exchange.stripe && may_move_beside(die);
-  while (possible && may_move() && !closing_.load(std::memory_order_relaxed) &&
-         !contexts_.capturing()) {
+  while (possible && (beside || drains == Drains::allowed) && may_move() &&
+         !closing_.load(std::memory_order_relaxed) && !contexts_.capturing()) {
     auto jobs = choose_turn(die, exchange);
     steps.done("chosen");
     reserve(jobs);
@@ -528,7 +529,7 @@ bool Pager::exchange(Die die, policy::Exchange& exchange) {
   mover_.unlock();
   if (moved && settings_.keep_copies && !exchange.stripe) {
     turned_ns_.store(now_ns(), std::memory_order_relaxed);
-    ring();  // for frames in the place of those that copies hold
+    worker_.ring();  // for frames in the place of those that copies hold
   }
   return moved;
 }

@@ -17,6 +17,7 @@
 
 #include "barswap/mutex.hpp"
 #include "barswap/units.hpp"
+#include "base/helper.hpp"
 #include "driver/verbs.hpp"
 #include "pager/contexts.hpp"
 #include "pager/fingerprint.hpp"
@@ -134,9 +135,10 @@ class Pager {
   enum class With { places, heat };
   std::vector<policy::RangeFacts> survey(Die die, With with) const;
   // Brings pages of the first runs in and moves those of the second out, as many as needed, in a
-  // number of drains; waits for the device as long as the policy's deadline allows. The shares are
-  // left with what was not moved. False: nothing moved.
-  bool exchange(Die die, policy::Exchange& exchange);
+  // number of batches beside running work, or of drains; waits for the device as long as the
+  // policy's deadline allows. The shares are left with what was not moved. False: nothing moved.
+  enum class Drains { none, allowed };
+  bool exchange(Die die, policy::Exchange& exchange, Drains drains = Drains::allowed);
   // For a thread of the program that is about to wait for Rank::mover: while one lives, nobody who
   // holds it waits with an open gate for the device, which may itself wait for that thread. (A
   // drain has its deadline.)
@@ -250,7 +252,7 @@ class Pager {
   const Frame* put_one_of(const Job& job, const Frame& first, const Frame& second)
       BARSWAP_REQUIRES(mover_);
   void give_up_ballast(Die die) BARSWAP_REQUIRES(mover_);
-  void finish(std::vector<Job>& jobs);
+  void finish(std::vector<Job>& jobs) BARSWAP_REQUIRES(mover_);
   void lose_context();
   std::uint64_t batch_bytes() const BARSWAP_REQUIRES(mover_);
   // Of any run so far.
@@ -269,9 +271,13 @@ class Pager {
   void drop_alias(Job& job) BARSWAP_REQUIRES(mover_);
   void send_in(std::vector<Job*>& coming, std::span<const Job> jobs, const ContextEntry& entry,
                std::vector<Group>& groups, Steps& steps) BARSWAP_REQUIRES(mover_);
-  void let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps)
+  bool let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps)
       BARSWAP_REQUIRES(mover_);
   void settle(Job& job) BARSWAP_REQUIRES(mover_);
+  Address outlet_of(const Job& job) const BARSWAP_REQUIRES(mover_);
+  bool send_out(Job& job, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
+  void settle_out(std::span<Job> jobs, const ContextEntry& entry, bool marked, Steps& steps)
+      BARSWAP_REQUIRES(mover_);
   static bool brings_absent(std::span<const Job> jobs);
   void land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
             Steps& steps) BARSWAP_REQUIRES(mover_);
@@ -328,9 +334,8 @@ class Pager {
 
   // worker.cpp
   void start_worker();
-  static void* worker_main(void* self);
+  std::uint64_t look();  // how long to rest, in ns
   bool work();
-  void ring();
 
   const driver::Verbs& verbs_;
   const Settings settings_;
@@ -368,7 +373,6 @@ class Pager {
   std::atomic<bool> context_lost_{false};  // a sticky error: the driver answers nothing any more
   std::atomic<bool> closing_{false};
   std::atomic<std::uint32_t> hurried_{0};
-  std::atomic<bool> worker_started_{false};
   std::atomic<bool> pressed_[kDiesMax] = {};
 
   // The mover's own state.
@@ -386,8 +390,7 @@ class Pager {
   std::uint64_t cost_ns_per_mib_ BARSWAP_GUARDED_BY(mover_) = 60'000;
   std::mt19937_64 random_ BARSWAP_GUARDED_BY(mover_);
 
-  pthread_t worker_ = {};
-  std::atomic<std::uint32_t> bell_{0};  // rung to wake the worker
+  Helper worker_;
 };
 
 }  // namespace barswap::pager

@@ -358,7 +358,7 @@ void Pager::update_wish() {
   }
   heat_.watch(watching && may_move_.load(std::memory_order_relaxed));
   wanted = wanted && may_move_.load(std::memory_order_relaxed);
-  if (wanted && !wanted_.exchange(true, std::memory_order_relaxed)) ring();
+  if (wanted && !wanted_.exchange(true, std::memory_order_relaxed)) worker_.ring();
   if (!wanted) wanted_.store(false, std::memory_order_relaxed);
   publish();
 }

@@ -1,13 +1,9 @@
-// The one thread of ours: it makes host frames ahead of need and tries the moves that no free
-// moment of the program served. It exists only once use nears a die's budget, blocks every signal,
-// is outside every capture's rules, and is joined at the end of the process.
-#include <pthread.h>
-#include <signal.h>
-
+// The worker, a thread of ours: it makes host frames ahead of need and tries the moves that no free
+// moment of the program served. It exists only once use nears a die's budget and is outside every
+// capture's rules.
 #include <algorithm>
 
 #include "base/clock.hpp"
-#include "base/futex.hpp"
 #include "pager/pager.hpp"
 #include "stats/stats.hpp"
 
@@ -25,38 +21,20 @@ constexpr std::uint64_t kForcedCreditNs = 200'000'000;
 
 }  // namespace
 
-void Pager::ring() {
-  bell_.fetch_add(1, std::memory_order_release);
-  futex_wake(bell_);
-}
-
+// Without a thread everything still works; moves then wait for the program's free moments.
 void Pager::start_worker() {
   if (!settings_.worker || closing_.load(std::memory_order_relaxed)) return;
-  if (worker_started_.exchange(true, std::memory_order_acq_rel)) {
-    ring();
-    return;
-  }
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  // Without a thread everything still works; moves then wait for the program's free moments.
-  if (pthread_create(&worker_, nullptr, worker_main, this) != 0) worker_ = {};
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  const auto begin = [](void* self) { (void)static_cast<Pager*>(self)->verbs_.relax_capture(); };
+  const auto turn = [](void* self) { return static_cast<Pager*>(self)->look(); };
+  worker_.start({"barswap", begin, turn, this});
 }
 
-void* Pager::worker_main(void* self) {
-  auto* pager = static_cast<Pager*>(self);
-  pthread_setname_np(pthread_self(), "barswap");
-  (void)pager->verbs_.relax_capture();
-  while (!pager->closing_.load(std::memory_order_acquire)) {
-    const std::uint32_t heard = pager->bell_.load(std::memory_order_acquire);
-    const std::uint64_t start_ns = now_ns();
-    std::uint64_t rest_ns = pager->work() ? kRestNs : kSleepNs;
-    if (pager->paced())
-      rest_ns = std::clamp(kPacedRests * (now_ns() - start_ns), kPacedLeastNs, kPacedMostNs);
-    futex_wait(pager->bell_, heard, rest_ns);
-  }
-  return nullptr;
+std::uint64_t Pager::look() {
+  const std::uint64_t start_ns = now_ns();
+  const bool more = work();
+  if (paced())
+    return std::clamp(kPacedRests * (now_ns() - start_ns), kPacedLeastNs, kPacedMostNs);
+  return more ? kRestNs : kSleepNs;
 }
 
 // A trial of turns waits for copies, and may never come.
@@ -122,13 +100,7 @@ bool Pager::work() {
 
 void Pager::close() {
   if (closing_.exchange(true, std::memory_order_acq_rel)) return;
-  if (worker_started_.load(std::memory_order_acquire) && worker_ != pthread_t{}) {
-    ring();
-    timespec limit;
-    clock_gettime(CLOCK_REALTIME, &limit);
-    limit.tv_sec += 3;  // the deadline of a drain and one batch, with room
-    (void)pthread_timedjoin_np(worker_, nullptr, &limit);
-  }
+  worker_.stop(3);  // the deadline of a drain and one batch, with room
   // The batch that a program thread has in hand ends before the driver does.
   may_move_.store(false, std::memory_order_relaxed);
   wanted_.store(false, std::memory_order_relaxed);

@@ -4,6 +4,8 @@
 
 #include "barswap/log.hpp"
 #include "base/clock.hpp"
+#include "base/futex.hpp"
+#include "stats/stats.hpp"
 
 namespace barswap::session {
 namespace {
@@ -13,6 +15,13 @@ constexpr std::uint32_t kSurveyEvery = 256;
 // In launches: after nothing could be chosen; and after something was refused, doubled each time.
 // Most of what refuses is over in a moment, and what is missing is read in place until then.
 constexpr std::uint32_t kRest = 64, kRefusedRest = 4, kRestDoublings = 14;
+constexpr std::uint64_t kAsideRestNs = 1'000'000'000;
+
+bool names_any(std::span<const policy::RangeId> ranges, std::span<const policy::RangeId> some) {
+  return std::any_of(ranges.begin(), ranges.end(), [&](policy::RangeId id) {
+    return std::find(some.begin(), some.end(), id) != some.end();
+  });
+}
 
 const char* text_of(policy::Trial::Mode mode) {
   switch (mode) {
@@ -52,13 +61,52 @@ policy::Exchange Foresight::at_random(Die die) {
   return exchange;
 }
 
-policy::Exchange Foresight::due(const Launch& launch, bool& turns_over) {
+// True: there is something to exchange, and this thread is about it.
+bool Foresight::choose(bool stripe, policy::Turns::When when, policy::Exchange& exchange) {
+  using With = pager::Pager::With;
+  held_ = pager_.survey(*die_, stripe ? With::heat : With::places);
+  exchange = stripe ? turns_->stripe(held_)
+                    : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(*die_)), when);
+  exchanging_ = !exchange.in.empty() && !exchange.later;
+  if (exchange.spare_bytes > 0 && !spare_) {
+    spare_ = true;
+    (void)pager_.ready_for_copies();
+  }
+  return exchanging_;
+}
+
+// Whoever has waited asks again, since a turn may not have brought everything.
+Foresight::Step Foresight::plan(const Launch& launch, policy::Exchange& exchange) {
+  if (closing_.load(std::memory_order_relaxed)) return Step::go_on;
+  const std::uint64_t missing_bytes = host_bytes(launch.ranges);
+  if (exchanging_) return aside_ && missing_bytes != 0 ? Step::wait : Step::go_on;
+  if (pager_.settings().chaos) {
+    exchange = at_random(launch.die);
+    return exchange.in.empty() ? Step::go_on : Step::exchange;
+  }
+  if (resting_ > 0) return Step::go_on;
+  const bool stripe = turns_->stripe_due();
+  const bool reached = turns_->moving() && names_any(launch.ranges, brought_);
+  if (reached) brought_.clear();
+  if (!stripe && !reached && !turns_->turn_due(missing_bytes)) return Step::go_on;
+  const auto when = reached ? policy::Turns::When::at_once : policy::Turns::When::spaced;
+  if (choose(stripe, when, exchange)) {
+    if (!give_aside(exchange)) return Step::exchange;
+    return missing_bytes != 0 ? Step::wait : Step::go_on;
+  }
+  if (stripe) turns_->exchanged(exchange, false);
+  else if (missing_bytes != 0) resting_ = kRest;
+  return Step::go_on;
+}
+
+Foresight::Step Foresight::record(const Launch& launch, policy::Exchange& exchange,
+                                  bool& turns_over) {
   const Die die = launch.die;
   // What is captured does not run now, and beside a capture nothing moves.
-  if (pager_.contexts().capturing()) return {};
+  if (pager_.contexts().capturing()) return Step::go_on;
   Lock lock(mutex_);
   if (!die_) die_ = die;
-  if (*die_ != die) return {};
+  if (*die_ != die) return Step::go_on;
   if (!turns_) {
     turns_ = std::make_unique<policy::Turns>(
         plan_, pager_.settings().beside ? policy::Beside::work : policy::Beside::nothing);
@@ -68,8 +116,7 @@ policy::Exchange Foresight::due(const Launch& launch, bool& turns_over) {
     held_ = pager_.survey(die, pager::Pager::With::places);
     until_survey_ = kSurveyEvery;
   }
-  const std::uint64_t missing_bytes = host_bytes(launch.ranges);
-  turns_->launch(launch.site, launch.variant, launch.ranges, missing_bytes, now_ns());
+  turns_->launch(launch.site, launch.variant, launch.ranges, host_bytes(launch.ranges), now_ns());
   if (const policy::Trial::Mode mode = turns_->mode(); mode != mode_) {
     mode_ = mode;
     BARSWAP_LOG(debug, "session", "launch %llu, cycles of %llu: %s",
@@ -79,44 +126,118 @@ policy::Exchange Foresight::due(const Launch& launch, bool& turns_over) {
   }
   if (turns_->preparing()) turns_->prepared(pager_.ready_for_copies());
   if (resting_ > 0) --resting_;
-  if (exchanging_) return {};
-  if (pager_.settings().chaos) return at_random(die);
-  if (spare_ && !turns_->moving()) {
+  if (spare_ && !exchanging_ && !turns_->moving()) {
     turns_over = true;
     spare_ = false;
     turns_->prepared(!pager_.settings().keep_copies);
   }
-  if (resting_ > 0) return {};
-  const bool stripe = turns_->stripe_due();
-  if (!stripe && !turns_->turn_due(missing_bytes)) return {};
-  held_ = pager_.survey(die, stripe ? pager::Pager::With::heat : pager::Pager::With::places);
-  policy::Exchange exchange =
-      stripe ? turns_->stripe(held_)
-             : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(die)));
-  exchanging_ = !exchange.in.empty() && !exchange.later;
-  if (exchange.spare_bytes > 0 && !spare_) {
-    spare_ = true;
-    (void)pager_.ready_for_copies();
-  }
-  if (exchanging_) return exchange;
-  if (stripe) turns_->exchanged(exchange, false);
-  else if (missing_bytes != 0) resting_ = kRest;
-  return {};
+  const Step step = plan(launch, exchange);
+  if (step == Step::wait) ++waiting_;
+  return step;
 }
 
-void Foresight::launch(const Launch& launch) {
-  const Die die = launch.die;
-  bool turns_over = false;
-  policy::Exchange exchange = due(launch, turns_over);
-  if (turns_over) pager_.no_more_turns(die);
-  if (exchange.in.empty()) return;
-  const bool made = pager_.exchange(die, exchange);
-  Lock lock(mutex_);
+void Foresight::end_exchange(const policy::Exchange& exchange, bool made) {
   exchanging_ = false;
   turns_->exchanged(exchange, made);
   refusals_ = made ? 0 : refusals_ + 1;
   if (!made) resting_ = kRefusedRest << std::min(refusals_, kRestDoublings);
-  held_ = pager_.survey(die, pager::Pager::With::places);
+  held_ = pager_.survey(*die_, pager::Pager::With::places);
+}
+
+void Foresight::launch(const Launch& launch) {
+  bool turns_over = false;
+  policy::Exchange exchange;
+  Step step = record(launch, exchange, turns_over);
+  if (turns_over) pager_.no_more_turns(launch.die);
+  if (step == Step::wait) step = wait(launch, exchange);
+  if (step != Step::exchange) return;
+  const bool made = pager_.exchange(launch.die, exchange);
+  Lock lock(mutex_);
+  drain_next_ = false;
+  end_exchange(exchange, made);
+}
+
+// For the turns that bring what the launch names; each is bounded. What then is still missing is
+// read in place.
+Foresight::Step Foresight::wait(const Launch& launch, policy::Exchange& exchange) {
+  constexpr int kTurnsMax = 4;
+  constexpr std::uint64_t kLimitNs = 10'000'000;  // against a wake-up that was lost
+  const std::uint64_t start_ns = now_ns();
+  Step step = Step::wait;
+  for (int turns = 0; step == Step::wait; ++turns) {
+    std::uint32_t seen = 0;
+    {
+      Lock lock(mutex_);
+      seen = turned_.load(std::memory_order_relaxed);
+      step = turns < kTurnsMax ? plan(launch, exchange) : Step::go_on;
+      if (step != Step::wait) --waiting_;
+    }
+    while (step == Step::wait && turned_.load(std::memory_order_acquire) == seen &&
+           !closing_.load(std::memory_order_relaxed))
+      futex_wait(turned_, seen, kLimitNs);
+  }
+  stats::add(stats::live().stalls, 1);
+  stats::add(stats::live().stall_ns, now_ns() - start_ns);
+  return step;
+}
+
+// False: the launching thread is to make it.
+bool Foresight::give_aside(const policy::Exchange& exchange) {
+  const pager::Settings& settings = pager_.settings();
+  if (!settings.beside || !settings.worker || exchange.stripe || drain_next_) return false;
+  aside_ = exchange;
+  const auto turn = [](void* self) {
+    static_cast<Foresight*>(self)->turn_aside();
+    return kAsideRestNs;
+  };
+  turner_.start({"barswap-turns", nullptr, turn, this});
+  if (turner_.running()) return true;
+  aside_.reset();
+  return false;
+}
+
+void Foresight::turn_aside() {
+  for (;;) {
+    policy::Exchange exchange;
+    Die die{0};
+    {
+      Lock lock(mutex_);
+      if (!aside_) return;
+      exchange = *aside_;
+      die = *die_;
+    }
+    const std::vector<policy::Part> asked = exchange.in;
+    const bool made = pager_.exchange(die, exchange, pager::Pager::Drains::none);
+    {
+      Lock lock(mutex_);
+      aside_.reset();
+      // That it could not be made here says nothing of the launching thread's.
+      if (made) end_exchange(exchange, true);
+      else exchanging_ = false;
+      drain_next_ = std::any_of(exchange.in.begin(), exchange.in.end(),
+                                [&](const policy::Part& part) { return host_bytes({&part.id, 1}) > 0; });
+      brought_.clear();
+      if (made && !drain_next_)
+        for (const policy::Part& part : asked) brought_.push_back(part.id);
+      // Who waits for the link finds the next turn under way.
+      policy::Exchange next;
+      if (waiting_ > 0 && !brought_.empty() && turns_->moving() && resting_ == 0 &&
+          !closing_.load(std::memory_order_relaxed) &&
+          choose(false, policy::Turns::When::at_once, next)) {
+        brought_.clear();
+        aside_ = next;
+      }
+      turned_.fetch_add(1, std::memory_order_release);
+    }
+    futex_wake(turned_);
+  }
+}
+
+void Foresight::close() {
+  closing_.store(true, std::memory_order_relaxed);
+  turner_.stop(3);
+  turned_.fetch_add(1, std::memory_order_release);
+  futex_wake(turned_);
 }
 
 }  // namespace barswap::session

@@ -4,10 +4,16 @@
 // It serves the first die whose ranges are named: where several dies work, pages move only at an
 // instant at which all are idle, and a cycle of one die says little.
 //
-// The exchange is made on the thread that launches, which is thereby held at the planned point:
-// what it submitted before must end, and nothing piles up behind. It owns the learnt cycle, guarded
-// by Rank::foresight; no driver call is made under that lock.
+// A turn that drains the device is made on the thread that launches, which is thereby held at the
+// planned point: what it submitted before must end, and nothing piles up behind. Where work goes on
+// beside turns (paging.overlap = "reach"), a thread of ours makes them: whoever names what is still
+// on its way waits for the turn in hand, and the next one begins meanwhile, so that the link rests
+// neither while the program launches nor while its kernels run. It looks one turn ahead, no
+// further: what comes in early takes the place of what is needed sooner.
+//
+// It owns the learnt cycle, guarded by Rank::foresight; no driver call is made under that lock.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -17,6 +23,7 @@
 
 #include "barswap/mutex.hpp"
 #include "barswap/units.hpp"
+#include "base/helper.hpp"
 #include "pager/pager.hpp"
 #include "policy/turns.hpp"
 
@@ -26,6 +33,7 @@ class Foresight {
  public:
   Foresight(pager::Pager& pager, policy::Plan plan)
       : pager_(pager), plan_(plan), random_(pager.settings().chaos_seed) {}
+  ~Foresight() { close(); }
   Foresight(const Foresight&) = delete;
   Foresight& operator=(const Foresight&) = delete;
 
@@ -38,12 +46,24 @@ class Foresight {
   };
   // It is about to be submitted.
   void launch(const Launch& launch);
+  // The process ends: waits for the turn in hand.
+  void close();
 
  private:
+  // What the launching thread does before it submits.
+  enum class Step : std::uint8_t { go_on, wait, exchange };
+
   std::uint64_t host_bytes(std::span<const policy::RangeId> ranges) const
       BARSWAP_REQUIRES(mutex_);
   policy::Exchange at_random(Die die) BARSWAP_REQUIRES(mutex_);
-  policy::Exchange due(const Launch& launch, bool& turns_over);
+  Step record(const Launch& launch, policy::Exchange& exchange, bool& turns_over);
+  Step plan(const Launch& launch, policy::Exchange& exchange) BARSWAP_REQUIRES(mutex_);
+  bool choose(bool stripe, policy::Turns::When when, policy::Exchange& exchange)
+      BARSWAP_REQUIRES(mutex_);
+  void end_exchange(const policy::Exchange& exchange, bool made) BARSWAP_REQUIRES(mutex_);
+  Step wait(const Launch& launch, policy::Exchange& exchange);
+  bool give_aside(const policy::Exchange& exchange) BARSWAP_REQUIRES(mutex_);
+  void turn_aside();
 
   pager::Pager& pager_;
   const policy::Plan plan_;
@@ -60,6 +80,17 @@ class Foresight {
   std::uint32_t refusals_ BARSWAP_GUARDED_BY(mutex_) = 0;  // in a row
   // Launches, after an exchange that brought nothing.
   std::uint32_t resting_ BARSWAP_GUARDED_BY(mutex_) = 0;
+
+  // Turns that a thread of ours makes.
+  Helper turner_;
+  std::optional<policy::Exchange> aside_ BARSWAP_GUARDED_BY(mutex_);  // that it has to make
+  // What came in last, until a launch names some of it.
+  std::vector<policy::RangeId> brought_ BARSWAP_GUARDED_BY(mutex_);
+  std::uint32_t waiting_ BARSWAP_GUARDED_BY(mutex_) = 0;  // threads, for the turn in hand
+  // It left something that only a drain can move.
+  bool drain_next_ BARSWAP_GUARDED_BY(mutex_) = false;
+  std::atomic<std::uint32_t> turned_{0};  // exchanges that have ended; waited for
+  std::atomic<bool> closing_{false};
 };
 
 }  // namespace barswap::session

@@ -403,6 +403,7 @@ bool Session::make_room() {
 void Session::close() {
   collect_times();
   if (pager::Veil* veil = pager::Veil::current()) pager_->last_look(*veil);
+  foresight_->close();
   pager_->close();
 }
 

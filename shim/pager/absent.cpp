@@ -32,7 +32,10 @@ bool Pager::leave_absent(Job& job) {
     return false;
   job.open = false;
   job.moved = true;
-  job.run->pages[job.page].hidden = true;
+  Page& page = job.run->pages[job.page];
+  page.hidden = true;
+  page.printed = job.copy == Job::Copy::same;
+  if (page.printed) page.print = job.print;
   flights_.make_absent(job.run->base);
   return true;
 }

@@ -68,10 +68,10 @@ bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
       steps.done("held");
       const bool tested = !brings_absent(jobs);
       send_in(coming, jobs, *entry, groups, steps);
+      const bool maps = tested || std::any_of(coming.begin(), coming.end(),
+                                              [](const Job* job) { return job->staged; });
       // False: nothing is on its way out, or nobody will see its end.
-      const bool marked = (tested || std::any_of(coming.begin(), coming.end(),
-                                                 [](const Job* job) { return job->staged; })) &&
-                          let_out(jobs, *entry, steps);
+      const bool marked = maps && let_out(jobs, *entry, steps);
       land(jobs, *entry, groups, steps);
       settle_out(jobs, *entry, marked, steps);
       for (const Job& job : jobs)
@@ -111,24 +111,29 @@ bool Pager::takes_part(Job& job, std::size_t index) {
   return source.has_value();
 }
 
+// The proof covers our own streams, too: it comes before the copies.
 bool Pager::hold(std::span<Job> jobs) {
-  for (std::size_t i = 0; i < jobs.size(); ++i)
+  if (strangers()) return false;
+  bool any = false;
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
     jobs[i].held = takes_part(jobs[i], i) && flights_.hold(jobs[i].run->base);
-  bool recorded = false;
-  const bool any = std::any_of(jobs.begin(), jobs.end(), [](const Job& job) { return job.held; });
-  if (any && !strangers()) {
-    auto idle = contexts_.drained();
-    if (idle && *idle) flights_.arrived();
-    if (Gate::close(settings_.deadline_ns)) {
-      // Beside a capture the proof would void it. Somebody may have stopped all moves, or have used
-      // the first host callback, since this turn was begun; a later one waits until it is over.
-      if (may_move() && !must_not_wait(contexts_.all()))
-        recorded = static_cast<bool>(contexts_.record_drain());
-      if (recorded) flights_.depart();
-      Gate::open();
-    }
+    any = any || jobs[i].held;
   }
-  if (!recorded) flights_.let_go();
+  const bool proven = any && prove();
+  if (!proven) flights_.let_go();
+  return proven;
+}
+
+// True: once this proof is ready, what is held is named by nothing in flight. Beside a capture it
+// would void that. Somebody may have stopped all moves, or have used the first host callback, since
+// this turn was begun; a later one waits until it is over.
+bool Pager::prove() {
+  auto idle = contexts_.drained();
+  if (idle && *idle) flights_.arrived();
+  if (!Gate::close(settings_.deadline_ns)) return false;
+  const bool recorded = may_move() && !must_not_wait(contexts_.all()) && contexts_.record_drain();
+  if (recorded) flights_.depart();
+  Gate::open();
   return recorded;
 }
 
@@ -300,29 +305,31 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
                  Steps& steps) {
   const std::uint64_t limit_ns = now_ns() + kCopyNs;
   bool late = false;
+  const auto index_of = [&](const Job* job) { return static_cast<std::size_t>(job - jobs.data()); };
   for (const Group& group : groups) {
     if (late || !wait_for(group.copied, limit_ns)) break;
-    bool reads = false;
+    std::vector<Job*> printing;
     for (Job* job : group.jobs) {
       if (!job->open || !job->running) continue;
       job->running = false;
       job->landed = true;
-      const auto index = static_cast<std::size_t>(job - jobs.data());
-      job->printed = may_keep(*job) &&
-                     fingerprints_.submit(entry.context, entry.out_copier, index, job->alias,
-                                          job->old.bytes);
-      reads = reads || job->printed;
+      if (!may_keep(*job)) continue;
+      // Nobody could write to what was absent.
+      const Page& page = job->run->pages[job->page];
+      job->printed = page.hidden && page.printed;
+      if (job->printed) job->print = page.print;
+      else if (fingerprints_.submit(entry.context, entry.out_copier, index_of(job), job->alias,
+                                    job->old.bytes))
+        printing.push_back(job);
     }
-    late = reads && !(mark_end(entry.printed, entry.out_copier) &&
-                      wait_for(entry.printed, now_ns() + kPrintNs));
-    for (Job* job : group.jobs) {
-      job->running = job->running || (late && job->printed);
-      job->printed = job->printed && !late;
-      if (job->printed)
-        job->print =
-            fingerprints_.answer(entry.context, static_cast<std::size_t>(job - jobs.data()));
-      settle(*job);
+    late = !printing.empty() && !(mark_end(entry.printed, entry.out_copier) &&
+                                  wait_for(entry.printed, now_ns() + kPrintNs));
+    for (Job* job : printing) {
+      job->running = late;
+      job->printed = !late;
+      if (job->printed) job->print = fingerprints_.answer(entry.context, index_of(job));
     }
+    for (Job* job : group.jobs) settle(*job);
   }
   steps.done("landed");
   for (Job& job : jobs) {

@@ -265,6 +265,7 @@ class Pager {
   bool move_beside(std::vector<Job>& jobs, Steps& steps) BARSWAP_REQUIRES(mover_);
   bool takes_part(Job& job, std::size_t index) BARSWAP_REQUIRES(mover_);
   bool hold(std::span<Job> jobs) BARSWAP_REQUIRES(mover_);
+  bool prove() BARSWAP_REQUIRES(mover_);
   bool all_at_rest(std::span<const Job> jobs, Tier target) BARSWAP_REQUIRES(mover_);
   bool open_page(Job& job) BARSWAP_REQUIRES(mover_);
   void close_page(Job& job, const Frame& first, const Frame& second) BARSWAP_REQUIRES(mover_);

@@ -17,6 +17,7 @@ struct Page {
   // Mapped to nothing: behind the veil, or after a turn beside work. Written under Rank::mover
   // while the run counts as moving; who finds it not moving, under Rank::pages, may read it.
   bool hidden = false;
+  bool printed = false;  // if hidden: its frame has the bytes that `print` was taken of
   std::uint8_t written = 0;  // moves in that keep no copy, since the last one was in vain
 };
 

@@ -214,8 +214,9 @@ void Foresight::turn_aside() {
       // That it could not be made here says nothing of the launching thread's.
       if (made) end_exchange(exchange, true);
       else exchanging_ = false;
-      drain_next_ = std::any_of(exchange.in.begin(), exchange.in.end(),
-                                [&](const policy::Part& part) { return host_bytes({&part.id, 1}) > 0; });
+      drain_next_ = false;
+      for (const policy::Part& part : exchange.in)
+        drain_next_ = drain_next_ || host_bytes({&part.id, 1}) > 0;
       brought_.clear();
       if (made && !drain_next_)
         for (const policy::Part& part : asked) brought_.push_back(part.id);

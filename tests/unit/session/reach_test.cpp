@@ -1,6 +1,8 @@
 // Reach and heat: what launches name comes into HBM, and what they rarely name makes place.
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 
@@ -133,6 +135,64 @@ TEST_CASE("a kernel that a rule names counts as naming everything, where moves d
   CHECK_FALSE(names(program.update).everything());
   CHECK(names(program.update).bases().size() == 1);
   CHECK(names(chase).everything());
+}
+
+bool thread_exists(const char* name) {
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "comm");
+    std::string line;
+    if (std::getline(file, line) && line == name) return true;
+  }
+  return false;
+}
+
+// Five ranges, of which three or four fit; each pass writes to a few words of every one.
+TEST_CASE("turns beside work are made by a thread of ours, and launches find their bytes") {
+  for (const bool worker : {true, false}) {
+    CAPTURE(worker);
+    support::Setting setting = crowded();
+    setting.machine.vram_bytes = 256_MiB;
+    setting.machine.host_bytes = 512_MiB;
+    setting.machine.strict = false;
+    setting.setup.worker = worker;
+    setting.setup.options.tiers_host_limit = policy::size_of(400_MiB);
+    setting.setup.options.tiers_host_prepare_bytes = 0;
+    setting.setup.options.vram_limit = policy::size_of(176_MiB);
+    setting.setup.options.paging_plan = policy::Plan::move;
+    setting.setup.options.paging_overlap = policy::Overlap::reach;
+    setting.setup.options.paging_deadline_ms = 10'000;  // on a slow machine, too
+    Program program(setting);
+    std::vector<CUdeviceptr> ranges{program.cold, program.hot};
+    for (int i = 0; i < 3; ++i) ranges.push_back(program.bench.alloc(40_MiB));
+    for (std::size_t i = 2; i < ranges.size(); ++i)
+      REQUIRE(cuMemsetD32_v2(ranges[i], 7, 64) == CUDA_SUCCESS);
+    REQUIRE(cuMemsetD32_v2(program.hot, 7, 64) == CUDA_SUCCESS);
+    const auto waits = [] { return stats::get(stats::live().stalls); };
+    const std::uint64_t waits_before = waits();
+    const std::uint64_t beside_before = stats::get(stats::live().beside_bytes);
+    int passes = 0;
+    for (; passes < 30; ++passes) {
+      for (const CUdeviceptr base : ranges) program.name(base, false);
+      REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    }
+    CHECK(stats::get(stats::live().beside_bytes) > beside_before);
+    CHECK(thread_exists("barswap-turns") == worker);
+    if (worker) CHECK(waits() > waits_before);
+    std::uint32_t word = 7;
+    for (int i = 0; i < passes; ++i) {
+      word ^= word << 13;
+      word ^= word >> 17;
+      word ^= word << 5;
+      word += 3;
+    }
+    for (const CUdeviceptr base : ranges) {
+      std::uint32_t seen[64] = {};
+      REQUIRE(cuMemcpyDtoH_v2(seen, base, sizeof seen) == CUDA_SUCCESS);
+      CHECK(std::all_of(std::begin(seen), std::end(seen),
+                        [&](std::uint32_t one) { return one == word; }));
+    }
+    CHECK(program.bench.life.check_books().empty());
+  }
 }
 
 TEST_CASE("what a graph names counts at each of its launches") {

@@ -17,7 +17,7 @@
 
 #include "barswap/mutex.hpp"
 #include "barswap/units.hpp"
-#include "base/helper.hpp"
+#include "base/own_thread.hpp"
 #include "driver/verbs.hpp"
 #include "pager/contexts.hpp"
 #include "pager/fingerprint.hpp"
@@ -391,7 +391,7 @@ class Pager {
   std::uint64_t cost_ns_per_mib_ BARSWAP_GUARDED_BY(mover_) = 60'000;
   std::mt19937_64 random_ BARSWAP_GUARDED_BY(mover_);
 
-  Helper worker_;
+  OwnThread worker_;
 };
 
 }  // namespace barswap::pager

@@ -65,8 +65,9 @@ policy::Exchange Foresight::at_random(Die die) {
 bool Foresight::choose(bool stripe, policy::Turns::When when, policy::Exchange& exchange) {
   using With = pager::Pager::With;
   held_ = pager_.survey(*die_, stripe ? With::heat : With::places);
-  exchange = stripe ? turns_->stripe(held_)
-                    : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(*die_)), when);
+  exchange = stripe
+                 ? turns_->stripe(held_)
+                 : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(*die_)), when);
   exchanging_ = !exchange.in.empty() && !exchange.later;
   if (exchange.spare_bytes > 0 && !spare_) {
     spare_ = true;

@@ -23,7 +23,7 @@
 
 #include "barswap/mutex.hpp"
 #include "barswap/units.hpp"
-#include "base/helper.hpp"
+#include "base/own_thread.hpp"
 #include "pager/pager.hpp"
 #include "policy/turns.hpp"
 
@@ -82,7 +82,7 @@ class Foresight {
   std::uint32_t resting_ BARSWAP_GUARDED_BY(mutex_) = 0;
 
   // Turns that a thread of ours makes.
-  Helper turner_;
+  OwnThread turner_;
   std::optional<policy::Exchange> aside_ BARSWAP_GUARDED_BY(mutex_);  // that it has to make
   // What came in last, until a launch names some of it.
   std::vector<policy::RangeId> brought_ BARSWAP_GUARDED_BY(mutex_);

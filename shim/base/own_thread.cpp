@@ -1,4 +1,4 @@
-#include "base/helper.hpp"
+#include "base/own_thread.hpp"
 
 #include <signal.h>
 #include <time.h>
@@ -7,7 +7,7 @@
 
 namespace barswap {
 
-void Helper::start(const Work& work) {
+void OwnThread::start(const Work& work) {
   if (started_.exchange(true, std::memory_order_acq_rel)) return ring();
   work_ = work;
   sigset_t all, before;
@@ -18,23 +18,23 @@ void Helper::start(const Work& work) {
   running_.store(made, std::memory_order_release);
 }
 
-void Helper::ring() {
+void OwnThread::ring() {
   bell_.fetch_add(1, std::memory_order_release);
   futex_wake(bell_);
 }
 
-void* Helper::main(void* self) {
-  auto* helper = static_cast<Helper*>(self);
-  pthread_setname_np(pthread_self(), helper->work_.name);
-  if (helper->work_.begin) helper->work_.begin(helper->work_.self);
-  while (!helper->ending_.load(std::memory_order_acquire)) {
-    const std::uint32_t heard = helper->bell_.load(std::memory_order_acquire);
-    futex_wait(helper->bell_, heard, helper->work_.turn(helper->work_.self));
+void* OwnThread::main(void* self) {
+  auto* own = static_cast<OwnThread*>(self);
+  pthread_setname_np(pthread_self(), own->work_.name);
+  if (own->work_.begin) own->work_.begin(own->work_.self);
+  while (!own->ending_.load(std::memory_order_acquire)) {
+    const std::uint32_t heard = own->bell_.load(std::memory_order_acquire);
+    futex_wait(own->bell_, heard, own->work_.turn(own->work_.self));
   }
   return nullptr;
 }
 
-void Helper::stop(int seconds) {
+void OwnThread::stop(int seconds) {
   ending_.store(true, std::memory_order_release);
   if (!running_.exchange(false, std::memory_order_acq_rel)) return;
   ring();

@@ -10,7 +10,7 @@
 
 namespace barswap {
 
-class Helper {
+class OwnThread {
  public:
   struct Work {
     const char* name = "";           // at most 15 characters, as tools show it

@@ -26,6 +26,7 @@ void OwnThread::ring() {
 void* OwnThread::main(void* self) {
   auto* own = static_cast<OwnThread*>(self);
   pthread_setname_np(pthread_self(), own->work_.name);
+  if (own->ending_.load(std::memory_order_acquire)) return nullptr;
   if (own->work_.begin) own->work_.begin(own->work_.self);
   while (!own->ending_.load(std::memory_order_acquire)) {
     const std::uint32_t heard = own->bell_.load(std::memory_order_acquire);

@@ -43,7 +43,7 @@ constexpr std::uint64_t kPrintNs = 2'000'000'000;
 // Where several dies work, or host functions do, an instant of rest is needed for any change.
 bool Pager::may_move_beside(Die die) {
   if (must_not_wait(contexts_.all()) || shared(die)) return false;
-  if (Flights::current() != &flights_) flights_.start();
+  flights_.start();
   return true;
 }
 
@@ -72,7 +72,7 @@ bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
                                               [](const Job* job) { return job->staged; });
       // False: nothing is on its way out, or nobody will see its end.
       const bool marked = maps && let_out(jobs, *entry, steps);
-      land(jobs, *entry, groups, steps);
+      land(jobs, *entry, groups, marked ? kCopyNs : kPrintNs, steps);
       settle_out(jobs, *entry, marked, steps);
       for (const Job& job : jobs)
         if (job.held) note_presence(*job.run);
@@ -300,9 +300,9 @@ void Pager::settle(Job& job) {
 }
 
 // The driver works on the tables while the link works on the next pages. Prints are taken at the
-// alias, while nobody can write to the page.
+// alias, while nobody can write to the page, behind what is on its way out.
 void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
-                 Steps& steps) {
+                 std::uint64_t print_ns, Steps& steps) {
   const std::uint64_t limit_ns = now_ns() + kCopyNs;
   bool late = false;
   const auto index_of = [&](const Job* job) { return static_cast<std::size_t>(job - jobs.data()); };
@@ -323,7 +323,7 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
         printing.push_back(job);
     }
     late = !printing.empty() && !(mark_end(entry.printed, entry.out_copier) &&
-                                  wait_for(entry.printed, now_ns() + kPrintNs));
+                                  wait_for(entry.printed, now_ns() + print_ns));
     for (Job* job : printing) {
       job->running = late;
       job->printed = !late;

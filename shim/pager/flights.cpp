@@ -10,6 +10,7 @@ std::atomic<Flights*> Flights::current_{nullptr};
 
 // What was submitted until now said nothing.
 void Flights::start() {
+  if (current() == this) return;
   everything_.store(epoch_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   current_.store(this, std::memory_order_release);
 }

@@ -71,7 +71,7 @@ class Flights {
 
   // Null while nobody asks: then submissions pay one load.
   static Flights* current() { return current_.load(std::memory_order_acquire); }
-  void start();
+  void start();  // once
   void stop();
 
   // Addresses in here are ours from now on. Ranges without marks are never moved beside work.

@@ -168,8 +168,8 @@ bool Pager::stage(std::vector<Job>& jobs, bool beside) {
     if (offset + job.old.bytes > staging_bytes_) return true;  // the rest waits for another batch
     job.alias = staging_ + offset;
     offset += job.old.bytes;
-    // A page that will probably leave for its copy needs no alias; beside running work no other
-    // leaves.
+    // A page that will probably leave for its copy needs no alias; beside running work it gets one
+    // once it is unmapped.
     const bool comes = job.target != Tier::host;
     const bool needs = job.copy == Job::Copy::none && (comes || !beside);
     // What is absent can still be given up when its copy is queued.

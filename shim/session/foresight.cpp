@@ -5,6 +5,7 @@
 #include "barswap/log.hpp"
 #include "base/clock.hpp"
 #include "base/futex.hpp"
+#include "session/door.hpp"
 #include "stats/stats.hpp"
 
 namespace barswap::session {
@@ -16,6 +17,8 @@ constexpr std::uint32_t kSurveyEvery = 256;
 // Most of what refuses is over in a moment, and what is missing is read in place until then.
 constexpr std::uint32_t kRest = 64, kRefusedRest = 4, kRestDoublings = 14;
 constexpr std::uint64_t kAsideRestNs = 1'000'000'000;
+// In turns: after one failed that a thread of ours was to make.
+constexpr std::uint32_t kByHandDoublings = 6;
 
 bool names_any(std::span<const policy::RangeId> ranges, std::span<const policy::RangeId> some) {
   return std::any_of(ranges.begin(), ranges.end(), [&](policy::RangeId id) {
@@ -92,8 +95,11 @@ Foresight::Step Foresight::plan(const Launch& launch, policy::Exchange& exchange
   if (!stripe && !reached && !turns_->turn_due(missing_bytes)) return Step::go_on;
   const auto when = reached ? policy::Turns::When::at_once : policy::Turns::When::spaced;
   if (choose(stripe, when, exchange)) {
-    if (!give_aside(exchange)) return Step::exchange;
-    return missing_bytes != 0 ? Step::wait : Step::go_on;
+    if (give_aside(exchange)) return missing_bytes != 0 ? Step::wait : Step::go_on;
+    if (stripe || missing_bytes != 0) return Step::exchange;
+    // What nobody names yet is worth no drain.
+    exchanging_ = false;
+    return Step::go_on;
   }
   if (stripe) turns_->exchanged(exchange, false);
   else if (missing_bytes != 0) resting_ = kRest;
@@ -109,9 +115,13 @@ Foresight::Step Foresight::record(const Launch& launch, policy::Exchange& exchan
   if (!die_) die_ = die;
   if (*die_ != die) return Step::go_on;
   if (!turns_) {
+    const bool aside = pager_.settings().beside && pager_.settings().worker;
     turns_ = std::make_unique<policy::Turns>(
-        plan_, pager_.settings().beside ? policy::Beside::work : policy::Beside::nothing);
+        plan_, aside ? policy::Beside::work : policy::Beside::nothing);
     turns_->prepared(!pager_.settings().keep_copies);
+    // Long before the first turn, which may begin while this thread has calls in hand that do not
+    // wait for anybody as long as nobody asks what is named.
+    if (pager_.settings().beside) pager_.start_flights();
   }
   if (until_survey_-- == 0) {
     held_ = pager_.survey(die, pager::Pager::With::places);
@@ -154,7 +164,7 @@ void Foresight::launch(const Launch& launch) {
   if (step != Step::exchange) return;
   const bool made = pager_.exchange(launch.die, exchange);
   Lock lock(mutex_);
-  drain_next_ = false;
+  if (by_hand_ > 0) --by_hand_;
   end_exchange(exchange, made);
 }
 
@@ -185,13 +195,15 @@ Foresight::Step Foresight::wait(const Launch& launch, policy::Exchange& exchange
 // False: the launching thread is to make it.
 bool Foresight::give_aside(const policy::Exchange& exchange) {
   const pager::Settings& settings = pager_.settings();
-  if (!settings.beside || !settings.worker || exchange.stripe || drain_next_) return false;
+  if (!settings.beside || !settings.worker || exchange.stripe || by_hand_ > 0) return false;
   aside_ = exchange;
+  // What a tool submits from inside our calls must not wait for the turn that they are part of.
+  const auto begin = [](void*) { ++door_depth; };
   const auto turn = [](void* self) {
     static_cast<Foresight*>(self)->turn_aside();
     return kAsideRestNs;
   };
-  turner_.start({"barswap-turns", nullptr, turn, this});
+  turner_.start({"barswap-turns", begin, turn, this});
   if (turner_.running()) return true;
   aside_.reset();
   return false;
@@ -203,7 +215,7 @@ void Foresight::turn_aside() {
     Die die{0};
     {
       Lock lock(mutex_);
-      if (!aside_) return;
+      if (!aside_ || closing_.load(std::memory_order_relaxed)) return;
       exchange = *aside_;
       die = *die_;
     }
@@ -215,11 +227,12 @@ void Foresight::turn_aside() {
       // That it could not be made here says nothing of the launching thread's.
       if (made) end_exchange(exchange, true);
       else exchanging_ = false;
-      drain_next_ = false;
-      for (const policy::Part& part : exchange.in)
-        drain_next_ = drain_next_ || host_bytes({&part.id, 1}) > 0;
+      bool left = false;
+      for (const policy::Part& part : exchange.in) left = left || host_bytes({&part.id, 1}) > 0;
+      failures_ = made ? 0 : failures_ + 1;
+      by_hand_ = made ? (left ? 1 : 0) : 1u << std::min(failures_, kByHandDoublings);
       brought_.clear();
-      if (made && !drain_next_)
+      if (made && !left)
         for (const policy::Part& part : asked) brought_.push_back(part.id);
       // Who waits for the link finds the next turn under way.
       policy::Exchange next;
@@ -237,9 +250,9 @@ void Foresight::turn_aside() {
 
 void Foresight::close() {
   closing_.store(true, std::memory_order_relaxed);
-  turner_.stop(3);
   turned_.fetch_add(1, std::memory_order_release);
   futex_wake(turned_);
+  turner_.stop(3);
 }
 
 }  // namespace barswap::session

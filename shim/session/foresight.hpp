@@ -87,8 +87,10 @@ class Foresight {
   // What came in last, until a launch names some of it.
   std::vector<policy::RangeId> brought_ BARSWAP_GUARDED_BY(mutex_);
   std::uint32_t waiting_ BARSWAP_GUARDED_BY(mutex_) = 0;  // threads, for the turn in hand
-  // It left something that only a drain can move.
-  bool drain_next_ BARSWAP_GUARDED_BY(mutex_) = false;
+  // Turns that the launching thread makes next, since the last one aside left something that only a
+  // drain may move; and how many in a row moved nothing.
+  std::uint32_t by_hand_ BARSWAP_GUARDED_BY(mutex_) = 0;
+  std::uint32_t failures_ BARSWAP_GUARDED_BY(mutex_) = 0;
   std::atomic<std::uint32_t> turned_{0};  // exchanges that have ended; waited for
   std::atomic<bool> closing_{false};
 };

@@ -403,8 +403,8 @@ bool Session::make_room() {
 void Session::close() {
   collect_times();
   if (pager::Veil* veil = pager::Veil::current()) pager_->last_look(*veil);
+  pager_->close();  // first: the turn in hand gives up its waits
   foresight_->close();
-  pager_->close();
 }
 
 }  // namespace barswap::session

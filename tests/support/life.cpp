@@ -17,9 +17,11 @@ constexpr std::uint64_t kMachineReserveBytes = 2_GiB;  // what frames leaves to 
 
 // In place of those of shim/base: the host memory of the simulated machine, not of this one.
 std::uint64_t host_available_bytes() {
-  const sim::Machine* machine = sim::Machine::current();
-  const std::uint64_t used =
-      machine ? const_cast<sim::Machine*>(machine)->memory().host_used_bytes() : 0;
+  std::uint64_t used = 0;
+  if (sim::Machine* machine = sim::Machine::current()) {
+    const std::lock_guard lock(*machine);
+    used = machine->memory().host_used_bytes();
+  }
   return kMachineReserveBytes + host_room_bytes - std::min(host_room_bytes, used);
 }
 

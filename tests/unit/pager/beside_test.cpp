@@ -124,6 +124,11 @@ struct Trio {
     exchange.spare_bytes = 16_MiB;
     return bench.pager().exchange(Die{0}, exchange);
   }
+  void write(int which, std::uint32_t word) {
+    REQUIRE(cuMemsetD32_v2(bases[which], word, kBytes / 4) == CUDA_SUCCESS);
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    expected[which].assign(kBytes / 4, word);
+  }
   std::uint64_t outside(int which) {
     return bench.pager().residency(bench.run_at(bases[which])).host_bytes;
   }
@@ -219,6 +224,21 @@ TEST_CASE("what left is mapped to nothing until work names it") {
     x ^= x << 5;
     x += salt;
   }
+  CHECK(trio.right());
+  CHECK(trio.bench.life.check_books().empty());
+}
+
+TEST_CASE("what was written to leaves beside work as well, and its print is not that of its copy") {
+  Trio trio;
+  REQUIRE(sent_away(trio));
+  const std::uint64_t drains = Trio::drains();
+  for (int i = 0; i < 12; ++i) {
+    // Now and then what is absent is mapped and written to where it is.
+    if (i % 2 == 0) trio.write(i % 3, static_cast<std::uint32_t>(200 + i));
+    (void)trio.turn((i + 2) % 3, i % 3);
+    if (i % 4 == 1) trio.write(i % 3, static_cast<std::uint32_t>(300 + i));
+  }
+  CHECK(Trio::drains() == drains);
   CHECK(trio.right());
   CHECK(trio.bench.life.check_books().empty());
 }
@@ -494,12 +514,17 @@ TEST_CASE("turns beside work keep the bytes, whatever call is refused") {
   for (const char* function :
        {"cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemcpyDtoDAsync_v2", "cuEventRecord",
         "cuCtxRecordEvent", "cuLaunchKernel"}) {
-    for (const std::uint64_t nth : {1, 3, 7}) {
+    for (const std::uint64_t nth : {1, 2, 3, 5, 7, 9, 14}) {
+      const bool writes = nth % 3 != 1;
       CAPTURE(std::string_view(function));
       CAPTURE(nth);
       Trio trio;
       trio.bench.life.machine().refuse(function, CUDA_ERROR_OUT_OF_MEMORY, nth, false);
-      for (int i = 0; i < 4; ++i) (void)trio.turn((i + 2) % 3, i % 3);
+      for (int i = 0; i < 4; ++i) {
+        // What leaves was written to since it came in, or not.
+        if (writes) trio.write(i % 3, static_cast<std::uint32_t>(100 + i));
+        (void)trio.turn((i + 2) % 3, i % 3);
+      }
       CHECK(trio.right());
       CHECK(trio.bench.life.check_books().empty());
     }

@@ -514,8 +514,8 @@ TEST_CASE("turns beside work keep the bytes, whatever call is refused") {
   for (const char* function :
        {"cuMemMap", "cuMemUnmap", "cuMemSetAccess", "cuMemcpyDtoDAsync_v2", "cuEventRecord",
         "cuCtxRecordEvent", "cuLaunchKernel"}) {
-    for (const std::uint64_t nth : {1, 2, 3, 5, 7, 9, 14}) {
-      const bool writes = nth % 3 != 1;
+    for (const std::uint64_t nth : {1, 2, 5, 7}) {
+      const bool writes = nth % 3 == 2;
       CAPTURE(std::string_view(function));
       CAPTURE(nth);
       Trio trio;

@@ -16,6 +16,7 @@ void OwnThread::start(const Work& work) {
   const bool made = pthread_create(&thread_, nullptr, main, this) == 0;
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   running_.store(made, std::memory_order_release);
+  if (ending_.load(std::memory_order_acquire)) stop(1);  // that came before, and found nothing
 }
 
 void OwnThread::ring() {

@@ -72,7 +72,7 @@ bool Pager::move_beside(std::vector<Job>& jobs, Steps& steps) {
                                               [](const Job* job) { return job->staged; });
       // False: nothing is on its way out, or nobody will see its end.
       const bool marked = maps && let_out(jobs, *entry, steps);
-      land(jobs, *entry, groups, marked ? kCopyNs : kPrintNs, steps);
+      land(jobs, *entry, groups, marked, steps);
       settle_out(jobs, *entry, marked, steps);
       for (const Job& job : jobs)
         if (job.held) note_presence(*job.run);
@@ -302,7 +302,7 @@ void Pager::settle(Job& job) {
 // The driver works on the tables while the link works on the next pages. Prints are taken at the
 // alias, while nobody can write to the page, behind what is on its way out.
 void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
-                 std::uint64_t print_ns, Steps& steps) {
+                 bool marked, Steps& steps) {
   const std::uint64_t limit_ns = now_ns() + kCopyNs;
   bool late = false;
   const auto index_of = [&](const Job* job) { return static_cast<std::size_t>(job - jobs.data()); };
@@ -322,8 +322,10 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
                                     job->old.bytes))
         printing.push_back(job);
     }
+    // Copies wait for no kernel of the program; prints may.
     late = !printing.empty() && !(mark_end(entry.printed, entry.out_copier) &&
-                                  wait_for(entry.printed, now_ns() + print_ns));
+                                  (!marked || wait_for(entry.marks[1][0], limit_ns)) &&
+                                  wait_for(entry.printed, now_ns() + kPrintNs));
     for (Job* job : printing) {
       job->running = late;
       job->printed = !late;

@@ -281,7 +281,7 @@ class Pager {
       BARSWAP_REQUIRES(mover_);
   static bool brings_absent(std::span<const Job> jobs);
   void land(std::span<Job> jobs, const ContextEntry& entry, std::span<const Group> groups,
-            std::uint64_t print_ns, Steps& steps) BARSWAP_REQUIRES(mover_);
+            bool marked, Steps& steps) BARSWAP_REQUIRES(mover_);
 
   // absent.cpp
   bool leave_absent(Job& job) BARSWAP_REQUIRES(mover_);

@@ -93,13 +93,14 @@ Foresight::Step Foresight::plan(const Launch& launch, policy::Exchange& exchange
   const bool reached = turns_->moving() && names_any(launch.ranges, brought_);
   if (reached) brought_.clear();
   if (!stripe && !reached && !turns_->turn_due(missing_bytes)) return Step::go_on;
+  // What nobody names yet is worth no drain.
+  if (!stripe && missing_bytes == 0 && !may_turn_aside()) return Step::go_on;
   const auto when = reached ? policy::Turns::When::at_once : policy::Turns::When::spaced;
   if (choose(stripe, when, exchange)) {
-    if (give_aside(exchange)) return missing_bytes != 0 ? Step::wait : Step::go_on;
-    if (stripe || missing_bytes != 0) return Step::exchange;
-    // What nobody names yet is worth no drain.
-    exchanging_ = false;
-    return Step::go_on;
+    if (stripe || !may_turn_aside()) return Step::exchange;
+    aside_ = exchange;
+    turner_.ring();
+    return missing_bytes != 0 ? Step::wait : Step::go_on;
   }
   if (stripe) turns_->exchanged(exchange, false);
   else if (missing_bytes != 0) resting_ = kRest;
@@ -158,13 +159,15 @@ void Foresight::end_exchange(const policy::Exchange& exchange, bool made) {
 void Foresight::launch(const Launch& launch) {
   bool turns_over = false;
   policy::Exchange exchange;
+  start_turner();
   Step step = record(launch, exchange, turns_over);
   if (turns_over) pager_.no_more_turns(launch.die);
   if (step == Step::wait) step = wait(launch, exchange);
   if (step != Step::exchange) return;
   const bool made = pager_.exchange(launch.die, exchange);
   Lock lock(mutex_);
-  if (by_hand_ > 0) --by_hand_;
+  // Where that is refused as well, it was not for want of a drain.
+  by_hand_ = made && by_hand_ > 0 ? by_hand_ - 1 : 0;
   end_exchange(exchange, made);
 }
 
@@ -192,11 +195,12 @@ Foresight::Step Foresight::wait(const Launch& launch, policy::Exchange& exchange
   return step;
 }
 
-// False: the launching thread is to make it.
-bool Foresight::give_aside(const policy::Exchange& exchange) {
+bool Foresight::may_turn_aside() const { return by_hand_ == 0 && turner_.running(); }
+
+// Under no lock: what the C library needs for a thread it may take from the program's heap.
+void Foresight::start_turner() {
   const pager::Settings& settings = pager_.settings();
-  if (!settings.beside || !settings.worker || exchange.stripe || by_hand_ > 0) return false;
-  aside_ = exchange;
+  if (!settings.beside || !settings.worker || turner_.running()) return;
   // What a tool submits from inside our calls must not wait for the turn that they are part of.
   const auto begin = [](void*) { ++door_depth; };
   const auto turn = [](void* self) {
@@ -204,9 +208,6 @@ bool Foresight::give_aside(const policy::Exchange& exchange) {
     return kAsideRestNs;
   };
   turner_.start({"barswap-turns", begin, turn, this});
-  if (turner_.running()) return true;
-  aside_.reset();
-  return false;
 }
 
 void Foresight::turn_aside() {
@@ -230,7 +231,9 @@ void Foresight::turn_aside() {
       bool left = false;
       for (const policy::Part& part : exchange.in) left = left || host_bytes({&part.id, 1}) > 0;
       failures_ = made ? 0 : failures_ + 1;
-      by_hand_ = made ? (left ? 1 : 0) : 1u << std::min(failures_, kByHandDoublings);
+      // The first may have met a passing cause: a call in hand that may sleep, the mover at work.
+      if (made) by_hand_ = left ? 1 : 0;
+      else by_hand_ = failures_ < 2 ? 0 : 1u << std::min(failures_ - 1, kByHandDoublings);
       brought_.clear();
       if (made && !left)
         for (const policy::Part& part : asked) brought_.push_back(part.id);

@@ -62,7 +62,8 @@ class Foresight {
       BARSWAP_REQUIRES(mutex_);
   void end_exchange(const policy::Exchange& exchange, bool made) BARSWAP_REQUIRES(mutex_);
   Step wait(const Launch& launch, policy::Exchange& exchange);
-  bool give_aside(const policy::Exchange& exchange) BARSWAP_REQUIRES(mutex_);
+  bool may_turn_aside() const BARSWAP_REQUIRES(mutex_);
+  void start_turner();
   void turn_aside();
 
   pager::Pager& pager_;

@@ -4,6 +4,9 @@
 #include <cstdio>
 #include <cstring>
 
+#include "pager/pager.hpp"
+#include "session/session.hpp"
+
 namespace barswap::property {
 
 World::World(support::Life& life, const Plan& plan)
@@ -130,6 +133,9 @@ void World::all_drained() {
 void World::compare_all(bool directly) {
   life_.let_work_end();
   all_drained();
+  // What left beside work may be mapped to nothing until it is named; reading it here names it.
+  if (session::Session* session = session::Session::current(); directly && session)
+    session->pager().present(pager::Names());
   std::vector<std::uint8_t> got;
   for (auto& range : ranges_) {
     for (const Window& window : range->windows) {

@@ -242,12 +242,17 @@ bool Pager::let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps
       continue;
     }
     if (!job.running) drop_alias(job);
-    const bool gone = same && !job.staged;
-    if (!gone || !leave_absent(job)) close_page(job, gone ? job.fresh : job.old, job.old);
+    leave(job, same);
   }
   const bool marked = sent && mark_end(entry.marks[1][0], entry.out_copier);
   steps.done("out");
   return marked;
+}
+
+// `whole`: its fresh frame has its bytes.
+void Pager::leave(Job& job, bool whole) {
+  const bool gone = whole && !job.staged && !job.outlet;
+  if (!gone || !leave_absent(job)) close_page(job, gone ? job.fresh : job.old, job.old);
 }
 
 Address Pager::outlet_of(const Job& job) const { return job.alias + staging_bytes_; }
@@ -277,10 +282,8 @@ void Pager::settle_out(std::span<Job> jobs, const ContextEntry& entry, bool mark
   for (Job& job : jobs) {
     if (!sent(job)) continue;
     job.running = !ended;
-    job.landed = ended;
     if (ended) drop_alias(job);
-    const bool gone = ended && !job.staged && !job.outlet;
-    if (!gone || !leave_absent(job)) close_page(job, gone ? job.fresh : job.old, job.old);
+    leave(job, ended);
   }
   if (!ended) stop_moving("a copy of ours did not end in time");
   steps.done("left");
@@ -305,7 +308,9 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
                  bool marked, Steps& steps) {
   const std::uint64_t limit_ns = now_ns() + kCopyNs;
   bool late = false;
-  const auto index_of = [&](const Job* job) { return static_cast<std::size_t>(job - jobs.data()); };
+  const auto number_of = [&](const Job* job) {
+    return static_cast<std::size_t>(job - jobs.data());
+  };
   for (const Group& group : groups) {
     if (late || !wait_for(group.copied, limit_ns)) break;
     std::vector<Job*> printing;
@@ -318,7 +323,7 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
       const Page& page = job->run->pages[job->page];
       job->printed = page.hidden && page.printed;
       if (job->printed) job->print = page.print;
-      else if (fingerprints_.submit(entry.context, entry.out_copier, index_of(job), job->alias,
+      else if (fingerprints_.submit(entry.context, entry.out_copier, number_of(job), job->alias,
                                     job->old.bytes))
         printing.push_back(job);
     }
@@ -329,7 +334,7 @@ void Pager::land(std::span<Job> jobs, const ContextEntry& entry, std::span<const
     for (Job* job : printing) {
       job->running = late;
       job->printed = !late;
-      if (job->printed) job->print = fingerprints_.answer(entry.context, index_of(job));
+      if (job->printed) job->print = fingerprints_.answer(entry.context, number_of(job));
     }
     for (Job* job : group.jobs) settle(*job);
   }

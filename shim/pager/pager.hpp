@@ -225,7 +225,7 @@ class Pager {
   Result<void> bring_in(Run* run) BARSWAP_REQUIRES(mover_);
   void reserve(std::vector<Job>& jobs);
 
-  // mover.cpp
+  // mover.cpp; what is public above and calls for batches is in occasions.cpp
   bool move_once(Die die, std::uint64_t evict_bytes, Patience patience) BARSWAP_REQUIRES(mover_);
   bool move_batch(Die die, std::vector<Job>& jobs, Patience patience) BARSWAP_REQUIRES(mover_);
   bool idle_now() BARSWAP_REQUIRES(mover_);
@@ -275,6 +275,7 @@ class Pager {
   bool let_out(std::span<Job> jobs, const ContextEntry& entry, Steps& steps)
       BARSWAP_REQUIRES(mover_);
   void settle(Job& job) BARSWAP_REQUIRES(mover_);
+  void leave(Job& job, bool whole) BARSWAP_REQUIRES(mover_);
   Address outlet_of(const Job& job) const BARSWAP_REQUIRES(mover_);
   bool send_out(Job& job, const ContextEntry& entry) BARSWAP_REQUIRES(mover_);
   void settle_out(std::span<Job> jobs, const ContextEntry& entry, bool marked, Steps& steps)

@@ -34,15 +34,31 @@ std::uint64_t turn_bytes(std::uint64_t budget_bytes) {
   return std::clamp(budget_bytes / 32, kLeastBytes, kMostBytes);
 }
 
-Turns::Turns(Plan plan, Beside beside) : plan_(plan), beside_(beside), cycle_(kLimits) {}
+Turns::Turns(Plan plan, Beside beside)
+    : plan_(plan), beside_(beside), cycle_(kLimits), fetches_(cycle_.sequence().capacity()) {}
 
 void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const RangeId> ranges,
                    std::uint64_t host_bytes, std::uint64_t now_ns) {
   named_.assign(ranges.begin(), ranges.end());
+  ++taken_;
+  fetch_ = plan_ != Plan::stream && reuse_.launch(variant, host_bytes);
+  if (fetch_) fetched_ = taken_;
   const auto instance = instances_.of(variant, ranges);
   untold_ = instance ? 0 : untold_ + 1;
-  if (!instance) host_bytes_ += host_bytes;
-  else measure(cycle_.record({site, *instance}, ranges), host_bytes, now_ns);
+  if (!instance) {
+    host_bytes_ += host_bytes;
+    return;
+  }
+  const std::uint64_t position = cycle_.record({site, *instance}, ranges);
+  fetches_[position % fetches_.size()] = reuse_.often(variant);
+  measure(position, host_bytes, now_ns);
+}
+
+// For as long as a cycle may take to come round to the next.
+bool Turns::turning() const {
+  constexpr std::uint64_t kLeast = 1024;
+  return moving() ||
+         (fetched_ != 0 && taken_ - fetched_ < std::max(kLeast, 2 * cycle_.sequence().period()));
 }
 
 // Cuts the run into whole cycles, from whichever launch one is first known at.
@@ -77,9 +93,9 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     if (!moved && phase.spread != Phase::Spread::done) ++phase.waited;
     const bool look = phase.spread == Phase::Spread::due ||
                       (phase.spread == Phase::Spread::deferred && phase.waited >= phase.look_at);
-    // A trial that is about to begin would undo it.
-    stripe_due_ =
-        plan_ == Plan::automatic && look && phase.trial.mode() == Trial::Mode::streaming;
+    // A trial that is about to begin would undo it, and so does what comes in for single launches.
+    stripe_due_ = plan_ == Plan::automatic && look &&
+                  phase.trial.mode() == Trial::Mode::streaming && !turning();
     due_phase_ = name;
     phase_ = 0;
   }
@@ -147,7 +163,7 @@ bool Turns::moving() const {
 }
 
 bool Turns::turn_due(std::uint64_t host_bytes) const {
-  if (!moving()) return false;
+  if (!moving()) return fetch_ && host_bytes != 0;
   return host_bytes != 0 || (beside_ == Beside::work && spacing_ != 0 &&
                              cycle_.sequence().recorded() - spaced_from_ >= spacing_);
 }
@@ -181,13 +197,17 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
     out.in_bytes += held[index].host_bytes;
   };
   for (const RangeId id : named_) need(id);
+  const bool all = moving();
+  // For one launch only what leaves room for those after it.
+  if (!all && needed_bytes > room_bytes / 2) return {};
   const bool early = beside_ == Beside::work && when == When::spaced && out.in.empty();
   std::uint64_t looked_at = 0;
   std::vector<std::uint64_t> ahead(kAheadMax);
-  ahead.resize(cycle_.sequence().foretell(ahead));
+  ahead.resize(cycle_.trusted() ? cycle_.sequence().foretell(ahead) : 0);
   // A launch may name ranges that are gone, but not many.
   std::vector<RangeId> named(2 * held.size() + 64);
   for (const std::uint64_t position : ahead) {
+    if (!all && !fetches_[position % fetches_.size()]) continue;
     const std::size_t count = cycle_.named_at(position, named);
     const std::size_t before = out.in.size();
     const std::uint64_t before_bytes = out.in_bytes;

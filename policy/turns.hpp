@@ -1,7 +1,8 @@
 // Turns: the ranges of a program that repeats itself change places with each other, so that those
 // of the next launches are in HBM and those needed last are not; or, where that does not pay, what
-// stays on the host is spread evenly over them. It holds the learnt cycle, a trial for each phase,
-// and chooses what changes places; it never knows pages, only ranges and their bytes.
+// stays on the host is spread evenly over them. Before anything repeats, what a kernel is known to
+// read many times comes in before it. It holds the learnt cycle, a trial for each phase, and
+// chooses what changes places; it never knows pages, only ranges and their bytes.
 //
 // Values in, advice out. It takes no lock and is told the time; whoever holds it guards it. About
 // 4 MiB, allocated in the constructor, and an entry for each range that is named.
@@ -14,6 +15,7 @@
 #include "policy/cycle.hpp"
 #include "policy/instance.hpp"
 #include "policy/options.hpp"
+#include "policy/reuse.hpp"
 #include "policy/trial.hpp"
 
 namespace barswap::policy {
@@ -68,8 +70,13 @@ class Turns {
   void prepared(bool ready) { ready_ = ready; }
   // What is on the host should come into HBM before the launches that name it.
   bool moving() const;
+  // The same, or it did lately for single launches, whose kernels read it often.
+  bool turning() const;
+  // The kernels, by variant.
+  Reuse& reuse() { return reuse_; }
   // An exchange should be asked for before the launch taken last, of whose ranges so many bytes lie
-  // on the host: they are to come in; or, where work goes on beside turns, the link has rested for
+  // on the host: they are to come in, with those of all launches, or since its kernel reads them
+  // often; or, where work goes on beside turns, the link has rested for
   // longer than it would if all turns of a cycle were as far apart from each other as they can be.
   bool turn_due(std::uint64_t host_bytes) const;
   // For the launch taken last and those expected after it, as many as bring in `most_bytes`. `held`
@@ -131,6 +138,11 @@ class Turns {
   const Beside beside_;
   Cycle cycle_;
   Instances instances_;
+  Reuse reuse_;
+  std::vector<bool> fetches_;  // by position in the cycle: the launch's kernel reads often
+  bool fetch_ = false;         // that of the launch taken last
+  std::uint64_t taken_ = 0;    // launches
+  std::uint64_t fetched_ = 0;  // of these, up to the latest of such a kernel
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;
   std::vector<RangeId> named_;  // by the launch taken last

@@ -1,4 +1,4 @@
-// A launch with, if the trace wants times, an event before and behind it on its stream.
+// A launch with, if somebody wants its time, an event before and behind it on its stream.
 #pragma once
 #include <optional>
 #include <string_view>
@@ -17,7 +17,7 @@ inline driver::Stream stream_behind(std::string_view symbol, CUstream stream) {
 }
 
 // `note` is told of the launch, if it is the program's own and somebody wants to know, and answers
-// its number in the trace.
+// what it is timed for.
 template <auto Slot, Trait T, class Note, class... A>
 CUresult timed(driver::Stream stream, Note note, A... arguments) {
   session::Session* session = session::Session::current();
@@ -28,11 +28,12 @@ CUresult timed(driver::Stream stream, Note note, A... arguments) {
   {
     const session::Door door;
     if (door.open()) {
-      const std::optional<std::uint64_t> number = note(*session);
+      session::Timing timing = note(*session);
+      if (!session->times_launches()) timing.traced.reset();
       // Beside a capture an event on another stream may be refused, or end it.
-      if (number && session->times_launches() && !session->capturing()) {
+      if ((timing.traced || timing.sampled) && !session->capturing()) {
         const session::Submission inside(false, session::Says::nothing);
-        lap = session->stopwatch().begin(stream, *number);
+        lap = session->stopwatch().begin(stream, timing);
       }
     }
   }

@@ -138,7 +138,7 @@ Foresight::Step Foresight::record(const Launch& launch, policy::Exchange& exchan
   }
   if (turns_->preparing()) turns_->prepared(pager_.ready_for_copies());
   if (resting_ > 0) --resting_;
-  if (spare_ && !exchanging_ && !turns_->moving()) {
+  if (spare_ && !exchanging_ && !turns_->turning()) {
     turns_over = true;
     spare_ = false;
     turns_->prepared(!pager_.settings().keep_copies);
@@ -156,19 +156,79 @@ void Foresight::end_exchange(const policy::Exchange& exchange, bool made) {
   held_ = pager_.survey(*die_, pager::Pager::With::places);
 }
 
-void Foresight::launch(const Launch& launch) {
+std::optional<Sample> Foresight::launch(const Launch& launch) {
   bool turns_over = false;
   policy::Exchange exchange;
   start_turner();
+  await_time(launch);
   Step step = record(launch, exchange, turns_over);
   if (turns_over) pager_.no_more_turns(launch.die);
   if (step == Step::wait) step = wait(launch, exchange);
-  if (step != Step::exchange) return;
-  const bool made = pager_.exchange(launch.die, exchange);
+  const bool made = step == Step::exchange && pager_.exchange(launch.die, exchange);
   Lock lock(mutex_);
-  // Where that is refused as well, it was not for want of a drain.
-  by_hand_ = made && by_hand_ > 0 ? by_hand_ - 1 : 0;
-  end_exchange(exchange, made);
+  if (step == Step::exchange) {
+    // Where that is refused as well, it was not for want of a drain.
+    by_hand_ = made && by_hand_ > 0 ? by_hand_ - 1 : 0;
+    end_exchange(exchange, made);
+  }
+  return sample(launch);
+}
+
+// As it is submitted now. The places are looked at anew, since a sample counts for long.
+std::optional<Sample> Foresight::sample(const Launch& launch) {
+  if (launch.samples == Samples::none || !turns_ || *die_ != launch.die ||
+      pager_.contexts().capturing())
+    return std::nullopt;
+  policy::Reuse& reuse = turns_->reuse();
+  if (!reuse.wants_time(launch.variant, host_bytes(launch.ranges))) return std::nullopt;
+  held_ = pager_.survey(launch.die, pager::Pager::With::places);
+  const Sample out{launch.variant, host_bytes(launch.ranges)};
+  if (!reuse.wants_time(out.kernel, out.host_bytes)) return std::nullopt;
+  reuse.expect(out.kernel);
+  return out;
+}
+
+void Foresight::take_times() {
+  stopwatch_.collect();
+  for (const Stopwatch::Timed& timed : stopwatch_.take()) {
+    Lock lock(mutex_);
+    if (turns_)
+      turns_->reuse().timed(timed.sample.kernel, timed.sample.host_bytes, timed.elapsed_ns);
+    BARSWAP_LOG(debug, "session", "kernel %llx: %llu us with %llu MiB of its ranges on the host",
+                static_cast<unsigned long long>(timed.sample.kernel),
+                static_cast<unsigned long long>(timed.elapsed_ns / 1000),
+                static_cast<unsigned long long>(timed.sample.host_bytes / 1_MiB));
+  }
+}
+
+// Whoever waits may keep others from submitting what the die waits for, so that all waits together
+// are bounded as well.
+void Foresight::await_time(const Launch& launch) {
+  constexpr std::uint64_t kOneNs = 200'000'000, kAllNs = 1'000'000'000, kLookNs = 20'000;
+  // Beside a capture an event may not be asked.
+  if (!stopwatch_.samples() || pager_.contexts().capturing()) return;
+  take_times();
+  if (launch.samples == Samples::none) return;
+  const std::uint64_t start_ns = now_ns();
+  bool waited = false;
+  for (;;) {
+    {
+      Lock lock(mutex_);
+      if (!turns_ || !turns_->reuse().undecided(launch.variant, host_bytes(launch.ranges))) break;
+    }
+    const std::uint64_t elapsed_ns = now_ns() - start_ns;
+    if (elapsed_ns > kOneNs || closing_.load(std::memory_order_relaxed) ||
+        awaited_ns_.load(std::memory_order_relaxed) + elapsed_ns > kAllNs ||
+        pager_.contexts().capturing())
+      break;
+    waited = true;
+    sleep_ns(kLookNs);
+    take_times();
+  }
+  if (!waited) return;
+  awaited_ns_.fetch_add(now_ns() - start_ns, std::memory_order_relaxed);
+  stats::add(stats::live().stalls, 1);
+  stats::add(stats::live().stall_ns, now_ns() - start_ns);
 }
 
 // For the turns that bring what the launch names; each is bounded. What then is still missing is

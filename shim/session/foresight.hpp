@@ -11,6 +11,10 @@
 // neither while the program launches nor while its kernels run. It looks one turn ahead, no
 // further: what comes in early takes the place of what is needed sooner.
 //
+// A few launches of each kernel are timed, to learn which of them read often what lies on the host
+// (policy::Reuse). Before that is known, a launch of the same kernel is held until the time comes,
+// within bounds: what a program submits ahead could not be brought in any more.
+//
 // It owns the learnt cycle, guarded by Rank::foresight; no driver call is made under that lock.
 #pragma once
 #include <atomic>
@@ -26,13 +30,16 @@
 #include "base/own_thread.hpp"
 #include "pager/pager.hpp"
 #include "policy/turns.hpp"
+#include "session/stopwatch.hpp"
 
 namespace barswap::session {
 
+enum class Samples : bool { none, wanted };
+
 class Foresight {
  public:
-  Foresight(pager::Pager& pager, policy::Plan plan)
-      : pager_(pager), plan_(plan), random_(pager.settings().chaos_seed) {}
+  Foresight(pager::Pager& pager, Stopwatch& stopwatch, policy::Plan plan)
+      : pager_(pager), stopwatch_(stopwatch), plan_(plan), random_(pager.settings().chaos_seed) {}
   ~Foresight() { close(); }
   Foresight(const Foresight&) = delete;
   Foresight& operator=(const Foresight&) = delete;
@@ -43,9 +50,10 @@ class Foresight {
     std::uint64_t variant = 0;  // and for the same grid as well
     Die die{0};
     std::span<const policy::RangeId> ranges;  // large ones that it names, all of this die
+    Samples samples = Samples::none;          // its variant is a kernel, which may be timed
   };
-  // It is about to be submitted.
-  void launch(const Launch& launch);
+  // It is about to be submitted. Something: it should be timed.
+  std::optional<Sample> launch(const Launch& launch);
   // The process ends: waits for the turn in hand.
   void close();
 
@@ -63,10 +71,14 @@ class Foresight {
   void end_exchange(const policy::Exchange& exchange, bool made) BARSWAP_REQUIRES(mutex_);
   Step wait(const Launch& launch, policy::Exchange& exchange);
   bool may_turn_aside() const BARSWAP_REQUIRES(mutex_);
+  void take_times();
+  void await_time(const Launch& launch);
+  std::optional<Sample> sample(const Launch& launch) BARSWAP_REQUIRES(mutex_);
   void start_turner();
   void turn_aside();
 
   pager::Pager& pager_;
+  Stopwatch& stopwatch_;
   const policy::Plan plan_;
   Mutex<Rank::foresight> mutex_;
   std::optional<Die> die_ BARSWAP_GUARDED_BY(mutex_);
@@ -81,6 +93,8 @@ class Foresight {
   std::uint32_t refusals_ BARSWAP_GUARDED_BY(mutex_) = 0;  // in a row
   // Launches, after an exchange that brought nothing.
   std::uint32_t resting_ BARSWAP_GUARDED_BY(mutex_) = 0;
+
+  std::atomic<std::uint64_t> awaited_ns_{0};  // for times of kernels, by all launches
 
   // Turns that a thread of ours makes.
   OwnThread turner_;

@@ -136,7 +136,7 @@ bool Reach::touches_everything(driver::Function function) const {
   return !name || policy::reach_of(options_, *name) == policy::KernelReach::everything;
 }
 
-std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
+Timing Reach::launch(const Launch& launch) {
   const auto each = [&](auto take) {
     return each_word(launch.function, launch.parameters, launch.extra, take);
   };
@@ -151,23 +151,28 @@ std::optional<std::uint64_t> Reach::launch(const Launch& launch) {
     if (heats) heat_.note(word);
     if (names) ranges.add(word);
   });
-  if (!names) return std::nullopt;
+  Timing timing;
+  if (!names) return timing;
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
-  if (foretells()) foretell(site, launch.grid, ranges);
+  if (foretells()) timing.sampled = foretell(site, launch.grid, Samples::wanted, ranges);
   if (!known) ranges.add_everything();
   if (declares) {
     declared_names = ranges.movable();
     declared_function = launch.function;
     if (touches_everything(launch.function)) declared_names.add_everything();
   }
-  if (!trace::on()) return std::nullopt;
-  return trace::launch(site, mixed(site, launch.grid), here(launch.stream), ranges.named());
+  if (trace::on())
+    timing.traced =
+        trace::launch(site, mixed(site, launch.grid), here(launch.stream), ranges.named());
+  return timing;
 }
 
 // Launches that name nothing large are left out of the sequence: they would only make it longer.
-void Reach::foretell(std::uint64_t site, std::uint64_t variant, const Ranges& ranges) {
-  if (ranges.large().empty()) return;
-  foresight_.launch({site, mixed(site, variant), ranges.home(), ranges.large()});
+std::optional<Sample> Reach::foretell(std::uint64_t site, std::uint64_t variant, Samples samples,
+                                      const Ranges& ranges) {
+  if (ranges.large().empty()) return std::nullopt;
+  return foresight_.launch(
+      {site, mixed(site, variant), ranges.home(), ranges.large(), samples});
 }
 
 void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream,
@@ -223,25 +228,28 @@ void Reach::graph_made(std::uintptr_t exec, driver::Graph graph) {
   graphs_[exec] = std::move(named);
 }
 
-std::optional<std::uint64_t> Reach::graph_launched(std::uintptr_t exec,
-                                                   std::uintptr_t stream) {
+Timing Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
+  Timing timing;
   std::shared_ptr<const Named> named;
   {
     Lock lock(mutex_);
     const auto found = graphs_.find(exec);
-    if (found == graphs_.end()) return std::nullopt;
+    if (found == graphs_.end()) return timing;
     named = found->second;
   }
   if (heat_.watching()) {
     heat_.operations(named->operations);
     for (const auto& [address, times] : named->times) heat_.note(address, times);
   }
-  if (!foretells() && !trace::on()) return std::nullopt;
+  if (!foretells() && !trace::on()) return timing;
   Ranges ranges(memory_);
   for (const auto& [address, times] : named->times) ranges.add(address);
-  if (foretells()) foretell(mixed(0, named->operations), exec, ranges);
-  if (!trace::on()) return std::nullopt;
-  return trace::graph(mixed(0, named->operations), mixed(0, exec), here(stream), ranges.named());
+  // What a whole graph names seldom fits, so that its time would tell nothing.
+  if (foretells()) (void)foretell(mixed(0, named->operations), exec, Samples::none, ranges);
+  if (trace::on())
+    timing.traced =
+        trace::graph(mixed(0, named->operations), mixed(0, exec), here(stream), ranges.named());
+  return timing;
 }
 
 void Reach::graph_gone(std::uintptr_t exec) {

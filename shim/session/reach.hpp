@@ -44,8 +44,8 @@ class Reach {
     return heat_.watching() || trace::on() || pager::Veil::current() != nullptr;
   }
   // What is told is declared for the submission that follows (session::declared_names), if somebody
-  // asks. Answers the launch's number in the trace, if there is one; below as well.
-  std::optional<std::uint64_t> launch(const Launch& launch);
+  // asks. Answers what the launch is to be timed for; below as well.
+  Timing launch(const Launch& launch);
   // `host`: what the call names as memory of the host, if it does.
   void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks,
             Address host);
@@ -53,7 +53,7 @@ class Reach {
   // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
   // names is counted at each of its launches.
   void graph_made(std::uintptr_t exec, driver::Graph graph);
-  std::optional<std::uint64_t> graph_launched(std::uintptr_t exec, std::uintptr_t stream);
+  Timing graph_launched(std::uintptr_t exec, std::uintptr_t stream);
   void graph_gone(std::uintptr_t exec);
 
  private:
@@ -67,7 +67,8 @@ class Reach {
   class Ranges;
   bool touches_everything(driver::Function function) const;
   bool foretells() const { return heat_.watching() && foresight_.wanted(); }
-  void foretell(std::uint64_t site, std::uint64_t variant, const Ranges& ranges);
+  std::optional<Sample> foretell(std::uint64_t site, std::uint64_t variant, Samples samples,
+                                 const Ranges& ranges);
   trace::Where here(std::uintptr_t stream) const;
 
   const driver::Verbs& verbs_;

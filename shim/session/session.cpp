@@ -107,9 +107,9 @@ bool Session::prepare(const char** why) {
   outside_ = std::make_unique<memory::Outside>(*pager_);
   crossing_ = std::make_unique<Crossing>(verbs_, *pager_);
   if (setup_.verify) pager_->start_flights();
-  foresight_ = std::make_unique<Foresight>(*pager_, options.paging_plan);
-  reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat(), *foresight_, setup_.options);
   stopwatch_ = std::make_unique<Stopwatch>(verbs_);
+  foresight_ = std::make_unique<Foresight>(*pager_, *stopwatch_, options.paging_plan);
+  reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat(), *foresight_, setup_.options);
   if (setup_.verify) stats::set_state(BARSWAP_STATE_PLACE_ONLY, "barswap verify watches");
   else if (!settings.may_move)
     stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");

@@ -149,9 +149,9 @@ class Session {
   std::unique_ptr<memory::Maps> maps_;
   std::unique_ptr<memory::Outside> outside_;
   std::unique_ptr<Crossing> crossing_;
+  std::unique_ptr<Stopwatch> stopwatch_;
   std::unique_ptr<Foresight> foresight_;
   std::unique_ptr<Reach> reach_;
-  std::unique_ptr<Stopwatch> stopwatch_;
   std::atomic<std::uint64_t> allocation_order_{0};
   pager::Veil veil_;
 

@@ -29,7 +29,7 @@ std::optional<Stopwatch::Lap> Stopwatch::pair_of(driver::Context context) {
     }
     verbs_.destroy(lap.start);
   }
-  drop();
+  drop(lap);
   return std::nullopt;
 }
 
@@ -39,7 +39,7 @@ void Stopwatch::give_back(const Lap& lap) {
   spare_[lap.context].push_back(lap);
 }
 
-std::optional<Stopwatch::Lap> Stopwatch::begin(driver::Stream stream, std::uint64_t launch) {
+std::optional<Stopwatch::Lap> Stopwatch::begin(driver::Stream stream, const Timing& timing) {
   const driver::RelaxedCapture relaxed(verbs_);
   auto capturing = verbs_.capturing(stream);
   auto context = verbs_.current();
@@ -50,21 +50,23 @@ std::optional<Stopwatch::Lap> Stopwatch::begin(driver::Stream stream, std::uint6
   if (!lap) return std::nullopt;
   lap->stream = stream;
   lap->die = *die;
-  lap->launch = launch;
+  lap->timing = timing;
+  if (timing.sampled) samples_.fetch_add(1, std::memory_order_relaxed);
   if (verbs_.record(lap->start, stream)) return lap;
-  drop();
+  drop(*lap);
   return std::nullopt;
 }
 
 // The driver does not take the events, and they are left alone.
-void Stopwatch::drop() {
+void Stopwatch::drop(const Lap& lap) {
   Lock lock(mutex_);
   --out_;
+  if (lap.timing.sampled) samples_.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void Stopwatch::end(const Lap& lap) {
   const driver::RelaxedCapture relaxed(verbs_);
-  if (!verbs_.record(lap.end, lap.stream)) return drop();
+  if (!verbs_.record(lap.end, lap.stream)) return drop(lap);
   bool many = false;
   {
     Lock lock(mutex_);
@@ -90,16 +92,27 @@ void Stopwatch::collect() {
     if (ready && !*ready) break;
     laps.pop_front();
     if (!ready) {
-      drop();
+      drop(lap);
       continue;
     }
-    if (auto elapsed = verbs_.elapsed_ns(lap.start, lap.end))
-      trace::timed(lap.die, lap.launch, *elapsed);
+    auto elapsed = verbs_.elapsed_ns(lap.start, lap.end);
+    if (elapsed && lap.timing.traced) trace::timed(lap.die, *lap.timing.traced, *elapsed);
+    if (lap.timing.sampled) {
+      Lock lock(mutex_);
+      // One that the driver cannot tell says nothing.
+      timed_.push_back({*lap.timing.sampled, elapsed ? *elapsed : 0});
+    }
     give_back(lap);
   }
   Lock lock(mutex_);
   collecting_ = false;
   running_.insert(running_.begin(), laps.begin(), laps.end());
+}
+
+std::vector<Stopwatch::Timed> Stopwatch::take() {
+  Lock lock(mutex_);
+  samples_.fetch_sub(static_cast<std::uint32_t>(timed_.size()), std::memory_order_relaxed);
+  return std::move(timed_);
 }
 
 // The driver may read freed memory when it is asked for an event whose context has ended, so a
@@ -118,6 +131,10 @@ void Stopwatch::forget(driver::Context context) {
             [&](const Lap& lap) { return lap.context != context; });
         laps.insert(laps.end(), gone, running_.end());
         out_ -= static_cast<std::size_t>(running_.end() - gone);
+        samples_.fetch_sub(static_cast<std::uint32_t>(std::count_if(
+                               gone, running_.end(),
+                               [](const Lap& lap) { return lap.timing.sampled.has_value(); })),
+                           std::memory_order_relaxed);
         running_.erase(gone, running_.end());
         break;
       }

@@ -1,10 +1,13 @@
-// The stopwatch: how long launches take on their die, for the trace (BARSWAP_TRACE_TIMES=1). Two
-// events lie around a launch, on its stream, and are read after some wait of the program, when both
-// have ended. Launches that a capture records are not timed, nor those for which no pair of events
-// is to be had: a trace may lack times.
+// The stopwatch: how long launches take on their die, for the trace (BARSWAP_TRACE_TIMES=1) and, a
+// few of each kernel, for foresight. Two events lie around a launch, on its stream, and are read
+// when both have ended: after some wait of the program, or when foresight asks. Launches that a
+// capture records are not timed, nor those for which no pair of events is to be had: a trace may
+// lack times, and so may foresight.
 //
-// It owns the events, guarded by Rank::stopwatch, under which the driver is not called.
+// It owns the events and the times of samples that nobody has taken yet, guarded by
+// Rank::stopwatch, under which the driver is not called.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -15,6 +18,18 @@
 #include "driver/verbs.hpp"
 
 namespace barswap::session {
+
+// One launch of a kernel, as it was submitted.
+struct Sample {
+  std::uint64_t kernel = 0;      // its function, block and grid in one number
+  std::uint64_t host_bytes = 0;  // of what it names
+};
+
+// What a launch is timed for; neither: not at all.
+struct Timing {
+  std::optional<std::uint64_t> traced;  // its number in the trace
+  std::optional<Sample> sampled;
+};
 
 class Stopwatch {
  public:
@@ -27,13 +42,21 @@ class Stopwatch {
     driver::Context context = driver::Context::none;
     driver::Stream stream = driver::Stream::none;
     Die die{0};
-    std::uint64_t launch = 0;  // its number in the trace
+    Timing timing;
   };
   // Right before a launch on this stream, by its handle (never 0), and right after it.
-  std::optional<Lap> begin(driver::Stream stream, std::uint64_t launch);
+  std::optional<Lap> begin(driver::Stream stream, const Timing& timing);
   void end(const Lap& lap);
   // Writes down what has ended.
   void collect();
+  // Samples that are running or have not been taken: a look costs one relaxed load.
+  bool samples() const { return samples_.load(std::memory_order_relaxed) != 0; }
+  struct Timed {
+    Sample sample;
+    std::uint64_t elapsed_ns = 0;
+  };
+  // Those collected since the last time.
+  std::vector<Timed> take();
   // The context is about to end: nobody asks for its events any more.
   void forget(driver::Context context);
 
@@ -42,7 +65,7 @@ class Stopwatch {
   static constexpr std::size_t kCollectEvery = 256;
   std::optional<Lap> pair_of(driver::Context context);
   void give_back(const Lap& lap);
-  void drop();
+  void drop(const Lap& lap);
 
   const driver::Verbs& verbs_;
   Mutex<Rank::stopwatch> mutex_;
@@ -50,6 +73,8 @@ class Stopwatch {
   std::deque<Lap> running_ BARSWAP_GUARDED_BY(mutex_);
   std::size_t out_ BARSWAP_GUARDED_BY(mutex_) = 0;
   bool collecting_ BARSWAP_GUARDED_BY(mutex_) = false;
+  std::vector<Timed> timed_ BARSWAP_GUARDED_BY(mutex_);
+  std::atomic<std::uint32_t> samples_{0};
 };
 
 }  // namespace barswap::session

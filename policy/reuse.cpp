@@ -1,0 +1,113 @@
+#include "policy/reuse.hpp"
+
+#include <algorithm>
+
+#include "policy/trial.hpp"
+
+namespace barswap::policy {
+namespace {
+
+// With less on the host the time of the launch itself blurs the answer.
+constexpr std::uint64_t kLeastBytes = std::uint64_t{8} << 20;
+// With so much, a launch is worth being held until a time is known.
+constexpr std::uint64_t kWaitBytes = std::uint64_t{32} << 20;
+// Times the link alone. Kernels that read once in place reach nine tenths of it, and most of their
+// other work hides behind that.
+constexpr double kOften = 3;
+// One sample is proof enough if no passing cause could have made it so long.
+constexpr std::uint64_t kCertainNs = 20'000'000;
+constexpr std::uint32_t kSamples = 2;
+// What bringing in costs, in bytes over the link for each byte: in, out in its place, and what
+// another launch may then have to read from the host. And a drain.
+constexpr double kMoving = 2.5, kDrainNs = 500'000;
+// Launches of all kernels within which a time that was asked for comes.
+constexpr std::uint64_t kPatience = 1024;
+constexpr std::uint64_t kLookAgain = 256;
+constexpr std::size_t kKernelsMax = 4096;
+
+double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
+
+}  // namespace
+
+bool Reuse::Kernel::expects(std::uint64_t now) const {
+  return timing_from != 0 && now - timing_from < kPatience;
+}
+
+bool Reuse::Kernel::often() const {
+  return samples != 0 && static_cast<double>(in_place_ns) > kOften * link_ns(host_bytes);
+}
+
+bool Reuse::Kernel::settled() const {
+  return samples >= kSamples || (samples != 0 && (!often() || in_place_ns >= kCertainNs));
+}
+
+// Until the time in HBM is known, a launch that reads often is brought in on trust, to know it.
+bool Reuse::Kernel::gains(std::uint64_t bytes, double drain_ns) const {
+  if (!settled() || !often()) return false;
+  if (resident_ns == 0) return true;
+  const auto saved = static_cast<double>(in_place_ns - std::min(in_place_ns, resident_ns));
+  const double share = static_cast<double>(bytes) / static_cast<double>(host_bytes);
+  return saved * share > kMoving * link_ns(bytes) + drain_ns;
+}
+
+bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes) {
+  ++launches_;
+  auto found = kernels_.find(kernel);
+  if (found == kernels_.end()) {
+    if (host_bytes < kLeastBytes) return false;
+    if (kernels_.size() == kKernelsMax) kernels_.clear();
+    found = kernels_.try_emplace(kernel).first;
+  }
+  ++found->second.launches;
+  return host_bytes != 0 && found->second.gains(host_bytes, kDrainNs);
+}
+
+bool Reuse::wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const {
+  const auto found = kernels_.find(kernel);
+  if (found == kernels_.end()) return false;
+  const Kernel& known = found->second;
+  // The first launch of a function may wait for its code.
+  if (known.launches < 2 || known.expects(launches_)) return false;
+  if (host_bytes == 0) return known.settled() && known.often() && known.resident_ns == 0;
+  return host_bytes >= kLeastBytes && (!known.settled() || known.launches >= known.look_at);
+}
+
+void Reuse::expect(std::uint64_t kernel) {
+  const auto found = kernels_.find(kernel);
+  if (found != kernels_.end()) found->second.timing_from = launches_;
+}
+
+void Reuse::timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t elapsed_ns) {
+  const auto found = kernels_.find(kernel);
+  if (found == kernels_.end() || elapsed_ns == 0) return;
+  Kernel& known = found->second;
+  known.timing_from = 0;
+  if (host_bytes == 0) {
+    if (known.resident_ns == 0 || elapsed_ns < known.resident_ns) known.resident_ns = elapsed_ns;
+    return;
+  }
+  if (known.settled()) known.samples = 0;  // looked at once more
+  const auto slowness = [](std::uint64_t ns, std::uint64_t bytes) {
+    return static_cast<double>(ns) / link_ns(bytes);
+  };
+  if (known.samples == 0 ||
+      slowness(elapsed_ns, host_bytes) < slowness(known.in_place_ns, known.host_bytes)) {
+    known.host_bytes = host_bytes;
+    known.in_place_ns = elapsed_ns;
+  }
+  ++known.samples;
+  known.look_at = known.launches + std::max(kLookAgain, known.launches);
+}
+
+bool Reuse::often(std::uint64_t kernel) const {
+  const auto found = kernels_.find(kernel);
+  return found != kernels_.end() && found->second.gains(kLeastBytes, 0);
+}
+
+bool Reuse::undecided(std::uint64_t kernel, std::uint64_t host_bytes) const {
+  if (host_bytes < kWaitBytes) return false;
+  const auto found = kernels_.find(kernel);
+  return found != kernels_.end() && found->second.expects(launches_) && !found->second.settled();
+}
+
+}  // namespace barswap::policy

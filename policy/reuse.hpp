@@ -1,0 +1,52 @@
+// Reuse: which kernels read more than once what lies on the host. A byte that is read once in place
+// costs what the link costs, and is best left there. A product of large matrices reads each again
+// for every tile, ten times and more, and should find its operands in HBM even if nothing else ever
+// needs them there. No formula tells the two apart, so some launches are timed: those that name
+// much on the host, and, where that took much longer than the link alone, one more with all of it
+// in HBM. What the difference is worth is then known before any cycle is.
+//
+// Values in, advice out. It owns a few numbers for each kernel, a kernel being a function, its block
+// and its grid; it takes no lock and knows no clock. Times of launches that run beside others are
+// too long; two samples, of which the shorter counts, make that rare.
+#pragma once
+#include <cstdint>
+#include <unordered_map>
+
+namespace barswap::policy {
+
+class Reuse {
+ public:
+  // The next launch of a kernel, of whose ranges so many bytes lie on the host. True: they should
+  // be in HBM when it starts.
+  bool launch(std::uint64_t kernel, std::uint64_t host_bytes);
+  // Whether to time that launch, submitted with so much on the host.
+  bool wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const;
+  // It is timed: its time is expected, until too many launches have passed.
+  void expect(std::uint64_t kernel);
+  void timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t elapsed_ns);
+  // As far as is known now, its ranges are worth bringing in together with those of others.
+  bool often(std::uint64_t kernel) const;
+  // A time is expected that would say whether a launch with so much on the host is to wait for it.
+  bool undecided(std::uint64_t kernel, std::uint64_t host_bytes) const;
+
+ private:
+  struct Kernel {
+    std::uint64_t launches = 0;
+    std::uint64_t timing_from = 0;  // launches of all kernels when it was asked for; 0: none
+    // The samples with something on the host, of which that with the least time for its bytes.
+    std::uint32_t samples = 0;
+    std::uint64_t host_bytes = 0, in_place_ns = 0;
+    std::uint64_t resident_ns = 0;  // the shortest, with all in HBM; 0: not known
+    std::uint64_t look_at = 0;      // launches, to be timed once more
+    bool expects(std::uint64_t now) const;
+    bool often() const;    // the time in place is that of reading much more than once
+    bool settled() const;  // further samples in place would change little
+    // Bringing in so much for one launch is worth it, and the drain for that.
+    bool gains(std::uint64_t bytes, double drain_ns) const;
+  };
+
+  std::unordered_map<std::uint64_t, Kernel> kernels_;
+  std::uint64_t launches_ = 0;
+};
+
+}  // namespace barswap::policy

@@ -22,7 +22,9 @@ constexpr std::uint32_t kSamples = 2;
 constexpr double kMoving = 2.5, kDrainNs = 500'000;
 // Launches of all kernels within which a time that was asked for comes.
 constexpr std::uint64_t kPatience = 1024;
-constexpr std::uint64_t kLookAgain = 256;
+// Launches of a kernel after which it is timed once more, doubled each time: what it names may be
+// the smaller part of a range.
+constexpr std::uint64_t kLookAgain = 32;
 constexpr std::size_t kKernelsMax = 4096;
 
 double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }

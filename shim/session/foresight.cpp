@@ -11,8 +11,8 @@
 namespace barswap::session {
 namespace {
 
-// Others move pages too.
-constexpr std::uint32_t kSurveyEvery = 256;
+// In launches. Others move pages too; and a range may be new.
+constexpr std::uint32_t kSurveyEvery = 256, kUnknownEvery = 8;
 // In launches: after nothing could be chosen; and after something was refused, doubled each time.
 // Most of what refuses is over in a moment, and what is missing is read in place until then.
 constexpr std::uint32_t kRest = 64, kRefusedRest = 4, kRestDoublings = 14;
@@ -39,14 +39,30 @@ const char* text_of(policy::Trial::Mode mode) {
 
 }  // namespace
 
+const policy::RangeFacts* Foresight::find(policy::RangeId id) const {
+  const auto found = std::lower_bound(
+      held_.begin(), held_.end(), id,
+      [](const policy::RangeFacts& facts, policy::RangeId wanted) { return facts.id < wanted; });
+  return found != held_.end() && found->id == id ? &*found : nullptr;
+}
+
+// A range that is new may lie on the host. One that is never surveyed, since a rule says where it
+// lies, is looked for in vain.
+void Foresight::look(const Launch& launch) {
+  const bool may_look = until_survey_ + kUnknownEvery <= kSurveyEvery;
+  const bool unknown = may_look && std::any_of(launch.ranges.begin(), launch.ranges.end(),
+                                               [&](policy::RangeId id) { return !find(id); });
+  if (until_survey_ == 0 || unknown) {
+    held_ = pager_.survey(launch.die, pager::Pager::With::places);
+    until_survey_ = kSurveyEvery;
+  }
+  --until_survey_;
+}
+
 std::uint64_t Foresight::host_bytes(std::span<const policy::RangeId> ranges) const {
   std::uint64_t sum = 0;
-  for (const policy::RangeId id : ranges) {
-    const auto found = std::lower_bound(
-        held_.begin(), held_.end(), id,
-        [](const policy::RangeFacts& facts, policy::RangeId wanted) { return facts.id < wanted; });
-    if (found != held_.end() && found->id == id) sum += found->host_bytes;
-  }
+  for (const policy::RangeId id : ranges)
+    if (const policy::RangeFacts* facts = find(id)) sum += facts->host_bytes;
   return sum;
 }
 
@@ -124,10 +140,7 @@ Foresight::Step Foresight::record(const Launch& launch, policy::Exchange& exchan
     // wait for anybody as long as nobody asks what is named.
     if (pager_.settings().beside) pager_.start_flights();
   }
-  if (until_survey_-- == 0) {
-    held_ = pager_.survey(die, pager::Pager::With::places);
-    until_survey_ = kSurveyEvery;
-  }
+  look(launch);
   turns_->launch(launch.site, launch.variant, launch.ranges, host_bytes(launch.ranges), now_ns());
   if (const policy::Trial::Mode mode = turns_->mode(); mode != mode_) {
     mode_ = mode;

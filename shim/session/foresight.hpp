@@ -63,6 +63,8 @@ class Foresight {
 
   std::uint64_t host_bytes(std::span<const policy::RangeId> ranges) const
       BARSWAP_REQUIRES(mutex_);
+  const policy::RangeFacts* find(policy::RangeId id) const BARSWAP_REQUIRES(mutex_);
+  void look(const Launch& launch) BARSWAP_REQUIRES(mutex_);
   policy::Exchange at_random(Die die) BARSWAP_REQUIRES(mutex_);
   Step record(const Launch& launch, policy::Exchange& exchange, bool& turns_over);
   Step plan(const Launch& launch, policy::Exchange& exchange) BARSWAP_REQUIRES(mutex_);

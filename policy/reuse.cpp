@@ -15,8 +15,8 @@ constexpr std::uint64_t kWaitBytes = std::uint64_t{32} << 20;
 // other work hides behind that.
 constexpr double kOften = 3;
 // One sample is proof enough if no passing cause could have made it so long.
-constexpr std::uint64_t kCertainNs = 20'000'000;
-constexpr std::uint32_t kSamples = 2;
+constexpr std::uint64_t kVeryLongNs = 20'000'000;
+constexpr std::uint32_t kProof = 2;
 // What bringing in costs, in bytes over the link for each byte: in, out in its place, and what
 // another launch may then have to read from the host. And a drain.
 constexpr double kMoving = 2.5, kDrainNs = 500'000;
@@ -35,19 +35,15 @@ bool Reuse::Kernel::expects(std::uint64_t now) const {
   return timing_from != 0 && now - timing_from < kPatience;
 }
 
-bool Reuse::Kernel::often() const {
-  return samples != 0 && static_cast<double>(in_place_ns) > kOften * link_ns(host_bytes);
-}
+bool Reuse::Kernel::proven() const { return often >= kProof || very_long; }
 
-bool Reuse::Kernel::settled() const {
-  return samples >= kSamples || (samples != 0 && (!often() || in_place_ns >= kCertainNs));
-}
+bool Reuse::Kernel::settled() const { return samples != 0 && (often == 0 || proven()); }
 
 // Until the time in HBM is known, a launch that reads often is brought in on trust, to know it.
 bool Reuse::Kernel::gains(std::uint64_t bytes, double drain_ns) const {
-  if (!settled() || !often()) return false;
+  if (!proven()) return false;
   if (resident_ns == 0) return true;
-  const auto saved = static_cast<double>(in_place_ns - std::min(in_place_ns, resident_ns));
+  const double saved = static_cast<double>(in_place_ns) - static_cast<double>(often * resident_ns);
   const double share = static_cast<double>(bytes) / static_cast<double>(host_bytes);
   return saved * share > kMoving * link_ns(bytes) + drain_ns;
 }
@@ -70,7 +66,7 @@ bool Reuse::wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const {
   const Kernel& known = found->second;
   // The first launch of a function may wait for its code.
   if (known.launches < 2 || known.expects(launches_)) return false;
-  if (host_bytes == 0) return known.settled() && known.often() && known.resident_ns == 0;
+  if (host_bytes == 0) return known.proven() && known.resident_ns == 0;
   return host_bytes >= kLeastBytes && (!known.settled() || known.launches >= known.look_at);
 }
 
@@ -88,17 +84,18 @@ void Reuse::timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t 
     if (known.resident_ns == 0 || elapsed_ns < known.resident_ns) known.resident_ns = elapsed_ns;
     return;
   }
-  if (known.settled()) known.samples = 0;  // looked at once more
-  const auto slowness = [](std::uint64_t ns, std::uint64_t bytes) {
-    return static_cast<double>(ns) / link_ns(bytes);
-  };
-  if (known.samples == 0 ||
-      slowness(elapsed_ns, host_bytes) < slowness(known.in_place_ns, known.host_bytes)) {
-    known.host_bytes = host_bytes;
-    known.in_place_ns = elapsed_ns;
-  }
   ++known.samples;
   known.look_at = known.launches + std::max(kLookAgain, known.launches);
+  if (static_cast<double>(elapsed_ns) <= kOften * link_ns(host_bytes)) {
+    known.often = 0;
+    known.host_bytes = known.in_place_ns = 0;
+    known.very_long = false;
+    return;
+  }
+  ++known.often;
+  known.host_bytes += host_bytes;
+  known.in_place_ns += elapsed_ns;
+  known.very_long = known.very_long || elapsed_ns >= kVeryLongNs;
 }
 
 bool Reuse::often(std::uint64_t kernel) const {

@@ -33,14 +33,17 @@ class Reuse {
   struct Kernel {
     std::uint64_t launches = 0;
     std::uint64_t timing_from = 0;  // launches of all kernels when it was asked for; 0: none
-    // The samples with something on the host, of which that with the least time for its bytes.
-    std::uint32_t samples = 0;
+    std::uint32_t samples = 0;  // with something on the host
+    // Of these, how many in a row took as long as reading often; and their sums. Which operand is
+    // on the host makes a great difference, so that the mean says more than the least.
+    std::uint32_t often = 0;
     std::uint64_t host_bytes = 0, in_place_ns = 0;
+    bool very_long = false;         // one of these
     std::uint64_t resident_ns = 0;  // the shortest, with all in HBM; 0: not known
     std::uint64_t look_at = 0;      // launches, to be timed once more
     bool expects(std::uint64_t now) const;
-    bool often() const;    // the time in place is that of reading much more than once
-    bool settled() const;  // further samples in place would change little
+    bool proven() const;
+    bool settled() const;
     // Bringing in so much for one launch is worth it, and the drain for that.
     bool gains(std::uint64_t bytes, double drain_ns) const;
   };

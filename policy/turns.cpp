@@ -152,6 +152,13 @@ Trial::Mode Turns::mode() const {
   return plan_ == Plan::automatic && known != nullptr ? known->mode() : Trial::Mode::streaming;
 }
 
+// Frames for copies take the driver long. For single launches they are worth it once as much has
+// come in as there is.
+bool Turns::preparing() const {
+  return mode() == Trial::Mode::preparing ||
+         (!moving() && turning() && fetched_bytes_ >= held_bytes_);
+}
+
 bool Turns::moving() const {
   if (plan_ == Plan::stream || !cycle_.trusted()) return false;
   // Nothing has told for long where the cycle is; no plan outlives that.
@@ -198,8 +205,17 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
   };
   for (const RangeId id : named_) need(id);
   const bool all = moving();
-  // For one launch only what leaves room for those after it.
-  if (!all && needed_bytes > room_bytes / 2) return {};
+  held_bytes_ = 0;
+  for (const RangeFacts& facts : held) held_bytes_ += facts.bytes;
+  if (!all) {
+    out.keeps = ready_ || beside_ == Beside::work;
+    // What nearly every launch names stays from now on; most of them may read it in place, but all
+    // of them together read it often.
+    for (const RangeFacts& facts : held)
+      if (instances_.common(facts.id) && facts.host_bytes > 0) need(facts.id);
+    // Only what leaves room for the launches to come.
+    if (needed_bytes > room_bytes / 2) return {};
+  }
   const bool early = beside_ == Beside::work && when == When::spaced && out.in.empty();
   std::uint64_t looked_at = 0;
   std::vector<std::uint64_t> ahead(kAheadMax);
@@ -367,6 +383,7 @@ bool Turns::repaid(const Exchange& exchange, const Phase& phase,
 
 void Turns::exchanged(const Exchange& exchange, bool made) {
   if (exchange.stripe) stripe_due_ = false;
+  else if (made && !moving()) fetched_bytes_ += exchange.in_bytes;
   if (exchange.phase == 0) return;
   Phase& phase = phase_of(exchange.phase);
   if (!exchange.stripe) {

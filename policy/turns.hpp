@@ -42,6 +42,8 @@ struct Exchange {
   // HBM to leave free, if that is more than the headroom: what comes in next time is copied while
   // as much goes out.
   std::uint64_t spare_bytes = 0;
+  // What comes in leaves its bytes behind as a copy, for which it leaves again if it is clean.
+  bool keeps = true;
   bool stripe = false;
   bool later = false;      // of a stripe: it would not have repaid itself yet
   Phases::Name phase = 0;  // for which it is made
@@ -62,9 +64,9 @@ class Turns {
   // site and grid), which ranges, how many bytes of these lie on the host, and when it came.
   void launch(std::uint64_t site, std::uint64_t variant,
               std::span<const RangeId> ranges, std::uint64_t host_bytes, std::uint64_t now_ns);
-  // A trial waits until it is told that what makes turns cheap is there. It is, until said
-  // otherwise.
-  bool preparing() const { return mode() == Trial::Mode::preparing; }
+  // What makes turns cheap should be made. A trial waits until it is told that it is there; and
+  // what comes in for single launches has no copies until then. It is there, until said otherwise.
+  bool preparing() const;
   // Of the trial of the phase that is known now.
   Trial::Mode mode() const;
   void prepared(bool ready) { ready_ = ready; }
@@ -143,6 +145,8 @@ class Turns {
   bool fetch_ = false;         // that of the launch taken last
   std::uint64_t taken_ = 0;    // launches
   std::uint64_t fetched_ = 0;  // of these, up to the latest of such a kernel
+  // What came in for single launches, and all that could change places when it was last looked at.
+  std::uint64_t fetched_bytes_ = 0, held_bytes_ = 0;
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;
   std::vector<RangeId> named_;  // by the launch taken last

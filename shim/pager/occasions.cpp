@@ -84,7 +84,7 @@ bool Pager::exchange(Die die, policy::Exchange& exchange, Drains drains) {
   }
   update_wish();
   mover_.unlock();
-  if (moved && settings_.keep_copies && !exchange.stripe) {
+  if (moved && settings_.keep_copies && exchange.keeps && !exchange.stripe) {
     turned_ns_.store(now_ns(), std::memory_order_relaxed);
     worker_.ring();  // for frames in the place of those that copies hold
   }

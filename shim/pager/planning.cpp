@@ -221,7 +221,7 @@ std::vector<Pager::Job> Pager::choose_turn(Die die, const policy::Exchange& exch
     job.run = run;
     job.page = page;
     job.cause = Cause::turn;
-    job.keeps = !exchange.stripe;
+    job.keeps = exchange.keeps && !exchange.stripe;
     job.target = target;
     job.address = run->pages[page].address;
     job.old = run->pages[page].frame;

@@ -90,7 +90,7 @@ bool Foresight::choose(bool stripe, policy::Turns::When when, policy::Exchange& 
   exchanging_ = !exchange.in.empty() && !exchange.later;
   if (exchange.spare_bytes > 0 && !spare_) {
     spare_ = true;
-    (void)pager_.ready_for_copies();
+    if (exchange.keeps) (void)pager_.ready_for_copies();
   }
   return exchanging_;
 }

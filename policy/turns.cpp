@@ -85,8 +85,9 @@ void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint6
     phase.host_bytes = host_bytes_;
     const bool moved = phase.trial.moves();
     const bool streamed = phase.trial.mode() == Trial::Mode::streaming;
-    // Once it has begun to prepare, a trial goes on whatever becomes of the spread.
-    if (phase.spread != Phase::Spread::due || !streamed)
+    // Once it has begun to prepare, a trial goes on whatever becomes of the spread. Beside what comes
+    // in for single launches there is none.
+    if (phase.spread != Phase::Spread::due || !streamed || turning())
       phase.trial.cycle({elapsed_ns, host_bytes_, ready_, swept_bytes_});
     if (moved && !phase.trial.moves()) phase.lose_spread(0);
     if (streamed && phase.spread == Phase::Spread::done) compare(phase, host_bytes_);

@@ -44,12 +44,14 @@ bool Pager::paced() const {
 
 // A handful of frames at a time, so that a move or the end of the process never waits for long; and
 // one while ranges take turns, since the driver makes frames under a lock that remaps need too, but
-// the sooner copies have their frames, the better; and one while a trial waits for them.
+// the sooner copies have their frames, the better; and one while a trial waits for them. None while
+// ranges take turns without copies, which use the frames that there are.
 // True: there is more to do.
 bool Pager::prepare_frames(Die die) {
   constexpr int kFramesMax = 8;
   Stock stock = stock_.load(std::memory_order_relaxed);
   const bool turns = turning();
+  if (turns && stock == Stock::none) return false;
   int left = turns == (stock == Stock::wanted) ? kFramesMax : 1;
   for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) {
     const std::uint64_t usual = prepare_target(die, bytes);

@@ -15,6 +15,8 @@ constexpr CycleLimits kLimits{16384, 65536, 4096};
 // Launches that one exchange looks ahead at most.
 constexpr std::size_t kAheadMax = 1024;
 constexpr std::uint64_t kWhole = ~std::uint64_t{0};
+// Cycles that differ by less than this share of their launches are alike.
+constexpr std::uint64_t kAlikeShare = 8;
 constexpr std::uint64_t kLeastStripeBytes = std::uint64_t{64} << 20;
 
 // In facts sorted by id; their size if it is not there.
@@ -35,7 +37,7 @@ std::uint64_t turn_bytes(std::uint64_t budget_bytes) {
 }
 
 Turns::Turns(Plan plan, Beside beside)
-    : plan_(plan), beside_(beside), cycle_(kLimits), fetches_(cycle_.sequence().capacity()) {}
+    : plan_(plan), beside_(beside), cycle_(kLimits), fetches_(cycle_.sequence().capacity()), moments_(fetches_.size()) {}
 
 void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const RangeId> ranges,
                    std::uint64_t host_bytes, std::uint64_t now_ns) {
@@ -51,7 +53,9 @@ void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const Ra
   }
   const std::uint64_t position = cycle_.record({site, *instance}, ranges);
   fetches_[position % fetches_.size()] = reuse_.often(variant);
-  measure(position, host_bytes, now_ns);
+  moments_[position % moments_.size()] = {now_ns, host_bytes_};
+  measure(position, now_ns);
+  host_bytes_ += host_bytes;
 }
 
 // For as long as a cycle may take to come round to the next.
@@ -61,53 +65,59 @@ bool Turns::turning() const {
          (fetched_ != 0 && taken_ - fetched_ < std::max(kLeast, 2 * cycle_.sequence().period()));
 }
 
-// Cuts the run into whole cycles, from whichever launch one is first known at.
-void Turns::measure(std::uint64_t position, std::uint64_t host_bytes, std::uint64_t now_ns) {
+// A whole cycle lies behind when as many launches have come as the last one looked at had, and the
+// present one came so many ago. What a long cycle is called may change in its midst and back, and
+// parts of it may not be known at all: only its ends count.
+void Turns::measure(std::uint64_t position, std::uint64_t now_ns) {
   const Sequence& sequence = cycle_.sequence();
   const Phases::Name name = cycle_.trusted() ? sequence.phase() : Phases::Name{0};
-  const bool known = name != 0 && sequence.period() != 0;
-  // Just after a change the way back to the last occurrence looks like a long cycle.
-  if (known && sequence.period() < launches_) phase_ = 0;
-  if (known && name == phase_ && position - begun_at_ >= launches_) {
-    Phase& phase = phase_of(name);
-    // A graph and the launches that it was made of may share a name, and no more.
-    const auto [shorter, longer] = std::minmax(phase.launches, launches_);
-    if (phase.launches != 0 && longer > 2 * shorter) {
-      phase.trial.restart();
-      phase.lose_spread(0);
-      phase.spread_bytes = 0;
-      phase.worse = phase.good = phase.refusals = 0;
-    }
-    phase.launches = launches_;
-    const std::uint64_t elapsed_ns = now_ns - begun_ns_;
-    // A pause of the program makes one cycle long.
-    phase.elapsed_ns = phase.waited == 0 ? elapsed_ns : std::min(phase.elapsed_ns, elapsed_ns);
-    phase.host_bytes = host_bytes_;
-    const bool moved = phase.trial.moves();
-    const bool streamed = phase.trial.mode() == Trial::Mode::streaming;
-    // Once it has begun to prepare, a trial goes on whatever becomes of the spread. Beside what comes
-    // in for single launches there is none.
-    if (phase.spread != Phase::Spread::due || !streamed || turning())
-      phase.trial.cycle({elapsed_ns, host_bytes_, ready_, swept_bytes_});
-    if (moved && !phase.trial.moves()) phase.lose_spread(0);
-    if (streamed && phase.spread == Phase::Spread::done) compare(phase, host_bytes_);
-    if (!moved && phase.spread != Phase::Spread::done) ++phase.waited;
-    const bool look = phase.spread == Phase::Spread::due ||
-                      (phase.spread == Phase::Spread::deferred && phase.waited >= phase.look_at);
-    // A trial that is about to begin would undo it, and so does what comes in for single launches.
-    stripe_due_ = plan_ == Plan::automatic && look &&
-                  phase.trial.mode() == Trial::Mode::streaming && !turning();
-    due_phase_ = name;
-    phase_ = 0;
+  const std::uint64_t period = sequence.period();
+  if (name == 0 || period == 0) return;
+  // Just after a change the way back to the last occurrence looks like a long cycle, and in noise
+  // it may lead over several.
+  const auto [shorter, longer] = std::minmax(period, cycle_launches_);
+  const bool alike = longer - shorter <= shorter / kAlikeShare;
+  const std::uint64_t passed = position - measured_at_;
+  if (alike ? passed < cycle_launches_
+            : period > cycle_launches_ && passed <= cycle_launches_ + cycle_launches_ / kAlikeShare)
+    return;
+  measured_at_ = position;
+  cycle_launches_ = period;
+  if (!alike || period >= moments_.size() || position < disturbed_at_ + period) return;
+  const Moment& begun = moments_[(position - period) % moments_.size()];
+  judge(name, {period, now_ns - begun.time_ns, host_bytes_ - begun.host_bytes});
+}
+
+void Turns::judge(Phases::Name name, const Whole& whole) {
+  Phase& phase = phase_of(name);
+  // A graph and the launches that it was made of may share a name, and no more.
+  const auto [shorter, longer] = std::minmax(phase.launches, whole.launches);
+  if (phase.launches != 0 && longer > 2 * shorter) {
+    phase.trial.restart();
+    phase.lose_spread(0);
+    phase.spread_bytes = 0;
+    phase.worse = phase.good = phase.refusals = 0;
   }
-  if (!known || name != phase_) {
-    phase_ = known ? name : Phases::Name{0};
-    begun_at_ = position;
-    begun_ns_ = now_ns;
-    launches_ = sequence.period();
-    host_bytes_ = 0;
-  }
-  host_bytes_ += host_bytes;
+  phase.launches = whole.launches;
+  // A pause of the program makes one cycle long.
+  phase.elapsed_ns =
+      phase.waited == 0 ? whole.elapsed_ns : std::min(phase.elapsed_ns, whole.elapsed_ns);
+  phase.host_bytes = whole.host_bytes;
+  const bool moved = phase.trial.moves();
+  const bool streamed = phase.trial.mode() == Trial::Mode::streaming;
+  // Once it has begun to prepare, a trial goes on whatever becomes of the spread. Beside what comes
+  // in for single launches there is none.
+  if (phase.spread != Phase::Spread::due || !streamed || turning())
+    phase.trial.cycle({whole.elapsed_ns, whole.host_bytes, ready_, swept_bytes_});
+  if (moved && !phase.trial.moves()) phase.lose_spread(0);
+  if (streamed && phase.spread == Phase::Spread::done) compare(phase, whole.host_bytes);
+  if (!moved && phase.spread != Phase::Spread::done) ++phase.waited;
+  const bool look = phase.spread == Phase::Spread::due ||
+                    (phase.spread == Phase::Spread::deferred && phase.waited >= phase.look_at);
+  // A trial that is about to begin would undo it, and so does what comes in for single launches.
+  stripe_due_ = plan_ == Plan::automatic && look &&
+                phase.trial.mode() == Trial::Mode::streaming && !turning();
+  due_phase_ = name;
 }
 
 // A spread that is lost is not made again at once: two cycles are waited for, and after each that
@@ -400,7 +410,7 @@ void Turns::exchanged(const Exchange& exchange, bool made) {
     phase.look_at = phase.waited + std::max<std::uint64_t>(1, phase.waited / 4);
     return;
   }
-  phase_ = 0;  // the cycle under way was disturbed
+  disturbed_at_ = cycle_.sequence().recorded();
   phase.refusals = made || exchange.in.empty() ? 0 : phase.refusals + 1;
   phase.spread = Phase::Spread::due;
   if (phase.refusals != 0 && phase.refusals < kRefusalsMax) return;

@@ -134,7 +134,11 @@ class Turns {
   const Trial* trial() const;
   std::vector<std::uint32_t> uses_in_cycle(std::span<const RangeFacts> held) const;
   static std::vector<int> steps_of(std::span<const RangeFacts> held);
-  void measure(std::uint64_t position, std::uint64_t host_bytes, std::uint64_t now_ns);
+  struct Whole {
+    std::uint64_t launches = 0, elapsed_ns = 0, host_bytes = 0;
+  };
+  void measure(std::uint64_t position, std::uint64_t now_ns);
+  void judge(Phases::Name name, const Whole& whole);
 
   const Plan plan_;
   const Beside beside_;
@@ -158,9 +162,15 @@ class Turns {
   // Launches from one turn to the next, were they even; 0: not known. And the launch from which
   // they are counted.
   std::uint64_t spacing_ = 0, spaced_from_ = 0;
-  // The cycle under way.
-  Phases::Name phase_ = 0;  // 0: none
-  std::uint64_t begun_at_ = 0, begun_ns_ = 0, launches_ = 0, host_bytes_ = 0;
+  // When each launch came, by position, and how many bytes all before it named on the host.
+  struct Moment {
+    std::uint64_t time_ns = 0, host_bytes = 0;
+  };
+  std::vector<Moment> moments_;
+  std::uint64_t host_bytes_ = 0;
+  // The launch at which a cycle was last looked at, and how long it seemed to be.
+  std::uint64_t measured_at_ = 0, cycle_launches_ = 0;
+  std::uint64_t disturbed_at_ = 0;  // by a spread; cycles count from there
 };
 
 }  // namespace barswap::policy

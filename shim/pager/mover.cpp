@@ -134,16 +134,21 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
     }
     if (staged && trace::on()) trace::drained(die, drain_ns, now_ns() - drain_ns);
   }
-  std::uint64_t moved_bytes = 0;
-  for (const Job& job : jobs) moved_bytes += job.moved ? job.old.bytes : 0;
+  std::uint64_t moved_bytes = 0, clean_bytes = 0;
+  for (const Job& job : jobs) {
+    moved_bytes += job.moved ? job.old.bytes : 0;
+    clean_bytes += job.moved && job.copy == Job::Copy::same ? job.old.bytes : 0;
+  }
   if (moved_bytes > 0) {
     moved = true;
     const std::uint64_t cost = closed_ns / std::max<std::uint64_t>(moved_bytes / 1_MiB, 1);
     cost_ns_per_mib_ = (3 * cost_ns_per_mib_ + cost) / 4;
   }
-  BARSWAP_LOG(debug, "pager", "%s: %llu MiB moved, %llu us behind a closed gate",
+  BARSWAP_LOG(debug, "pager",
+              "%s: %llu MiB moved, %llu MiB of it clean and not copied, %llu us behind a closed gate",
               barswap::name_of(jobs.front().cause),
               static_cast<unsigned long long>(moved_bytes / 1_MiB),
+              static_cast<unsigned long long>(clean_bytes / 1_MiB),
               static_cast<unsigned long long>(closed_ns / 1000));
   if (flights_.any_absent())
     for (const Job& job : jobs) note_presence(*job.run);

@@ -167,7 +167,7 @@ Trial::Mode Turns::mode() const {
 // come in as there is.
 bool Turns::preparing() const {
   return mode() == Trial::Mode::preparing ||
-         (!moving() && turning() && fetched_bytes_ >= held_bytes_);
+         (!moving() && turning() && fetched_bytes_ >= swept_bytes_);
 }
 
 bool Turns::moving() const {
@@ -216,9 +216,10 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
   };
   for (const RangeId id : named_) need(id);
   const bool all = moving();
-  held_bytes_ = 0;
-  for (const RangeFacts& facts : held) held_bytes_ += facts.bytes;
   if (!all) {
+    swept_bytes_ = 0;
+    for (const RangeFacts& facts : held)
+      if (facts.movable && cycle_.named(facts.id)) swept_bytes_ += facts.bytes;
     out.keeps = ready_ || beside_ == Beside::work;
     // What nearly every launch names stays from now on; most of them may read it in place, but all
     // of them together read it often.

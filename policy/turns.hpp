@@ -149,8 +149,7 @@ class Turns {
   bool fetch_ = false;         // that of the launch taken last
   std::uint64_t taken_ = 0;    // launches
   std::uint64_t fetched_ = 0;  // of these, up to the latest of such a kernel
-  // What came in for single launches, and all that could change places when it was last looked at.
-  std::uint64_t fetched_bytes_ = 0, held_bytes_ = 0;
+  std::uint64_t fetched_bytes_ = 0;  // what came in for single launches
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;
   std::vector<RangeId> named_;  // by the launch taken last
@@ -158,7 +157,7 @@ class Turns {
   bool stripe_due_ = false;
   Phases::Name due_phase_ = 0;
   bool ready_ = true;
-  std::uint64_t swept_bytes_ = 0;  // of the ranges that were spread last
+  std::uint64_t swept_bytes_ = 0;  // of all that could change places when it was last looked at
   // Launches from one turn to the next, were they even; 0: not known. And the launch from which
   // they are counted.
   std::uint64_t spacing_ = 0, spaced_from_ = 0;

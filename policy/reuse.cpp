@@ -9,17 +9,19 @@ namespace {
 
 // With less on the host the time of the launch itself blurs the answer.
 constexpr std::uint64_t kLeastBytes = std::uint64_t{8} << 20;
-// With so much, a launch is worth being held until a time is known.
+// With so much, a launch is worth being held until a time is known. It is a usual amount, too.
 constexpr std::uint64_t kWaitBytes = std::uint64_t{32} << 20;
 // Times the link alone. Kernels that read once in place reach nine tenths of it, and most of their
 // other work hides behind that.
-constexpr double kOften = 3;
+constexpr double kOften = 1.8;
 // One sample is proof enough if no passing cause could have made it so long.
 constexpr std::uint64_t kVeryLongNs = 20'000'000;
 constexpr std::uint32_t kProof = 2;
-// What bringing in costs, in bytes over the link for each byte: in, out in its place, and what
-// another launch may then have to read from the host. And a drain.
-constexpr double kMoving = 2.5, kDrainNs = 500'000;
+// What bringing in costs, in bytes over the link for each byte: in; out in its place, where copies
+// are not there yet; and, while nobody knows what is needed when, what another launch may then read
+// from the host. And a drain, of one launch alone or of several.
+constexpr double kMovingAlone = 2.5, kMovingBatched = 1.6;
+constexpr double kDrainNs = 500'000, kDrainShare = 0.25;
 // Launches of all kernels within which a time that was asked for comes.
 constexpr std::uint64_t kPatience = 1024;
 // Launches of a kernel after which it is timed once more, doubled each time: what it names may be
@@ -40,15 +42,17 @@ bool Reuse::Kernel::proven() const { return often >= kProof || very_long; }
 bool Reuse::Kernel::settled() const { return samples != 0 && (often == 0 || proven()); }
 
 // Until the time in HBM is known, a launch that reads often is brought in on trust, to know it.
-bool Reuse::Kernel::gains(std::uint64_t bytes, double drain_ns) const {
+bool Reuse::Kernel::gains(std::uint64_t bytes, Turn turn) const {
   if (!proven()) return false;
   if (resident_ns == 0) return true;
   const double saved = static_cast<double>(in_place_ns) - static_cast<double>(often * resident_ns);
   const double share = static_cast<double>(bytes) / static_cast<double>(host_bytes);
-  return saved * share > kMoving * link_ns(bytes) + drain_ns;
+  const double cost = turn == Turn::alone ? kMovingAlone * link_ns(bytes) + kDrainNs
+                                          : kMovingBatched * link_ns(bytes) + kDrainShare * kDrainNs;
+  return saved * share > cost;
 }
 
-bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes) {
+bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn) {
   ++launches_;
   auto found = kernels_.find(kernel);
   if (found == kernels_.end()) {
@@ -57,7 +61,7 @@ bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes) {
     found = kernels_.try_emplace(kernel).first;
   }
   ++found->second.launches;
-  return host_bytes != 0 && found->second.gains(host_bytes, kDrainNs);
+  return host_bytes != 0 && found->second.gains(host_bytes, turn);
 }
 
 bool Reuse::wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const {
@@ -100,7 +104,7 @@ void Reuse::timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t 
 
 bool Reuse::often(std::uint64_t kernel) const {
   const auto found = kernels_.find(kernel);
-  return found != kernels_.end() && found->second.gains(kLeastBytes, 0);
+  return found != kernels_.end() && found->second.gains(kWaitBytes, Turn::batched);
 }
 
 bool Reuse::undecided(std::uint64_t kernel, std::uint64_t host_bytes) const {

@@ -16,15 +16,18 @@ namespace barswap::policy {
 
 class Reuse {
  public:
+  // How what a launch misses would come in. alone: in a turn of its own, and who can say what will
+  // be missed in its place. batched: with what is needed after it, for what is needed last.
+  enum class Turn : std::uint8_t { alone, batched };
   // The next launch of a kernel, of whose ranges so many bytes lie on the host. True: they should
   // be in HBM when it starts.
-  bool launch(std::uint64_t kernel, std::uint64_t host_bytes);
+  bool launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn);
   // Whether to time that launch, submitted with so much on the host.
   bool wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const;
   // It is timed: its time is expected, until too many launches have passed.
   void expect(std::uint64_t kernel);
   void timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t elapsed_ns);
-  // As far as is known now, its ranges are worth bringing in together with those of others.
+  // As far as is known now, its ranges are worth a place in a turn for several.
   bool often(std::uint64_t kernel) const;
   // A time is expected that would say whether a launch with so much on the host is to wait for it.
   bool undecided(std::uint64_t kernel, std::uint64_t host_bytes) const;
@@ -44,8 +47,7 @@ class Reuse {
     bool expects(std::uint64_t now) const;
     bool proven() const;
     bool settled() const;
-    // Bringing in so much for one launch is worth it, and the drain for that.
-    bool gains(std::uint64_t bytes, double drain_ns) const;
+    bool gains(std::uint64_t bytes, Turn turn) const;
   };
 
   std::unordered_map<std::uint64_t, Kernel> kernels_;

@@ -43,7 +43,8 @@ void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const Ra
                    std::uint64_t host_bytes, std::uint64_t now_ns) {
   named_.assign(ranges.begin(), ranges.end());
   ++taken_;
-  fetch_ = plan_ != Plan::stream && reuse_.launch(variant, host_bytes);
+  const auto turn = cycle_.trusted() ? Reuse::Turn::batched : Reuse::Turn::alone;
+  fetch_ = reuse_.launch(variant, host_bytes, turn) && plan_ != Plan::stream;
   if (fetch_) fetched_ = taken_;
   const auto instance = instances_.of(variant, ranges);
   untold_ = instance ? 0 : untold_ + 1;

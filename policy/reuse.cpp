@@ -47,9 +47,8 @@ bool Reuse::Kernel::gains(std::uint64_t bytes, Turn turn) const {
   if (resident_ns == 0) return true;
   const double saved = static_cast<double>(in_place_ns) - static_cast<double>(often * resident_ns);
   const double share = static_cast<double>(bytes) / static_cast<double>(host_bytes);
-  const double cost = turn == Turn::alone ? kMovingAlone * link_ns(bytes) + kDrainNs
-                                          : kMovingBatched * link_ns(bytes) + kDrainShare * kDrainNs;
-  return saved * share > cost;
+  if (turn == Turn::alone) return saved * share > kMovingAlone * link_ns(bytes) + kDrainNs;
+  return saved * share > kMovingBatched * link_ns(bytes) + kDrainShare * kDrainNs;
 }
 
 bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn) {

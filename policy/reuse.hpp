@@ -5,9 +5,9 @@
 // much on the host, and, where that took much longer than the link alone, one more with all of it
 // in HBM. What the difference is worth is then known before any cycle is.
 //
-// Values in, advice out. It owns a few numbers for each kernel, a kernel being a function, its block
-// and its grid; it takes no lock and knows no clock. Times of launches that run beside others are
-// too long; two samples, of which the shorter counts, make that rare.
+// Values in, advice out. It owns a few numbers for each kernel, a kernel being a function, its
+// block and its grid; it takes no lock and knows no clock. Times of launches that run beside others
+// are too long, so one alone proves nothing, unless it is very long.
 #pragma once
 #include <cstdint>
 #include <unordered_map>

@@ -37,7 +37,8 @@ std::uint64_t turn_bytes(std::uint64_t budget_bytes) {
 }
 
 Turns::Turns(Plan plan, Beside beside)
-    : plan_(plan), beside_(beside), cycle_(kLimits), fetches_(cycle_.sequence().capacity()), moments_(fetches_.size()) {}
+    : plan_(plan), beside_(beside), cycle_(kLimits), fetches_(cycle_.sequence().capacity()),
+      moments_(fetches_.size()) {}
 
 void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const RangeId> ranges,
                    std::uint64_t host_bytes, std::uint64_t now_ns) {

@@ -145,7 +145,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
     cost_ns_per_mib_ = (3 * cost_ns_per_mib_ + cost) / 4;
   }
   BARSWAP_LOG(debug, "pager",
-              "%s: %llu MiB moved, %llu MiB of it clean and not copied, %llu us behind a closed gate",
+              "%s: %llu MiB moved, %llu of them clean and not copied, %llu us behind a closed gate",
               barswap::name_of(jobs.front().cause),
               static_cast<unsigned long long>(moved_bytes / 1_MiB),
               static_cast<unsigned long long>(clean_bytes / 1_MiB),

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <random>
 #include <span>
 
 #include "traces.hpp"
@@ -215,8 +216,13 @@ struct Die {
       if (stripe || !exchange.in.empty())
         turns.exchanged(exchange, !exchange.later && change(exchange));
     }
-    remote_launches += host_bytes(ids) != 0 ? 1 : 0;
-    now_ns += std::max(kMs, reads * 21 * kMs * host_bytes(ids) / kGib);
+    const std::uint64_t read_bytes = host_bytes(ids);
+    const std::uint64_t elapsed_ns = std::max(kMs, reads * 21 * kMs * read_bytes / kGib);
+    remote_launches += read_bytes != 0 ? 1 : 0;
+    now_ns += elapsed_ns;
+    if (!times || !turns.reuse().wants_time(variant, read_bytes)) return;
+    turns.reuse().expect(variant);
+    turns.reuse().timed(variant, read_bytes, elapsed_ns);
   }
   bool change(const Exchange& exchange) {
     stripes += exchange.stripe && !exchange.in.empty() ? 1 : 0;
@@ -241,6 +247,7 @@ struct Die {
   Turns turns;
   std::vector<RangeFacts> held;
   std::uint64_t turn_bytes = 2 * kGib;
+  bool times = false;  // launches are timed where that is wanted
   std::vector<std::uint64_t> turns_at;  // launches
   std::uint64_t now_ns = 1, bytes_in = 0, free_bytes = 0, remote_launches = 0, stripes = 0;
 };
@@ -476,6 +483,69 @@ TEST_CASE("what a cycle names more often stays whole, what it does not name goes
   // Nearly so already: nothing to do.
   held = {{1, kGib, kGib / 2, true}, {2, kGib, kGib / 2 + (1 << 20), true}};
   CHECK(turns.stripe(held).in.empty());
+}
+
+TEST_CASE("what one kernel reads often comes in before anything repeats") {
+  for (const std::uint64_t reads : {1, 8}) {
+    Die die(Plan::automatic, 24, 18);
+    die.times = true;
+    std::mt19937 random(5);
+    for (int i = 0; i < 200; ++i) die.launch(100, std::array<RangeId, 1>{1 + random() % 24}, reads);
+    CHECK(die.turns.mode() == Mode::streaming);
+    CHECK((die.bytes_in > 0) == (reads > 1));
+    CHECK(die.turns.turning() == (reads > 1));
+    die.remote_launches = 0;
+    for (int i = 0; i < 100; ++i) die.launch(100, std::array<RangeId, 1>{1 + random() % 24}, reads);
+    CHECK((die.remote_launches == 0) == (reads > 1));
+    // Long after the last such launch nothing is left free for the next.
+    for (int i = 0; i < 2000; ++i) die.launch(200, std::array<RangeId, 1>{1}, 1);
+    CHECK_FALSE(die.turns.turning());
+  }
+}
+
+TEST_CASE("the policy of reading in place holds for kernels that read often, too") {
+  Die die(Plan::stream, 24, 18);
+  die.times = true;
+  for (int i = 0; i < 200; ++i) die.launch(100, std::array<RangeId, 1>{1 + i * 7 % 24ull}, 8);
+  CHECK(die.bytes_in == 0);
+}
+
+TEST_CASE("a launch that would fill HBM alone brings nothing in") {
+  Die die(Plan::automatic, 24, 18);
+  die.times = true;
+  std::mt19937 random(5);
+  for (int i = 0; i < 100; ++i) {
+    std::vector<RangeId> ids;
+    for (RangeId id = 1; id <= 24; ++id)
+      if (random() % 24 < 13) ids.push_back(id);
+    if (ids.size() > 9) die.launch(100, ids, 8);
+  }
+  CHECK(die.bytes_in == 0);
+}
+
+TEST_CASE("what nearly all launches name comes in with what one of them reads often") {
+  Die die(Plan::automatic, 24, 18);
+  die.times = true;
+  std::mt19937 random(5);
+  // 24 lies on the host, and is read once by each launch of a kernel of which nobody is brought in.
+  for (int i = 0; i < 600; ++i) {
+    die.launch(200, std::array<RangeId, 2>{1 + random() % 18, 24}, 1);
+    if (i >= 400) die.launch(100, std::array<RangeId, 1>{19 + random() % 4}, 8);
+  }
+  CHECK(die.of(24).host_bytes == 0);
+}
+
+TEST_CASE("a cycle whose midst is another each time is spread all the same") {
+  Die die(Plan::automatic, 48, 36);
+  std::mt19937 random(5);
+  for (int pass = 0; pass < 100; ++pass) {
+    std::vector<RangeId> ids;
+    for (RangeId id = 1; id <= 48; ++id) ids.push_back(id);
+    std::shuffle(ids.begin() + 16, ids.begin() + 32, random);
+    for (const RangeId id : ids) die.launch(id, 1);
+  }
+  CHECK(die.stripes >= 1);
+  CHECK(die.stripes <= 3);
 }
 
 TEST_CASE("the policy's word stands") {

@@ -195,6 +195,94 @@ TEST_CASE("turns beside work are made by a thread of ours, and launches find the
   }
 }
 
+// One of the two ranges takes less than half of HBM.
+support::Setting roomy() {
+  support::Setting setting = crowded();
+  setting.setup.options.vram_limit = policy::size_of(88_MiB);
+  return setting;
+}
+
+// Host memory is read so slowly here that a few words take as long as reading all of it often.
+support::Setting slow_host() {
+  support::Setting setting = roomy();
+  setting.machine.rates.zero_copy = 5;
+  return setting;
+}
+
+std::uint64_t turned_in() {
+  return stats::get(stats::live().causes[static_cast<std::size_t>(Cause::turn)].bytes_in);
+}
+
+// An address whose page lies on the host.
+CUdeviceptr host_part(Bench& bench, CUdeviceptr base, std::uint64_t bytes) {
+  for (const sim::Mapping* mapping : bench.life.machine().memory().covering(base, bytes))
+    if (mapping->on_host) return mapping->base;
+  return 0;
+}
+
+void update(Program& program, CUdeviceptr at, CUstream stream = nullptr) {
+  std::uint64_t words = std::uint64_t{1} << 15;
+  std::uint32_t salt = 3;
+  void* parameters[] = {&at, &words, &salt};
+  REQUIRE(cuLaunchKernel(program.update, 1, 1, 1, 64, 1, 1, 0, stream, parameters, nullptr) ==
+          CUDA_SUCCESS);
+}
+
+TEST_CASE("what a kernel reads often comes in before it, though nothing repeats and nobody waits") {
+  for (const bool slow : {true, false}) {
+    CAPTURE(slow);
+    Program program(slow ? slow_host() : roomy());
+    const CUdeviceptr at = host_part(program.bench, program.hot, kHotBytes);
+    REQUIRE(at != 0);
+    program.name(program.cold, false);  // or nobody knows that launches name it
+    const std::uint64_t before = turned_in();
+    constexpr int kLaunches = 12;
+    for (int i = 0; i < kLaunches; ++i) update(program, at);
+    CHECK((host_bytes(program.bench, program.hot, kHotBytes) == 0) == slow);
+    CHECK((turned_in() > before) == slow);
+    std::uint32_t word = 9, seen[64] = {};
+    for (int i = 0; i < kLaunches; ++i) {
+      word ^= word << 13;
+      word ^= word >> 17;
+      word ^= word << 5;
+      word += 3;
+    }
+    REQUIRE(cuMemcpyDtoH_v2(seen, at, sizeof seen) == CUDA_SUCCESS);
+    CHECK(std::all_of(std::begin(seen), std::end(seen),
+                      [&](std::uint32_t one) { return one == word; }));
+    CHECK(program.bench.life.check_books().empty());
+  }
+}
+
+TEST_CASE("beside a capture no launch is timed, and a context that ends takes its times with it") {
+  Program program(slow_host());
+  session::Stopwatch& stopwatch = session::Session::current()->stopwatch();
+  const CUdeviceptr at = host_part(program.bench, program.hot, kHotBytes);
+  REQUIRE(at != 0);
+  CUstream stream = nullptr, other = nullptr;
+  REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+  for (int i = 0; i < 4; ++i) {
+    update(program, at, stream);
+    update(program, at, other);
+  }
+  CHECK_FALSE(stopwatch.samples());
+  CUgraph graph = nullptr;
+  REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
+  REQUIRE(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  update(program, at);
+  update(program, at);
+  CHECK(stopwatch.samples());
+  CUcontext context = nullptr;
+  REQUIRE(cuCtxGetCurrent(&context) == CUDA_SUCCESS);
+  stopwatch.forget(static_cast<driver::Context>(reinterpret_cast<std::uintptr_t>(context)));
+  CHECK_FALSE(stopwatch.samples());
+  // The next is timed anew in its time; until then all goes on.
+  for (int i = 0; i < 4; ++i) update(program, at);
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+}
+
 TEST_CASE("what a graph names counts at each of its launches") {
   Program program;
   const auto capture = [&](CUstream stream) {

@@ -1,0 +1,119 @@
+// Reuse: what launches take tells which kernels read often what lies on the host.
+#include "policy/reuse.hpp"
+
+#include <doctest/doctest.h>
+
+namespace barswap::policy {
+namespace {
+
+constexpr std::uint64_t kMib = std::uint64_t{1} << 20, kMs = 1'000'000;
+constexpr std::uint64_t kKernel = 7, kOther = 8;
+constexpr auto kAlone = Reuse::Turn::alone;
+
+// A launch as foresight makes it: what it misses comes in if that is advised, and it is timed if
+// that is wanted. Answers whether it was brought in.
+bool launch(Reuse& reuse, std::uint64_t host_bytes, std::uint64_t in_place_ns,
+            std::uint64_t resident_ns, Reuse::Turn turn = kAlone) {
+  const bool fetched = reuse.launch(kKernel, host_bytes, turn);
+  const std::uint64_t now_bytes = fetched ? 0 : host_bytes;
+  if (reuse.wants_time(kKernel, now_bytes)) {
+    reuse.expect(kKernel);
+    reuse.timed(kKernel, now_bytes, now_bytes == 0 ? resident_ns : in_place_ns);
+  }
+  return fetched;
+}
+
+int fetched_of(int launches, Reuse& reuse, std::uint64_t host_bytes, std::uint64_t in_place_ns,
+               std::uint64_t resident_ns, Reuse::Turn turn = kAlone) {
+  int count = 0;
+  for (int i = 0; i < launches; ++i)
+    count += launch(reuse, host_bytes, in_place_ns, resident_ns, turn) ? 1 : 0;
+  return count;
+}
+
+TEST_CASE("what is read once in place stays there") {
+  Reuse reuse;
+  CHECK(fetched_of(200, reuse, 32 * kMib, 680'000, 20'000) == 0);
+}
+
+TEST_CASE("what is read often comes in, after one launch that is not timed and two that are") {
+  Reuse reuse;
+  CHECK(fetched_of(3, reuse, 96 * kMib, 11 * kMs, 200'000) == 0);
+  CHECK(fetched_of(100, reuse, 96 * kMib, 11 * kMs, 200'000) == 100);
+  CHECK(reuse.often(kKernel));
+  CHECK_FALSE(reuse.often(kOther));
+}
+
+TEST_CASE("a very long launch proves it alone") {
+  Reuse reuse;
+  CHECK(fetched_of(2, reuse, 304 * kMib, 110 * kMs, 1'400'000) == 0);
+  CHECK(fetched_of(10, reuse, 304 * kMib, 110 * kMs, 1'400'000) == 10);
+}
+
+TEST_CASE("a kernel that takes as long in HBM is brought in once, to know it, and no more") {
+  Reuse reuse;
+  CHECK(fetched_of(100, reuse, 32 * kMib, 5 * kMs, 4'900'000) == 1);
+  CHECK_FALSE(reuse.often(kKernel));
+}
+
+TEST_CASE("one passing delay proves nothing") {
+  Reuse reuse;
+  CHECK(fetched_of(1, reuse, 32 * kMib, 680'000, 20'000) == 0);
+  CHECK(fetched_of(1, reuse, 32 * kMib, 9 * kMs, 20'000) == 0);
+  CHECK(fetched_of(300, reuse, 32 * kMib, 680'000, 20'000) == 0);
+}
+
+TEST_CASE("a kernel is looked at again, after twice as many launches each time") {
+  Reuse reuse;
+  int wanted = 0;
+  for (int i = 0; i < 1000; ++i) {
+    (void)reuse.launch(kKernel, 32 * kMib, kAlone);
+    if (!reuse.wants_time(kKernel, 32 * kMib)) continue;
+    ++wanted;
+    reuse.expect(kKernel);
+    reuse.timed(kKernel, 32 * kMib, 680'000);
+  }
+  CHECK(wanted >= 5);
+  CHECK(wanted <= 8);
+  // Now another of its operands is on the host.
+  CHECK(fetched_of(3000, reuse, 32 * kMib, 9 * kMs, 20'000) > 0);
+}
+
+TEST_CASE("a turn for several launches pays sooner than one for a launch alone") {
+  // 32 MiB are 0.61 ms over the link; in place they take 2.1 times as long.
+  for (const auto turn : {Reuse::Turn::alone, Reuse::Turn::batched}) {
+    Reuse reuse;
+    const int fetched = fetched_of(100, reuse, 32 * kMib, 1'350'000, 50'000, turn);
+    CHECK(fetched == (turn == kAlone ? 1 : 97));
+  }
+}
+
+TEST_CASE("a time is expected once, and given up after many launches") {
+  Reuse reuse;
+  (void)reuse.launch(kKernel, 64 * kMib, kAlone);
+  CHECK_FALSE(reuse.wants_time(kKernel, 64 * kMib));
+  (void)reuse.launch(kKernel, 64 * kMib, kAlone);
+  REQUIRE(reuse.wants_time(kKernel, 64 * kMib));
+  CHECK_FALSE(reuse.undecided(kKernel, 64 * kMib));
+  reuse.expect(kKernel);
+  CHECK_FALSE(reuse.wants_time(kKernel, 64 * kMib));
+  CHECK(reuse.undecided(kKernel, 64 * kMib));
+  CHECK_FALSE(reuse.undecided(kKernel, 16 * kMib));  // too little to be held for
+  for (int i = 0; i < 1100; ++i) (void)reuse.launch(kOther, 64 * kMib, kAlone);
+  CHECK_FALSE(reuse.undecided(kKernel, 64 * kMib));
+  CHECK(reuse.wants_time(kKernel, 64 * kMib));
+}
+
+TEST_CASE("little on the host is not timed, and a time of nothing is not taken") {
+  Reuse reuse;
+  for (int i = 0; i < 10; ++i) CHECK_FALSE(reuse.launch(kKernel, kMib, kAlone));
+  CHECK_FALSE(reuse.wants_time(kKernel, kMib));
+  reuse.timed(kKernel, 64 * kMib, 9 * kMs);  // of a kernel that is not known
+  for (int i = 0; i < 3; ++i) (void)reuse.launch(kKernel, 64 * kMib, kAlone);
+  reuse.timed(kKernel, 64 * kMib, 0);
+  reuse.timed(kKernel, 64 * kMib, 0);
+  CHECK_FALSE(reuse.launch(kKernel, 64 * kMib, kAlone));
+}
+
+}  // namespace
+}  // namespace barswap::policy

@@ -49,9 +49,9 @@ const policy::RangeFacts* Foresight::find(policy::RangeId id) const {
 // A range that is new may lie on the host. One that is never surveyed, since a rule says where it
 // lies, is looked for in vain.
 void Foresight::look(const Launch& launch) {
-  const bool may_look = until_survey_ + kUnknownEvery <= kSurveyEvery;
-  const bool unknown = may_look && std::any_of(launch.ranges.begin(), launch.ranges.end(),
-                                               [&](policy::RangeId id) { return !find(id); });
+  bool unknown = false;
+  if (until_survey_ + kUnknownEvery <= kSurveyEvery)
+    for (const policy::RangeId id : launch.ranges) unknown = unknown || !find(id);
   if (until_survey_ == 0 || unknown) {
     held_ = pager_.survey(launch.die, pager::Pager::With::places);
     until_survey_ = kSurveyEvery;

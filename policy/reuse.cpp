@@ -27,6 +27,15 @@ constexpr std::uint64_t kPatience = 1024;
 // Launches of a kernel after which it is timed once more, doubled each time: what it names may be
 // the smaller part of a range.
 constexpr std::uint64_t kLookAgain = 32;
+// The same where it is brought in, since a look then costs time; and one that costs more than so
+// much comes later in proportion.
+constexpr std::uint64_t kDoubtAfter = 1024;
+constexpr double kDoubtNs = 20e6;
+// What was measured with little on the host says little of very much more.
+constexpr double kShareMost = 4;
+constexpr std::uint32_t kDoubtsMax = 4;
+constexpr std::uint64_t kRest = 16;
+constexpr std::uint32_t kRestDoublings = 10;
 constexpr std::size_t kKernelsMax = 4096;
 
 double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
@@ -46,9 +55,25 @@ bool Reuse::Kernel::gains(std::uint64_t bytes, Turn turn) const {
   if (!proven()) return false;
   if (resident_ns == 0) return true;
   const double saved = static_cast<double>(in_place_ns) - static_cast<double>(often * resident_ns);
-  const double share = static_cast<double>(bytes) / static_cast<double>(host_bytes);
+  const double share = std::min(kShareMost * often, static_cast<double>(bytes) /
+                                                        static_cast<double>(host_bytes));
   if (turn == Turn::alone) return saved * share > kMovingAlone * link_ns(bytes) + kDrainNs;
   return saved * share > kMovingBatched * link_ns(bytes) + kDrainShare * kDrainNs;
+}
+
+bool Reuse::Kernel::doubtful(std::uint64_t bytes) {
+  if (launches < look_at || bytes < kLeastBytes) return false;
+  const double share = static_cast<double>(bytes) / static_cast<double>(host_bytes);
+  const double look_ns = share * static_cast<double>(in_place_ns);
+  if (static_cast<double>(launches - look_at) < (look_ns / kDoubtNs - 1) * kDoubtAfter) return false;
+  if (++doubts <= kDoubtsMax) return true;
+  trust_again();  // no time is to be had
+  return false;
+}
+
+void Reuse::Kernel::trust_again() {
+  doubts = 0;
+  look_at = launches + std::max(proven() ? kDoubtAfter : kLookAgain, launches);
 }
 
 bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn) {
@@ -56,11 +81,28 @@ bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn) {
   auto found = kernels_.find(kernel);
   if (found == kernels_.end()) {
     if (host_bytes < kLeastBytes) return false;
-    if (kernels_.size() == kKernelsMax) kernels_.clear();
+    if (kernels_.size() >= kKernelsMax)
+      std::erase_if(kernels_, [](const auto& entry) { return !entry.second.proven(); });
+    if (kernels_.size() >= kKernelsMax) kernels_.clear();
     found = kernels_.try_emplace(kernel).first;
   }
-  ++found->second.launches;
-  return host_bytes != 0 && found->second.gains(host_bytes, turn);
+  Kernel& known = found->second;
+  ++known.launches;
+  return host_bytes != 0 && known.launches >= known.rest_until &&
+         known.gains(host_bytes, turn) && !known.doubtful(host_bytes);
+}
+
+void Reuse::accepted(std::uint64_t kernel) {
+  const auto found = kernels_.find(kernel);
+  if (found != kernels_.end()) found->second.refusals = 0;
+}
+
+void Reuse::refused(std::uint64_t kernel) {
+  const auto found = kernels_.find(kernel);
+  if (found == kernels_.end()) return;
+  Kernel& known = found->second;
+  known.rest_until = known.launches + (kRest << std::min(known.refusals, kRestDoublings));
+  ++known.refusals;
 }
 
 bool Reuse::wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const {
@@ -80,25 +122,32 @@ void Reuse::expect(std::uint64_t kernel) {
 
 void Reuse::timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t elapsed_ns) {
   const auto found = kernels_.find(kernel);
-  if (found == kernels_.end() || elapsed_ns == 0) return;
+  if (found == kernels_.end()) return;
   Kernel& known = found->second;
   known.timing_from = 0;
+  if (elapsed_ns == 0) return;
   if (host_bytes == 0) {
-    if (known.resident_ns == 0 || elapsed_ns < known.resident_ns) known.resident_ns = elapsed_ns;
+    known.resident_ns = elapsed_ns;
     return;
   }
+  // Looked at once more: the old figures had their time, and what is brought in is judged by new ones.
+  if (known.proven()) {
+    known.often = 0;
+    known.host_bytes = known.in_place_ns = known.resident_ns = 0;
+    known.very_long = false;
+  }
   ++known.samples;
-  known.look_at = known.launches + std::max(kLookAgain, known.launches);
   if (static_cast<double>(elapsed_ns) <= kOften * link_ns(host_bytes)) {
     known.often = 0;
     known.host_bytes = known.in_place_ns = 0;
-    known.very_long = false;
+    known.trust_again();
     return;
   }
   ++known.often;
   known.host_bytes += host_bytes;
   known.in_place_ns += elapsed_ns;
   known.very_long = known.very_long || elapsed_ns >= kVeryLongNs;
+  known.trust_again();
 }
 
 bool Reuse::often(std::uint64_t kernel) const {

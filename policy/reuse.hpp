@@ -26,7 +26,11 @@ class Reuse {
   bool wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const;
   // It is timed: its time is expected, until too many launches have passed.
   void expect(std::uint64_t kernel);
+  // 0: that time is lost.
   void timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t elapsed_ns);
+  // What a launch misses did come in, or could not, as was advised.
+  void accepted(std::uint64_t kernel);
+  void refused(std::uint64_t kernel);
   // As far as is known now, its ranges are worth a place in a turn for several.
   bool often(std::uint64_t kernel) const;
   // A time is expected that would say whether a launch with so much on the host is to wait for it.
@@ -44,10 +48,17 @@ class Reuse {
     bool very_long = false;         // one of these
     std::uint64_t resident_ns = 0;  // the shortest, with all in HBM; 0: not known
     std::uint64_t look_at = 0;      // launches, to be timed once more
+    std::uint64_t rest_until = 0;   // launches, after it was refused
+    std::uint32_t refusals = 0;     // in a row
+    std::uint32_t doubts = 0;       // launches in a row that were left in place to be timed
     bool expects(std::uint64_t now) const;
     bool proven() const;
     bool settled() const;
     bool gains(std::uint64_t bytes, Turn turn) const;
+    // A launch that misses so much should be left in place once, to be timed anew: what was measured
+    // may have been a passing cause.
+    bool doubtful(std::uint64_t bytes);
+    void trust_again();
   };
 
   std::unordered_map<std::uint64_t, Kernel> kernels_;

@@ -109,7 +109,7 @@ bool Trial::worth_preparing(const Cycle& cycle) const {
 
 void Trial::exchanged(bool made) {
   refusals_ = made ? 0 : refusals_ + 1;
-  if (moves() && refusals_ == kRefusalsMax) revert();
+  if (moves() && refusals_ >= kRefusalsMax) revert();
 }
 
 void Trial::spread() {

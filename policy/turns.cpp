@@ -46,7 +46,7 @@ void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const Ra
   ++taken_;
   const auto turn = cycle_.trusted() ? Reuse::Turn::batched : Reuse::Turn::alone;
   fetch_ = reuse_.launch(variant, host_bytes, turn) && plan_ != Plan::stream;
-  if (fetch_) fetched_ = taken_;
+  variant_ = variant;
   const auto instance = instances_.of(variant, ranges);
   untold_ = instance ? 0 : untold_ + 1;
   if (!instance) {
@@ -113,7 +113,7 @@ void Turns::judge(Phases::Name name, const Whole& whole) {
     phase.trial.cycle({whole.elapsed_ns, whole.host_bytes, ready_, swept_bytes_});
   if (moved && !phase.trial.moves()) phase.lose_spread(0);
   if (streamed && phase.spread == Phase::Spread::done) compare(phase, whole.host_bytes);
-  if (!moved && phase.spread != Phase::Spread::done) ++phase.waited;
+  if (!moved && !turning() && phase.spread != Phase::Spread::done) ++phase.waited;
   const bool look = phase.spread == Phase::Spread::due ||
                     (phase.spread == Phase::Spread::deferred && phase.waited >= phase.look_at);
   // A trial that is about to begin would undo it, and so does what comes in for single launches.
@@ -169,7 +169,7 @@ Trial::Mode Turns::mode() const {
 // come in as there is.
 bool Turns::preparing() const {
   return mode() == Trial::Mode::preparing ||
-         (!moving() && turning() && fetched_bytes_ >= swept_bytes_);
+         (!moving() && turning() && swept_bytes_ != 0 && fetched_bytes_ >= swept_bytes_);
 }
 
 bool Turns::moving() const {
@@ -223,14 +223,19 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
     for (const RangeFacts& facts : held)
       if (facts.movable && cycle_.named(facts.id)) swept_bytes_ += facts.bytes;
     out.keeps = ready_ || beside_ == Beside::work;
+    // Only what leaves room for the launches to come.
+    if (needed_bytes > room_bytes / 2) {
+      reuse_.refused(variant_);
+      return {};
+    }
     // What nearly every launch names stays from now on; most of them may read it in place, but all
     // of them together read it often.
     for (const RangeFacts& facts : held)
-      if (instances_.common(facts.id) && facts.host_bytes > 0) need(facts.id);
-    // Only what leaves room for the launches to come.
-    if (needed_bytes > room_bytes / 2) return {};
+      if (instances_.common(facts.id) && facts.host_bytes > 0 &&
+          needed_bytes + facts.bytes <= room_bytes / 2)
+        need(facts.id);
   }
-  const bool early = beside_ == Beside::work && when == When::spaced && out.in.empty();
+  const bool early = all && beside_ == Beside::work && when == When::spaced && out.in.empty();
   std::uint64_t looked_at = 0;
   std::vector<std::uint64_t> ahead(kAheadMax);
   ahead.resize(cycle_.trusted() ? cycle_.sequence().foretell(ahead) : 0);
@@ -266,7 +271,10 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
       leaving.push_back({held[i].id, 0, 0});
   cycle_.furthest(leaving);
   for (const Candidate& candidate : leaving) out.out.push_back({candidate.range, kWhole});
-  if (out.in.empty() || out.out.empty()) return {};
+  if (out.in.empty() || out.out.empty()) {
+    if (!all) reuse_.refused(variant_);
+    return {};
+  }
   constexpr std::uint64_t kSpareShare = 16;
   out.spare_bytes = std::min(most_bytes, room_bytes / kSpareShare);
   return out;
@@ -397,12 +405,18 @@ bool Turns::repaid(const Exchange& exchange, const Phase& phase,
 
 void Turns::exchanged(const Exchange& exchange, bool made) {
   if (exchange.stripe) stripe_due_ = false;
-  else if (made && !moving()) fetched_bytes_ += exchange.in_bytes;
+  else if (made && !moving()) {
+    fetched_ = taken_;
+    fetched_bytes_ += exchange.in_bytes;
+    reuse_.accepted(variant_);
+  } else if (!moving()) {
+    reuse_.refused(variant_);
+  }
   if (exchange.phase == 0) return;
   Phase& phase = phase_of(exchange.phase);
   if (!exchange.stripe) {
     const bool moved = phase.trial.moves();
-    phase.trial.exchanged(made);
+    if (moved) phase.trial.exchanged(made);
     if (moved && !phase.trial.moves()) phase.lose_spread(0);
     return;
   }

@@ -147,8 +147,9 @@ class Turns {
   Reuse reuse_;
   std::vector<bool> fetches_;  // by position in the cycle: the launch's kernel reads often
   bool fetch_ = false;         // that of the launch taken last
+  std::uint64_t variant_ = 0;  // its kernel
   std::uint64_t taken_ = 0;    // launches
-  std::uint64_t fetched_ = 0;  // of these, up to the latest of such a kernel
+  std::uint64_t fetched_ = 0;  // of these, up to the latest for which alone something came in
   std::uint64_t fetched_bytes_ = 0;  // what came in for single launches
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;

@@ -37,7 +37,7 @@ enum class Rank : std::uint8_t {
   crossing,  // session: the buffers of copies between dies
   reach,    // session: what executable graphs name
   foresight,  // session: the learnt cycle
-  stopwatch,  // session: the events around launches, for the trace
+  stopwatch,  // session: the events around launches that are timed
   maps,     // memory: the handles that stand for memory the program maps itself
   ranges,   // memory: which addresses belong to which range
   pages,    // pager: which frame each page has

@@ -87,7 +87,7 @@ struct barswap_stats {
   uint64_t drains;               /* that proved idleness */
   uint64_t drains_failed;        /* given up before the first unmap */
   uint64_t drain_ns;             /* time the gate was closed */
-  uint64_t stalls;               /* submissions that waited at the gate */
+  uint64_t stalls;               /* submissions that waited: at the gate, for bytes, for a time */
   uint64_t stall_ns;
   uint64_t unknown_functions;    /* driver functions handed out through the gated thunk */
   uint64_t moves_off;            /* 1 after a sticky error or a failed batch */

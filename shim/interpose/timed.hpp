@@ -34,6 +34,8 @@ CUresult timed(driver::Stream stream, Note note, A... arguments) {
       if ((timing.traced || timing.sampled) && !session->capturing()) {
         const session::Submission inside(false, session::Says::nothing);
         lap = session->stopwatch().begin(stream, timing);
+      } else {
+        session->stopwatch().lose(timing);
       }
     }
   }

@@ -46,15 +46,22 @@ const policy::RangeFacts* Foresight::find(policy::RangeId id) const {
   return found != held_.end() && found->id == id ? &*found : nullptr;
 }
 
+bool Foresight::finds_all(std::span<const policy::RangeId> ranges) const {
+  bool all = true;
+  for (const policy::RangeId id : ranges) all = all && find(id);
+  return all;
+}
+
 // A range that is new may lie on the host. One that is never surveyed, since a rule says where it
-// lies, is looked for in vain.
+// lies, is looked for in vain, and ever more seldom.
 void Foresight::look(const Launch& launch) {
-  bool unknown = false;
-  if (until_survey_ + kUnknownEvery <= kSurveyEvery)
-    for (const policy::RangeId id : launch.ranges) unknown = unknown || !find(id);
+  const bool unknown =
+      until_survey_ + unknown_every_ <= kSurveyEvery && !finds_all(launch.ranges);
   if (until_survey_ == 0 || unknown) {
     held_ = pager_.survey(launch.die, pager::Pager::With::places);
     until_survey_ = kSurveyEvery;
+    const bool in_vain = unknown && !finds_all(launch.ranges);
+    unknown_every_ = in_vain ? std::min(2 * unknown_every_, kSurveyEvery) : kUnknownEvery;
   }
   --until_survey_;
 }
@@ -88,7 +95,7 @@ bool Foresight::choose(bool stripe, policy::Turns::When when, policy::Exchange& 
                  ? turns_->stripe(held_)
                  : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(*die_)), when);
   exchanging_ = !exchange.in.empty() && !exchange.later;
-  if (exchange.spare_bytes > 0 && !spare_) {
+  if (exchange.spare_bytes > 0) {
     spare_ = true;
     if (exchange.keeps) (void)pager_.ready_for_copies();
   }
@@ -119,7 +126,7 @@ Foresight::Step Foresight::plan(const Launch& launch, policy::Exchange& exchange
     return missing_bytes != 0 ? Step::wait : Step::go_on;
   }
   if (stripe) turns_->exchanged(exchange, false);
-  else if (missing_bytes != 0) resting_ = kRest;
+  else if (missing_bytes != 0 && turns_->moving()) resting_ = kRest;
   return Step::go_on;
 }
 
@@ -189,12 +196,13 @@ std::optional<Sample> Foresight::launch(const Launch& launch) {
 
 // As it is submitted now. The places are looked at anew, since a sample counts for long.
 std::optional<Sample> Foresight::sample(const Launch& launch) {
-  if (launch.samples == Samples::none || !turns_ || *die_ != launch.die ||
+  if (launch.samples == Samples::none || !turns_ || *die_ != launch.die || exchanging_ ||
       pager_.contexts().capturing())
     return std::nullopt;
   policy::Reuse& reuse = turns_->reuse();
   if (!reuse.wants_time(launch.variant, host_bytes(launch.ranges))) return std::nullopt;
   held_ = pager_.survey(launch.die, pager::Pager::With::places);
+  if (!finds_all(launch.ranges)) return std::nullopt;
   const Sample out{launch.variant, host_bytes(launch.ranges)};
   if (!reuse.wants_time(out.kernel, out.host_bytes)) return std::nullopt;
   reuse.expect(out.kernel);

@@ -64,6 +64,7 @@ class Foresight {
   std::uint64_t host_bytes(std::span<const policy::RangeId> ranges) const
       BARSWAP_REQUIRES(mutex_);
   const policy::RangeFacts* find(policy::RangeId id) const BARSWAP_REQUIRES(mutex_);
+  bool finds_all(std::span<const policy::RangeId> ranges) const BARSWAP_REQUIRES(mutex_);
   void look(const Launch& launch) BARSWAP_REQUIRES(mutex_);
   policy::Exchange at_random(Die die) BARSWAP_REQUIRES(mutex_);
   Step record(const Launch& launch, policy::Exchange& exchange, bool& turns_over);
@@ -89,6 +90,7 @@ class Foresight {
   // What lies where, as it was when last looked at. Stale figures cost time only.
   std::vector<policy::RangeFacts> held_ BARSWAP_GUARDED_BY(mutex_);
   std::uint32_t until_survey_ BARSWAP_GUARDED_BY(mutex_) = 0;
+  std::uint32_t unknown_every_ BARSWAP_GUARDED_BY(mutex_) = 0;  // launches between looks for a new one
   std::mt19937_64 random_ BARSWAP_GUARDED_BY(mutex_);
   bool exchanging_ BARSWAP_GUARDED_BY(mutex_) = false;     // a thread is about it
   bool spare_ BARSWAP_GUARDED_BY(mutex_) = false;          // HBM is left free for turns

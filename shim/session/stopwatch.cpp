@@ -10,7 +10,7 @@ namespace barswap::session {
 std::optional<Stopwatch::Lap> Stopwatch::pair_of(driver::Context context) {
   {
     Lock lock(mutex_);
-    if (out_ >= kLapsMax) return std::nullopt;
+    if (out_ >= kLapsMax || drops_ >= kDropsMax) return std::nullopt;
     ++out_;
     auto& spare = spare_[context];
     if (!spare.empty()) {
@@ -44,14 +44,18 @@ std::optional<Stopwatch::Lap> Stopwatch::begin(driver::Stream stream, const Timi
   auto capturing = verbs_.capturing(stream);
   auto context = verbs_.current();
   auto die = verbs_.current_die();
-  if (!capturing || *capturing || !context || *context == driver::Context::none || !die)
+  auto lap = capturing && !*capturing && context && *context != driver::Context::none && die
+                 ? pair_of(*context)
+                 : std::nullopt;
+  if (!lap) {
+    lose(timing);
     return std::nullopt;
-  auto lap = pair_of(*context);
-  if (!lap) return std::nullopt;
+  }
   lap->stream = stream;
   lap->die = *die;
   lap->timing = timing;
   if (timing.sampled) samples_.fetch_add(1, std::memory_order_relaxed);
+  lap->begun_ns = now_ns();
   if (verbs_.record(lap->start, stream)) return lap;
   drop(*lap);
   return std::nullopt;
@@ -61,11 +65,32 @@ std::optional<Stopwatch::Lap> Stopwatch::begin(driver::Stream stream, const Timi
 void Stopwatch::drop(const Lap& lap) {
   Lock lock(mutex_);
   --out_;
-  if (lap.timing.sampled) samples_.fetch_sub(1, std::memory_order_relaxed);
+  ++drops_;
+  if (lap.timing.sampled) timed_.push_back({*lap.timing.sampled, 0});
 }
 
-void Stopwatch::end(const Lap& lap) {
+void Stopwatch::lose(const Timing& timing) {
+  if (!timing.sampled) return;
+  Lock lock(mutex_);
+  samples_.fetch_add(1, std::memory_order_relaxed);
+  timed_.push_back({*timing.sampled, 0});
+}
+
+// Between its two events a launch may have waited at the gate, or for memory: then its time is not
+// that of its kernel.
+void Stopwatch::end(const Lap& begun) {
+  constexpr std::uint64_t kLaunchMostNs = 1'000'000;
+  Lap lap = begun;
   const driver::RelaxedCapture relaxed(verbs_);
+  if (lap.timing.sampled && now_ns() - lap.begun_ns > kLaunchMostNs) {
+    // Where the die has not come to the first of them, nothing was lost.
+    auto reached = verbs_.ready(lap.start);
+    if (!reached || *reached) {
+      lose(lap.timing);
+      lap.timing.sampled.reset();
+      samples_.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }
   if (!verbs_.record(lap.end, lap.stream)) return drop(lap);
   bool many = false;
   {
@@ -131,10 +156,8 @@ void Stopwatch::forget(driver::Context context) {
             [&](const Lap& lap) { return lap.context != context; });
         laps.insert(laps.end(), gone, running_.end());
         out_ -= static_cast<std::size_t>(running_.end() - gone);
-        samples_.fetch_sub(static_cast<std::uint32_t>(std::count_if(
-                               gone, running_.end(),
-                               [](const Lap& lap) { return lap.timing.sampled.has_value(); })),
-                           std::memory_order_relaxed);
+        for (auto lap = gone; lap != running_.end(); ++lap)
+          if (lap->timing.sampled) timed_.push_back({*lap->timing.sampled, 0});
         running_.erase(gone, running_.end());
         break;
       }

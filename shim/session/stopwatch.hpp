@@ -43,6 +43,7 @@ class Stopwatch {
     driver::Stream stream = driver::Stream::none;
     Die die{0};
     Timing timing;
+    std::uint64_t begun_ns = 0;
   };
   // Right before a launch on this stream, by its handle (never 0), and right after it.
   std::optional<Lap> begin(driver::Stream stream, const Timing& timing);
@@ -53,8 +54,10 @@ class Stopwatch {
   bool samples() const { return samples_.load(std::memory_order_relaxed) != 0; }
   struct Timed {
     Sample sample;
-    std::uint64_t elapsed_ns = 0;
+    std::uint64_t elapsed_ns = 0;  // 0: it could not be timed
   };
+  // The launch is not timed after all.
+  void lose(const Timing& timing);
   // Those collected since the last time.
   std::vector<Timed> take();
   // The context is about to end: nobody asks for its events any more.
@@ -75,6 +78,9 @@ class Stopwatch {
   bool collecting_ BARSWAP_GUARDED_BY(mutex_) = false;
   std::vector<Timed> timed_ BARSWAP_GUARDED_BY(mutex_);
   std::atomic<std::uint32_t> samples_{0};
+  // Events that the driver did not take are never used again; samples end before that is many.
+  static constexpr std::uint32_t kDropsMax = 16;
+  std::uint32_t drops_ BARSWAP_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace barswap::session

@@ -109,10 +109,61 @@ TEST_CASE("little on the host is not timed, and a time of nothing is not taken")
   for (int i = 0; i < 10; ++i) CHECK_FALSE(reuse.launch(kKernel, kMib, kAlone));
   CHECK_FALSE(reuse.wants_time(kKernel, kMib));
   reuse.timed(kKernel, 64 * kMib, 9 * kMs);  // of a kernel that is not known
+  // One that is lost does not count, and the next launch is timed in its place.
   for (int i = 0; i < 3; ++i) (void)reuse.launch(kKernel, 64 * kMib, kAlone);
-  reuse.timed(kKernel, 64 * kMib, 0);
-  reuse.timed(kKernel, 64 * kMib, 0);
-  CHECK_FALSE(reuse.launch(kKernel, 64 * kMib, kAlone));
+  for (const std::uint64_t ns : {9 * kMs, std::uint64_t{0}, 9 * kMs}) {
+    REQUIRE(reuse.wants_time(kKernel, 64 * kMib));
+    reuse.expect(kKernel);
+    reuse.timed(kKernel, 64 * kMib, ns);
+  }
+  CHECK(reuse.launch(kKernel, 64 * kMib, kAlone));
+}
+
+TEST_CASE("what passing causes seemed to prove is found out later") {
+  Reuse reuse;
+  CHECK(fetched_of(2, reuse, 64 * kMib, 30 * kMs, 20'000) == 0);
+  // Were it left at that, all of these would be brought in.
+  CHECK(fetched_of(3000, reuse, 64 * kMib, 1'250'000, 20'000) < 2600);
+  CHECK(fetched_of(3000, reuse, 64 * kMib, 1'250'000, 20'000) == 0);
+}
+
+TEST_CASE("what is proven is looked at again seldom, and not where that would take long") {
+  Reuse reuse;
+  CHECK(fetched_of(3, reuse, 64 * kMib, 9 * kMs, 20'000) == 0);
+  const int fetched = fetched_of(10'000, reuse, 64 * kMib, 9 * kMs, 20'000);
+  CHECK(fetched < 10'000);
+  CHECK(fetched > 9'980);
+  Reuse dear;
+  CHECK(fetched_of(2, dear, 64 * kMib, 90 * kMs, 20'000) == 0);
+  CHECK(fetched_of(4'000, dear, 64 * kMib, 90 * kMs, 20'000) == 4'000);
+}
+
+TEST_CASE("a look that never comes to a time ends") {
+  Reuse reuse;
+  CHECK(fetched_of(3, reuse, 64 * kMib, 9 * kMs, 20'000) == 0);
+  int left = 0;
+  for (int i = 0; i < 10'000; ++i) left += reuse.launch(kKernel, 64 * kMib, kAlone) ? 0 : 1;
+  CHECK(left > 0);
+  CHECK(left <= 4 * 5);
+}
+
+TEST_CASE("a kernel that is refused rests, longer each time") {
+  Reuse reuse;
+  CHECK(fetched_of(3, reuse, 64 * kMib, 9 * kMs, 20'000) == 0);
+  int advised = 0;
+  for (int i = 0; i < 1000; ++i) {
+    if (!reuse.launch(kKernel, 64 * kMib, kAlone)) continue;
+    ++advised;
+    reuse.refused(kKernel);
+  }
+  CHECK(advised >= 4);
+  CHECK(advised <= 7);
+  for (int i = 0; i < 1024 && !reuse.launch(kKernel, 64 * kMib, kAlone); ++i) {}
+  reuse.accepted(kKernel);
+  reuse.refused(kKernel);
+  int rest = 0;
+  while (!reuse.launch(kKernel, 64 * kMib, kAlone)) ++rest;
+  CHECK(rest <= 20);  // four of them to be timed
 }
 
 }  // namespace

@@ -521,6 +521,7 @@ TEST_CASE("a launch that would fill HBM alone brings nothing in") {
     if (ids.size() > 9) die.launch(100, ids, 8);
   }
   CHECK(die.bytes_in == 0);
+  CHECK_FALSE(die.turns.turning());
 }
 
 TEST_CASE("what nearly all launches name comes in with what one of them reads often") {

@@ -14,8 +14,6 @@ constexpr std::uint64_t kWaitBytes = std::uint64_t{32} << 20;
 // Times the link alone. Kernels that read once in place reach nine tenths of it, and most of their
 // other work hides behind that.
 constexpr double kOften = 1.8;
-// One sample is proof enough if no passing cause could have made it so long.
-constexpr std::uint64_t kVeryLongNs = 20'000'000;
 constexpr std::uint32_t kProof = 2;
 // What bringing in costs, in bytes over the link for each byte: in; out in its place, where copies
 // are not there yet; and, while nobody knows what is needed when, what another launch may then read
@@ -27,15 +25,10 @@ constexpr std::uint64_t kPatience = 1024;
 // Launches of a kernel after which it is timed once more, doubled each time: what it names may be
 // the smaller part of a range.
 constexpr std::uint64_t kLookAgain = 32;
-// The same where it is brought in, since a look then costs time; and one that costs more than so
-// much comes later in proportion.
-constexpr std::uint64_t kDoubtAfter = 1024;
-constexpr double kDoubtNs = 20e6;
 // What was measured with little on the host says little of very much more.
 constexpr double kShareMost = 4;
-constexpr std::uint32_t kDoubtsMax = 4;
 constexpr std::uint64_t kRest = 16;
-constexpr std::uint32_t kRestDoublings = 10;
+constexpr std::uint32_t kRestDoublings = 6;
 constexpr std::size_t kKernelsMax = 4096;
 
 double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
@@ -46,7 +39,7 @@ bool Reuse::Kernel::expects(std::uint64_t now) const {
   return timing_from != 0 && now - timing_from < kPatience;
 }
 
-bool Reuse::Kernel::proven() const { return often >= kProof || very_long; }
+bool Reuse::Kernel::proven() const { return often >= kProof; }
 
 bool Reuse::Kernel::settled() const { return samples != 0 && (often == 0 || proven()); }
 
@@ -55,25 +48,10 @@ bool Reuse::Kernel::gains(std::uint64_t bytes, Turn turn) const {
   if (!proven()) return false;
   if (resident_ns == 0) return true;
   const double saved = static_cast<double>(in_place_ns) - static_cast<double>(often * resident_ns);
-  const double share = std::min(kShareMost * often, static_cast<double>(bytes) /
+  const double share = std::min(kShareMost / often, static_cast<double>(bytes) /
                                                         static_cast<double>(host_bytes));
   if (turn == Turn::alone) return saved * share > kMovingAlone * link_ns(bytes) + kDrainNs;
   return saved * share > kMovingBatched * link_ns(bytes) + kDrainShare * kDrainNs;
-}
-
-bool Reuse::Kernel::doubtful(std::uint64_t bytes) {
-  if (launches < look_at || bytes < kLeastBytes) return false;
-  const double share = static_cast<double>(bytes) / static_cast<double>(host_bytes);
-  const double look_ns = share * static_cast<double>(in_place_ns);
-  if (static_cast<double>(launches - look_at) < (look_ns / kDoubtNs - 1) * kDoubtAfter) return false;
-  if (++doubts <= kDoubtsMax) return true;
-  trust_again();  // no time is to be had
-  return false;
-}
-
-void Reuse::Kernel::trust_again() {
-  doubts = 0;
-  look_at = launches + std::max(proven() ? kDoubtAfter : kLookAgain, launches);
 }
 
 bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn) {
@@ -88,8 +66,7 @@ bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn) {
   }
   Kernel& known = found->second;
   ++known.launches;
-  return host_bytes != 0 && known.launches >= known.rest_until &&
-         known.gains(host_bytes, turn) && !known.doubtful(host_bytes);
+  return host_bytes != 0 && known.launches >= known.rest_until && known.gains(host_bytes, turn);
 }
 
 void Reuse::accepted(std::uint64_t kernel) {
@@ -130,24 +107,16 @@ void Reuse::timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t 
     known.resident_ns = elapsed_ns;
     return;
   }
-  // Looked at once more: the old figures had their time, and what is brought in is judged by new ones.
-  if (known.proven()) {
-    known.often = 0;
-    known.host_bytes = known.in_place_ns = known.resident_ns = 0;
-    known.very_long = false;
-  }
   ++known.samples;
+  known.look_at = known.launches + std::max(kLookAgain, known.launches);
   if (static_cast<double>(elapsed_ns) <= kOften * link_ns(host_bytes)) {
     known.often = 0;
     known.host_bytes = known.in_place_ns = 0;
-    known.trust_again();
     return;
   }
   ++known.often;
   known.host_bytes += host_bytes;
   known.in_place_ns += elapsed_ns;
-  known.very_long = known.very_long || elapsed_ns >= kVeryLongNs;
-  known.trust_again();
 }
 
 bool Reuse::often(std::uint64_t kernel) const {

@@ -7,7 +7,8 @@
 //
 // Values in, advice out. It owns a few numbers for each kernel, a kernel being a function, its
 // block and its grid; it takes no lock and knows no clock. Times of launches that run beside others
-// are too long, so one alone proves nothing, unless it is very long.
+// are too long, so one alone proves nothing. What is proven stays so: a launch that were left in
+// place for a second look would be one of many by the time it ended, since programs submit ahead.
 #pragma once
 #include <cstdint>
 #include <unordered_map>
@@ -28,7 +29,7 @@ class Reuse {
   void expect(std::uint64_t kernel);
   // 0: that time is lost.
   void timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t elapsed_ns);
-  // What a launch misses did come in, or could not, as was advised.
+  // What a launch misses did come in, or found no room, as was advised.
   void accepted(std::uint64_t kernel);
   void refused(std::uint64_t kernel);
   // As far as is known now, its ranges are worth a place in a turn for several.
@@ -45,20 +46,14 @@ class Reuse {
     // on the host makes a great difference, so that the mean says more than the least.
     std::uint32_t often = 0;
     std::uint64_t host_bytes = 0, in_place_ns = 0;
-    bool very_long = false;         // one of these
     std::uint64_t resident_ns = 0;  // the shortest, with all in HBM; 0: not known
     std::uint64_t look_at = 0;      // launches, to be timed once more
     std::uint64_t rest_until = 0;   // launches, after it was refused
     std::uint32_t refusals = 0;     // in a row
-    std::uint32_t doubts = 0;       // launches in a row that were left in place to be timed
     bool expects(std::uint64_t now) const;
     bool proven() const;
     bool settled() const;
     bool gains(std::uint64_t bytes, Turn turn) const;
-    // A launch that misses so much should be left in place once, to be timed anew: what was measured
-    // may have been a passing cause.
-    bool doubtful(std::uint64_t bytes);
-    void trust_again();
   };
 
   std::unordered_map<std::uint64_t, Kernel> kernels_;

@@ -165,11 +165,8 @@ Trial::Mode Turns::mode() const {
   return plan_ == Plan::automatic && known != nullptr ? known->mode() : Trial::Mode::streaming;
 }
 
-// Frames for copies take the driver long. For single launches they are worth it once as much has
-// come in as there is.
 bool Turns::preparing() const {
-  return mode() == Trial::Mode::preparing ||
-         (!moving() && turning() && swept_bytes_ != 0 && fetched_bytes_ >= swept_bytes_);
+  return mode() == Trial::Mode::preparing || (!moving() && turning());
 }
 
 bool Turns::moving() const {
@@ -271,10 +268,8 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
       leaving.push_back({held[i].id, 0, 0});
   cycle_.furthest(leaving);
   for (const Candidate& candidate : leaving) out.out.push_back({candidate.range, kWhole});
-  if (out.in.empty() || out.out.empty()) {
-    if (!all) reuse_.refused(variant_);
-    return {};
-  }
+  if (!all && !out.in.empty() && out.out.empty()) reuse_.refused(variant_);
+  if (out.in.empty() || out.out.empty()) return {};
   constexpr std::uint64_t kSpareShare = 16;
   out.spare_bytes = std::min(most_bytes, room_bytes / kSpareShare);
   return out;
@@ -407,10 +402,7 @@ void Turns::exchanged(const Exchange& exchange, bool made) {
   if (exchange.stripe) stripe_due_ = false;
   else if (made && !moving()) {
     fetched_ = taken_;
-    fetched_bytes_ += exchange.in_bytes;
     reuse_.accepted(variant_);
-  } else if (!moving()) {
-    reuse_.refused(variant_);
   }
   if (exchange.phase == 0) return;
   Phase& phase = phase_of(exchange.phase);

@@ -65,7 +65,7 @@ class Turns {
   void launch(std::uint64_t site, std::uint64_t variant,
               std::span<const RangeId> ranges, std::uint64_t host_bytes, std::uint64_t now_ns);
   // What makes turns cheap should be made. A trial waits until it is told that it is there; and
-  // what comes in for single launches has no copies until then. It is there, until said otherwise.
+  // what comes in for single launches keeps no copies until then. It is there, until said otherwise.
   bool preparing() const;
   // Of the trial of the phase that is known now.
   Trial::Mode mode() const;
@@ -150,7 +150,6 @@ class Turns {
   std::uint64_t variant_ = 0;  // its kernel
   std::uint64_t taken_ = 0;    // launches
   std::uint64_t fetched_ = 0;  // of these, up to the latest for which alone something came in
-  std::uint64_t fetched_bytes_ = 0;  // what came in for single launches
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;
   std::vector<RangeId> named_;  // by the launch taken last

@@ -90,7 +90,8 @@ class Foresight {
   // What lies where, as it was when last looked at. Stale figures cost time only.
   std::vector<policy::RangeFacts> held_ BARSWAP_GUARDED_BY(mutex_);
   std::uint32_t until_survey_ BARSWAP_GUARDED_BY(mutex_) = 0;
-  std::uint32_t unknown_every_ BARSWAP_GUARDED_BY(mutex_) = 0;  // launches between looks for a new one
+  // Launches between looks for a range that is new.
+  std::uint32_t unknown_every_ BARSWAP_GUARDED_BY(mutex_) = 0;
   std::mt19937_64 random_ BARSWAP_GUARDED_BY(mutex_);
   bool exchanging_ BARSWAP_GUARDED_BY(mutex_) = false;     // a thread is about it
   bool spare_ BARSWAP_GUARDED_BY(mutex_) = false;          // HBM is left free for turns

@@ -65,7 +65,8 @@ class Turns {
   void launch(std::uint64_t site, std::uint64_t variant,
               std::span<const RangeId> ranges, std::uint64_t host_bytes, std::uint64_t now_ns);
   // What makes turns cheap should be made. A trial waits until it is told that it is there; and
-  // what comes in for single launches keeps no copies until then. It is there, until said otherwise.
+  // what comes in for single launches keeps no copies until then. It is there, until said
+  // otherwise.
   bool preparing() const;
   // Of the trial of the phase that is known now.
   Trial::Mode mode() const;

@@ -41,12 +41,12 @@ class Reuse {
   struct Kernel {
     std::uint64_t launches = 0;
     std::uint64_t timing_from = 0;  // launches of all kernels when it was asked for; 0: none
-    std::uint32_t samples = 0;  // with something on the host
+    std::uint32_t samples = 0;      // with something on the host
     // Of these, how many in a row took as long as reading often; and their sums. Which operand is
     // on the host makes a great difference, so that the mean says more than the least.
     std::uint32_t often = 0;
     std::uint64_t host_bytes = 0, in_place_ns = 0;
-    std::uint64_t resident_ns = 0;  // the shortest, with all in HBM; 0: not known
+    std::uint64_t resident_ns = 0;  // with all in HBM; 0: not known
     std::uint64_t look_at = 0;      // launches, to be timed once more
     std::uint64_t rest_until = 0;   // launches, after it was refused
     std::uint32_t refusals = 0;     // in a row

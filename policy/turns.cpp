@@ -60,11 +60,12 @@ void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const Ra
   host_bytes_ += host_bytes;
 }
 
-// For as long as a cycle may take to come round to the next.
+// For as long as the next may take to come round: two cycles, if one is known. That of graphs, for
+// which alone nothing comes in, is a launch or two.
 bool Turns::turning() const {
-  constexpr std::uint64_t kLeast = 1024;
-  return moving() ||
-         (fetched_ != 0 && taken_ - fetched_ < std::max(kLeast, 2 * cycle_.sequence().period()));
+  constexpr std::uint64_t kUnknown = 1024;
+  const std::uint64_t rest = cycle_.trusted() ? 2 * cycle_.sequence().period() : kUnknown;
+  return moving() || (fetched_ != 0 && taken_ - fetched_ <= rest);
 }
 
 // A whole cycle lies behind when as many launches have come as the last one looked at had, and the

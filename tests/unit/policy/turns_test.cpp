@@ -497,8 +497,11 @@ TEST_CASE("what one kernel reads often comes in before anything repeats") {
     die.remote_launches = 0;
     for (int i = 0; i < 100; ++i) die.launch(100, std::array<RangeId, 1>{1 + random() % 24}, reads);
     CHECK((die.remote_launches == 0) == (reads > 1));
-    // Long after the last such launch nothing is left free for the next.
-    for (int i = 0; i < 2000; ++i) die.launch(200, std::array<RangeId, 1>{1}, 1);
+    // Once the program does something else, over and over, nothing is left free for the next.
+    std::vector<RangeId> all;
+    for (RangeId id = 1; id <= 24; ++id) all.push_back(id);
+    for (int i = 0; i < 80; ++i) die.launch(200, all, 1);
+    CHECK(die.turns.cycle().sequence().period() == 1);
     CHECK_FALSE(die.turns.turning());
   }
 }

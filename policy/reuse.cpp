@@ -27,6 +27,8 @@ constexpr std::uint64_t kPatience = 1024;
 constexpr std::uint64_t kLookAgain = 32;
 // What was measured with little on the host says little of very much more.
 constexpr double kShareMost = 4;
+// A time that was lost may always be.
+constexpr std::uint64_t kRetryAfter = 8;
 constexpr std::uint64_t kRest = 16;
 constexpr std::uint32_t kRestDoublings = 6;
 constexpr std::size_t kKernelsMax = 4096;
@@ -87,7 +89,8 @@ bool Reuse::wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const {
   if (found == kernels_.end()) return false;
   const Kernel& known = found->second;
   // The first launch of a function may wait for its code.
-  if (known.launches < 2 || known.expects(launches_)) return false;
+  if (known.launches < 2 || known.launches < known.retry_at || known.expects(launches_))
+    return false;
   if (host_bytes == 0) return known.proven() && known.resident_ns == 0;
   return host_bytes >= kLeastBytes && (!known.settled() || known.launches >= known.look_at);
 }
@@ -102,7 +105,10 @@ void Reuse::timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t 
   if (found == kernels_.end()) return;
   Kernel& known = found->second;
   known.timing_from = 0;
-  if (elapsed_ns == 0) return;
+  if (elapsed_ns == 0) {
+    known.retry_at = known.launches + kRetryAfter;
+    return;
+  }
   if (host_bytes == 0) {
     known.resident_ns = elapsed_ns;
     return;

@@ -7,8 +7,9 @@
 //
 // Values in, advice out. It owns a few numbers for each kernel, a kernel being a function, its
 // block and its grid; it takes no lock and knows no clock. Times of launches that run beside others
-// are too long, so one alone proves nothing. What is proven stays so: a launch that were left in
-// place for a second look would be one of many by the time it ended, since programs submit ahead.
+// are too long, so one alone proves nothing. What is brought in is not timed in place again: a launch
+// that were left there for that would be one of many by the time it ended, since programs submit
+// ahead.
 #pragma once
 #include <cstdint>
 #include <unordered_map>
@@ -48,6 +49,7 @@ class Reuse {
     std::uint64_t host_bytes = 0, in_place_ns = 0;
     std::uint64_t resident_ns = 0;  // with all in HBM; 0: not known
     std::uint64_t look_at = 0;      // launches, to be timed once more
+    std::uint64_t retry_at = 0;     // launches, after a time was lost
     std::uint64_t rest_until = 0;   // launches, after it was refused
     std::uint32_t refusals = 0;     // in a row
     bool expects(std::uint64_t now) const;

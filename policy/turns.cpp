@@ -64,8 +64,12 @@ void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const Ra
 // which alone nothing comes in, is a launch or two.
 bool Turns::turning() const {
   constexpr std::uint64_t kUnknown = 1024;
-  const std::uint64_t rest = cycle_.trusted() ? 2 * cycle_.sequence().period() : kUnknown;
-  return moving() || (fetched_ != 0 && taken_ - fetched_ <= rest);
+  const Sequence& sequence = cycle_.sequence();
+  if (moving()) return true;
+  if (fetched_ == 0) return false;
+  if (!cycle_.trusted() || sequence.period() == 0) return taken_ - fetched_ <= kUnknown;
+  // What names only what is common is not of the cycle.
+  return sequence.recorded() - fetched_at_ <= 2 * sequence.period();
 }
 
 // A whole cycle lies behind when as many launches have come as the last one looked at had, and the
@@ -403,6 +407,7 @@ void Turns::exchanged(const Exchange& exchange, bool made) {
   if (exchange.stripe) stripe_due_ = false;
   else if (made && !moving()) {
     fetched_ = taken_;
+    fetched_at_ = cycle_.sequence().recorded();
     reuse_.accepted(variant_);
   }
   if (exchange.phase == 0) return;

@@ -150,7 +150,8 @@ class Turns {
   bool fetch_ = false;         // that of the launch taken last
   std::uint64_t variant_ = 0;  // its kernel
   std::uint64_t taken_ = 0;    // launches
-  std::uint64_t fetched_ = 0;  // of these, up to the latest for which alone something came in
+  // Of these, up to the latest for which alone something came in; and of those in the cycle.
+  std::uint64_t fetched_ = 0, fetched_at_ = 0;
   std::array<Phase, Phases::kMax> phases_{};
   std::uint64_t uses_ = 0;
   std::vector<RangeId> named_;  // by the launch taken last

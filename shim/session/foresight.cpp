@@ -55,13 +55,13 @@ bool Foresight::finds_all(std::span<const policy::RangeId> ranges) const {
 // A range that is new may lie on the host. One that is never surveyed, since a rule says where it
 // lies, is looked for in vain, and ever more seldom.
 void Foresight::look(const Launch& launch) {
-  const bool unknown =
-      until_survey_ + unknown_every_ <= kSurveyEvery && !finds_all(launch.ranges);
+  const std::uint32_t rest = std::max(unknown_every_, kUnknownEvery);
+  const bool unknown = until_survey_ + rest <= kSurveyEvery && !finds_all(launch.ranges);
   if (until_survey_ == 0 || unknown) {
     held_ = pager_.survey(launch.die, pager::Pager::With::places);
     until_survey_ = kSurveyEvery;
     const bool in_vain = unknown && !finds_all(launch.ranges);
-    unknown_every_ = in_vain ? std::min(2 * unknown_every_, kSurveyEvery) : kUnknownEvery;
+    unknown_every_ = in_vain ? std::min(2 * rest, kSurveyEvery) : kUnknownEvery;
   }
   --until_survey_;
 }
@@ -200,7 +200,9 @@ std::optional<Sample> Foresight::sample(const Launch& launch) {
       pager_.contexts().capturing())
     return std::nullopt;
   policy::Reuse& reuse = turns_->reuse();
-  if (!reuse.wants_time(launch.variant, host_bytes(launch.ranges))) return std::nullopt;
+  // Of a range that is never surveyed nobody knows where it lies.
+  if (!reuse.wants_time(launch.variant, host_bytes(launch.ranges)) || !finds_all(launch.ranges))
+    return std::nullopt;
   held_ = pager_.survey(launch.die, pager::Pager::With::places);
   if (!finds_all(launch.ranges)) return std::nullopt;
   const Sample out{launch.variant, host_bytes(launch.ranges)};

@@ -29,7 +29,8 @@ std::optional<Stopwatch::Lap> Stopwatch::pair_of(driver::Context context) {
     }
     verbs_.destroy(lap.start);
   }
-  drop(lap);
+  Lock lock(mutex_);
+  --out_;
   return std::nullopt;
 }
 

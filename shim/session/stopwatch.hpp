@@ -78,7 +78,8 @@ class Stopwatch {
   bool collecting_ BARSWAP_GUARDED_BY(mutex_) = false;
   std::vector<Timed> timed_ BARSWAP_GUARDED_BY(mutex_);
   std::atomic<std::uint32_t> samples_{0};
-  // Events that the driver did not take are never used again; samples end before that is many.
+  // Events that the driver did not take are never used again; nothing is timed any more before that
+  // is many.
   static constexpr std::uint32_t kDropsMax = 16;
   std::uint32_t drops_ BARSWAP_GUARDED_BY(mutex_) = 0;
 };

@@ -7,9 +7,9 @@
 //
 // Values in, advice out. It owns a few numbers for each kernel, a kernel being a function, its
 // block and its grid; it takes no lock and knows no clock. Times of launches that run beside others
-// are too long, so one alone proves nothing. What is brought in is not timed in place again: a launch
-// that were left there for that would be one of many by the time it ended, since programs submit
-// ahead.
+// are too long, so one alone proves nothing. What is brought in is not timed in place again: a
+// launch that were left there for that would be one of many by the time it ended, since programs
+// submit ahead.
 #pragma once
 #include <cstdint>
 #include <unordered_map>

@@ -11,8 +11,8 @@
 namespace barswap::session {
 namespace {
 
-// In launches. Others move pages too; and a range may be new.
-constexpr std::uint32_t kSurveyEvery = 256, kUnknownEvery = 8;
+// In launches. Others move pages too.
+constexpr std::uint32_t kSurveyEvery = 256;
 // In launches: after nothing could be chosen; and after something was refused, doubled each time.
 // Most of what refuses is over in a moment, and what is missing is read in place until then.
 constexpr std::uint32_t kRest = 64, kRefusedRest = 4, kRestDoublings = 14;
@@ -55,13 +55,13 @@ bool Foresight::finds_all(std::span<const policy::RangeId> ranges) const {
 // A range that is new may lie on the host. One that is never surveyed, since a rule says where it
 // lies, is looked for in vain, and ever more seldom.
 void Foresight::look(const Launch& launch) {
-  const std::uint32_t rest = std::max(unknown_every_, kUnknownEvery);
-  const bool unknown = until_survey_ + rest <= kSurveyEvery && !finds_all(launch.ranges);
+  const bool unknown =
+      until_survey_ + unknown_every_ <= kSurveyEvery && !finds_all(launch.ranges);
   if (until_survey_ == 0 || unknown) {
     held_ = pager_.survey(launch.die, pager::Pager::With::places);
     until_survey_ = kSurveyEvery;
     const bool in_vain = unknown && !finds_all(launch.ranges);
-    unknown_every_ = in_vain ? std::min(2 * rest, kSurveyEvery) : kUnknownEvery;
+    unknown_every_ = in_vain ? std::min(2 * unknown_every_, kSurveyEvery) : kUnknownEvery;
   }
   --until_survey_;
 }

@@ -91,7 +91,8 @@ class Foresight {
   std::vector<policy::RangeFacts> held_ BARSWAP_GUARDED_BY(mutex_);
   std::uint32_t until_survey_ BARSWAP_GUARDED_BY(mutex_) = 0;
   // Launches between looks for a range that is new.
-  std::uint32_t unknown_every_ BARSWAP_GUARDED_BY(mutex_) = 0;
+  static constexpr std::uint32_t kUnknownEvery = 8;
+  std::uint32_t unknown_every_ BARSWAP_GUARDED_BY(mutex_) = kUnknownEvery;
   std::mt19937_64 random_ BARSWAP_GUARDED_BY(mutex_);
   bool exchanging_ BARSWAP_GUARDED_BY(mutex_) = false;     // a thread is about it
   bool spare_ BARSWAP_GUARDED_BY(mutex_) = false;          // HBM is left free for turns

@@ -87,9 +87,9 @@ void Stopwatch::end(const Lap& begun) {
     // Where the die has not come to the first of them, nothing was lost.
     auto reached = verbs_.ready(lap.start);
     if (!reached || *reached) {
-      lose(lap.timing);
+      Lock lock(mutex_);
+      timed_.push_back({*lap.timing.sampled, 0});
       lap.timing.sampled.reset();
-      samples_.fetch_sub(1, std::memory_order_relaxed);
     }
   }
   if (!verbs_.record(lap.end, lap.stream)) return drop(lap);
@@ -136,9 +136,11 @@ void Stopwatch::collect() {
 }
 
 std::vector<Stopwatch::Timed> Stopwatch::take() {
+  std::vector<Timed> taken;
   Lock lock(mutex_);
-  samples_.fetch_sub(static_cast<std::uint32_t>(timed_.size()), std::memory_order_relaxed);
-  return std::move(timed_);
+  taken.swap(timed_);
+  samples_.fetch_sub(static_cast<std::uint32_t>(taken.size()), std::memory_order_relaxed);
+  return taken;
 }
 
 // The driver may read freed memory when it is asked for an event whose context has ended, so a

@@ -254,6 +254,38 @@ TEST_CASE("what a kernel reads often comes in before it, though nothing repeats 
   }
 }
 
+// Its thread is held for a time that cannot come before it goes on.
+TEST_CASE("a launch behind a kernel that waits for the host is held no longer than the bound") {
+  support::Setting setting = slow_host();
+  setting.machine.vram_bytes = 256_MiB;
+  setting.machine.host_bytes = 512_MiB;
+  setting.setup.options.tiers_host_limit = policy::size_of(400_MiB);
+  Program program(setting);
+  const CUdeviceptr cold = program.bench.alloc(96_MiB);
+  REQUIRE(host_bytes(program.bench, cold, 96_MiB) >= 32_MiB);
+  const CUdeviceptr at = host_part(program.bench, cold, 96_MiB);
+  REQUIRE(cuMemsetD32_v2(at, 9, 1 << 15) == CUDA_SUCCESS);
+  const std::uint64_t before = stats::get(stats::live().stall_ns);
+  const CUstream stream = program.bench.held_stream();
+  constexpr int kLaunches = 12;
+  for (int i = 0; i < kLaunches; ++i) update(program, at, stream);
+  const std::uint64_t held_ns = stats::get(stats::live().stall_ns) - before;
+  CHECK(held_ns > 0);
+  // All waits together end with the one in which their second is over; a slow machine adds to it.
+  CHECK(held_ns < 3'000'000'000);
+  program.bench.let_go();
+  REQUIRE(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+  std::uint32_t word = 9, seen = 0;
+  for (int i = 0; i < kLaunches; ++i) {
+    word ^= word << 13;
+    word ^= word >> 17;
+    word ^= word << 5;
+    word += 3;
+  }
+  REQUIRE(cuMemcpyDtoH_v2(&seen, at, sizeof seen) == CUDA_SUCCESS);
+  CHECK(seen == word);
+}
+
 TEST_CASE("beside a capture no launch is timed, and a context that ends takes its times with it") {
   Program program(slow_host());
   session::Stopwatch& stopwatch = session::Session::current()->stopwatch();

@@ -32,6 +32,9 @@ constexpr std::uint64_t kRetryAfter = 8;
 constexpr std::uint64_t kRest = 16;
 constexpr std::uint32_t kRestDoublings = 6;
 constexpr std::size_t kKernelsMax = 4096;
+// Of one kernel: three operands have seven.
+constexpr std::size_t kPlacesMax = 8;
+constexpr std::uint32_t kAny = ~std::uint32_t{0};
 
 double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
 
@@ -41,26 +44,64 @@ bool Reuse::Kernel::expects(std::uint64_t now) const {
   return timing_from != 0 && now - timing_from < kPatience;
 }
 
-bool Reuse::Kernel::proven() const { return often >= kProof; }
+bool Reuse::Place::proven() const { return often >= kProof; }
 
-bool Reuse::Kernel::settled() const { return samples != 0 && (often == 0 || proven()); }
+bool Reuse::Place::settled() const { return samples != 0 && (often == 0 || proven()); }
+
+bool Reuse::Kernel::proven() const {
+  return std::any_of(places.begin(), places.end(), [](const Place& one) { return one.proven(); });
+}
+
+// Of those that were timed with the same operands on the host, or would count as such.
+std::size_t Reuse::Kernel::index_of(std::uint32_t which) const {
+  std::size_t index = 0;
+  while (index < places.size() && places[index].which != which) ++index;
+  return std::min(index, kPlacesMax - 1);
+}
+
+const Reuse::Place* Reuse::Kernel::at(std::uint32_t which) const {
+  const std::size_t index = index_of(which);
+  return index < places.size() ? &places[index] : nullptr;
+}
+
+Reuse::Place& Reuse::Kernel::add(std::uint32_t which) {
+  const std::size_t index = index_of(which);
+  if (index < places.size()) return places[index];
+  Place place;
+  place.which = places.size() + 1 == kPlacesMax ? kAny : which;
+  return places.emplace_back(place);
+}
+
+// What says most of a launch with these on the host: its like, or one for which fewer of them
+// sufficed to take long.
+const Reuse::Place* Reuse::Kernel::known(std::uint32_t which) const {
+  const Place* like = at(which);
+  if (like != nullptr && like->settled()) return like;
+  const Place* best = nullptr;
+  for (const Place& place : places)
+    if (place.proven() && (place.which & ~which) == 0 &&
+        (best == nullptr || place.in_place_ns * best->often > best->in_place_ns * place.often))
+      best = &place;
+  return best;
+}
 
 // Until the time in HBM is known, a launch that reads often is brought in on trust, to know it.
-bool Reuse::Kernel::gains(std::uint64_t bytes, Turn turn) const {
-  if (!proven()) return false;
+bool Reuse::Kernel::gains(const Place& place, std::uint64_t bytes, Turn turn) const {
+  if (!place.proven()) return false;
   if (resident_ns == 0) return true;
-  const double saved = static_cast<double>(in_place_ns) - static_cast<double>(often * resident_ns);
-  const double share = std::min(kShareMost / often, static_cast<double>(bytes) /
-                                                        static_cast<double>(host_bytes));
+  const double saved = static_cast<double>(place.in_place_ns) -
+                       static_cast<double>(place.often * resident_ns);
+  const double share = std::min(kShareMost / place.often,
+                                static_cast<double>(bytes) / static_cast<double>(place.host_bytes));
   if (turn == Turn::alone) return saved * share > kMovingAlone * link_ns(bytes) + kDrainNs;
   return saved * share > kMovingBatched * link_ns(bytes) + kDrainShare * kDrainNs;
 }
 
-bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn) {
+bool Reuse::launch(std::uint64_t kernel, const OnHost& host, Turn turn) {
   ++launches_;
   auto found = kernels_.find(kernel);
   if (found == kernels_.end()) {
-    if (host_bytes < kLeastBytes) return false;
+    if (host.bytes < kLeastBytes) return false;
     if (kernels_.size() >= kKernelsMax)
       std::erase_if(kernels_, [](const auto& entry) { return !entry.second.proven(); });
     if (kernels_.size() >= kKernelsMax) kernels_.clear();
@@ -68,7 +109,9 @@ bool Reuse::launch(std::uint64_t kernel, std::uint64_t host_bytes, Turn turn) {
   }
   Kernel& known = found->second;
   ++known.launches;
-  return host_bytes != 0 && known.launches >= known.rest_until && known.gains(host_bytes, turn);
+  if (host.bytes == 0 || known.launches < known.rest_until) return false;
+  const Place* place = known.known(host.which);
+  return place != nullptr && known.gains(*place, host.bytes, turn);
 }
 
 void Reuse::accepted(std::uint64_t kernel) {
@@ -84,15 +127,17 @@ void Reuse::refused(std::uint64_t kernel) {
   ++known.refusals;
 }
 
-bool Reuse::wants_time(std::uint64_t kernel, std::uint64_t host_bytes) const {
+bool Reuse::wants_time(std::uint64_t kernel, const OnHost& host) const {
   const auto found = kernels_.find(kernel);
   if (found == kernels_.end()) return false;
   const Kernel& known = found->second;
   // The first launch of a function may wait for its code.
   if (known.launches < 2 || known.launches < known.retry_at || known.expects(launches_))
     return false;
-  if (host_bytes == 0) return known.proven() && known.resident_ns == 0;
-  return host_bytes >= kLeastBytes && (!known.settled() || known.launches >= known.look_at);
+  if (host.bytes == 0) return known.proven() && known.resident_ns == 0;
+  if (host.bytes < kLeastBytes) return false;
+  const Place* place = known.at(host.which);
+  return place == nullptr || !place->settled() || known.launches >= place->look_at;
 }
 
 void Reuse::expect(std::uint64_t kernel) {
@@ -100,7 +145,7 @@ void Reuse::expect(std::uint64_t kernel) {
   if (found != kernels_.end()) found->second.timing_from = launches_;
 }
 
-void Reuse::timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t elapsed_ns) {
+void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapsed_ns) {
   const auto found = kernels_.find(kernel);
   if (found == kernels_.end()) return;
   Kernel& known = found->second;
@@ -109,31 +154,37 @@ void Reuse::timed(std::uint64_t kernel, std::uint64_t host_bytes, std::uint64_t 
     known.retry_at = known.launches + kRetryAfter;
     return;
   }
-  if (host_bytes == 0) {
+  if (host.bytes == 0) {
     known.resident_ns = elapsed_ns;
     return;
   }
-  ++known.samples;
-  known.look_at = known.launches + std::max(kLookAgain, known.launches);
-  if (static_cast<double>(elapsed_ns) <= kOften * link_ns(host_bytes)) {
-    known.often = 0;
-    known.host_bytes = known.in_place_ns = 0;
+  Place& place = known.add(host.which);
+  ++place.samples;
+  place.look_at = known.launches + std::max(kLookAgain, known.launches);
+  if (static_cast<double>(elapsed_ns) <= kOften * link_ns(host.bytes)) {
+    place.often = 0;
+    place.host_bytes = place.in_place_ns = 0;
     return;
   }
-  ++known.often;
-  known.host_bytes += host_bytes;
-  known.in_place_ns += elapsed_ns;
+  ++place.often;
+  place.host_bytes += host.bytes;
+  place.in_place_ns += elapsed_ns;
 }
 
 bool Reuse::often(std::uint64_t kernel) const {
   const auto found = kernels_.find(kernel);
-  return found != kernels_.end() && found->second.gains(kWaitBytes, Turn::batched);
+  if (found == kernels_.end()) return false;
+  const Kernel& known = found->second;
+  return std::any_of(known.places.begin(), known.places.end(), [&](const Place& place) {
+    return known.gains(place, kWaitBytes, Turn::batched);
+  });
 }
 
-bool Reuse::undecided(std::uint64_t kernel, std::uint64_t host_bytes) const {
-  if (host_bytes < kWaitBytes) return false;
+bool Reuse::undecided(std::uint64_t kernel, const OnHost& host) const {
+  if (host.bytes < kWaitBytes) return false;
   const auto found = kernels_.find(kernel);
-  return found != kernels_.end() && found->second.expects(launches_) && !found->second.settled();
+  return found != kernels_.end() && found->second.expects(launches_) &&
+         found->second.known(host.which) == nullptr;
 }
 
 }  // namespace barswap::policy

@@ -41,23 +41,23 @@ Turns::Turns(Plan plan, Beside beside)
       moments_(fetches_.size()) {}
 
 void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const RangeId> ranges,
-                   std::uint64_t host_bytes, std::uint64_t now_ns) {
+                   const OnHost& host, std::uint64_t now_ns) {
   named_.assign(ranges.begin(), ranges.end());
   ++taken_;
   const auto turn = cycle_.trusted() ? Reuse::Turn::batched : Reuse::Turn::alone;
-  fetch_ = reuse_.launch(variant, host_bytes, turn) && plan_ != Plan::stream;
+  fetch_ = reuse_.launch(variant, host, turn) && plan_ != Plan::stream;
   variant_ = variant;
   const auto instance = instances_.of(variant, ranges);
   untold_ = instance ? 0 : untold_ + 1;
   if (!instance) {
-    host_bytes_ += host_bytes;
+    host_bytes_ += host.bytes;
     return;
   }
   const std::uint64_t position = cycle_.record({site, *instance}, ranges);
   fetches_[position % fetches_.size()] = reuse_.often(variant);
   moments_[position % moments_.size()] = {now_ns, host_bytes_};
   measure(position, now_ns);
-  host_bytes_ += host_bytes;
+  host_bytes_ += host.bytes;
 }
 
 // For as long as the next may take to come round: two cycles, if one is known. That of graphs, for

@@ -61,9 +61,9 @@ class Turns {
   explicit Turns(Plan plan, Beside beside = Beside::nothing);
 
   // Takes the next launch that names large ranges, its site and its variant (the same for the same
-  // site and grid), which ranges, how many bytes of these lie on the host, and when it came.
-  void launch(std::uint64_t site, std::uint64_t variant,
-              std::span<const RangeId> ranges, std::uint64_t host_bytes, std::uint64_t now_ns);
+  // site and grid), which ranges, what of these lies on the host, and when it came.
+  void launch(std::uint64_t site, std::uint64_t variant, std::span<const RangeId> ranges,
+              const OnHost& host, std::uint64_t now_ns);
   // What makes turns cheap should be made. A trial waits until it is told that it is there; and
   // what comes in for single launches keeps no copies until then. It is there, until said
   // otherwise.

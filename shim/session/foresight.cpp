@@ -66,11 +66,11 @@ void Foresight::look(const Launch& launch) {
   --until_survey_;
 }
 
-std::uint64_t Foresight::host_bytes(std::span<const policy::RangeId> ranges) const {
-  std::uint64_t sum = 0;
-  for (const policy::RangeId id : ranges)
-    if (const policy::RangeFacts* facts = find(id)) sum += facts->host_bytes;
-  return sum;
+policy::OnHost Foresight::on_host(std::span<const policy::RangeId> ranges) const {
+  policy::OnHost host;
+  for (std::size_t i = 0; i < ranges.size(); ++i)
+    if (const policy::RangeFacts* facts = find(ranges[i])) host.add(i, facts->host_bytes);
+  return host;
 }
 
 // Any two ranges, now and then, whoever needs them: what the rules must survive.
@@ -105,7 +105,7 @@ bool Foresight::choose(bool stripe, policy::Turns::When when, policy::Exchange& 
 // Whoever has waited asks again, since a turn may not have brought everything.
 Foresight::Step Foresight::plan(const Launch& launch, policy::Exchange& exchange) {
   if (closing_.load(std::memory_order_relaxed)) return Step::go_on;
-  const std::uint64_t missing_bytes = host_bytes(launch.ranges);
+  const std::uint64_t missing_bytes = on_host(launch.ranges).bytes;
   if (exchanging_) return aside_ && missing_bytes != 0 ? Step::wait : Step::go_on;
   if (pager_.settings().chaos) {
     exchange = at_random(launch.die);
@@ -148,7 +148,7 @@ Foresight::Step Foresight::record(const Launch& launch, policy::Exchange& exchan
     if (pager_.settings().beside) pager_.start_flights();
   }
   look(launch);
-  turns_->launch(launch.site, launch.variant, launch.ranges, host_bytes(launch.ranges), now_ns());
+  turns_->launch(launch.site, launch.variant, launch.ranges, on_host(launch.ranges), now_ns());
   if (const policy::Trial::Mode mode = turns_->mode(); mode != mode_) {
     mode_ = mode;
     BARSWAP_LOG(debug, "session", "launch %llu, cycles of %llu: %s",
@@ -201,12 +201,12 @@ std::optional<Sample> Foresight::sample(const Launch& launch) {
     return std::nullopt;
   policy::Reuse& reuse = turns_->reuse();
   // Of a range that is never surveyed nobody knows where it lies.
-  if (!reuse.wants_time(launch.variant, host_bytes(launch.ranges)) || !finds_all(launch.ranges))
+  if (!reuse.wants_time(launch.variant, on_host(launch.ranges)) || !finds_all(launch.ranges))
     return std::nullopt;
   held_ = pager_.survey(launch.die, pager::Pager::With::places);
   if (!finds_all(launch.ranges)) return std::nullopt;
-  const Sample out{launch.variant, host_bytes(launch.ranges)};
-  if (!reuse.wants_time(out.kernel, out.host_bytes)) return std::nullopt;
+  const Sample out{launch.variant, on_host(launch.ranges)};
+  if (!reuse.wants_time(out.kernel, out.host)) return std::nullopt;
   reuse.expect(out.kernel);
   return out;
 }
@@ -216,11 +216,12 @@ void Foresight::take_times() {
   for (const Stopwatch::Timed& timed : stopwatch_.take()) {
     Lock lock(mutex_);
     if (turns_)
-      turns_->reuse().timed(timed.sample.kernel, timed.sample.host_bytes, timed.elapsed_ns);
-    BARSWAP_LOG(debug, "session", "kernel %llx: %llu us with %llu MiB of its ranges on the host",
+      turns_->reuse().timed(timed.sample.kernel, timed.sample.host, timed.elapsed_ns);
+    BARSWAP_LOG(debug, "session", "kernel %llx: %llu us with %llu MiB of its ranges %x on the host",
                 static_cast<unsigned long long>(timed.sample.kernel),
                 static_cast<unsigned long long>(timed.elapsed_ns / 1000),
-                static_cast<unsigned long long>(timed.sample.host_bytes / 1_MiB));
+                static_cast<unsigned long long>(timed.sample.host.bytes / 1_MiB),
+                timed.sample.host.which);
   }
 }
 
@@ -237,7 +238,7 @@ void Foresight::await_time(const Launch& launch) {
   for (;;) {
     {
       Lock lock(mutex_);
-      if (!turns_ || !turns_->reuse().undecided(launch.variant, host_bytes(launch.ranges))) break;
+      if (!turns_ || !turns_->reuse().undecided(launch.variant, on_host(launch.ranges))) break;
     }
     const std::uint64_t elapsed_ns = now_ns() - start_ns;
     if (elapsed_ns > kOneNs || closing_.load(std::memory_order_relaxed) ||
@@ -312,7 +313,7 @@ void Foresight::turn_aside() {
       if (made) end_exchange(exchange, true);
       else exchanging_ = false;
       bool left = false;
-      for (const policy::Part& part : exchange.in) left = left || host_bytes({&part.id, 1}) > 0;
+      for (const policy::Part& part : exchange.in) left = left || on_host({&part.id, 1}).bytes > 0;
       failures_ = made ? 0 : failures_ + 1;
       // The first may have met a passing cause: a call in hand that may sleep, the mover at work.
       if (made) by_hand_ = left ? 1 : 0;

@@ -61,8 +61,7 @@ class Foresight {
   // What the launching thread does before it submits.
   enum class Step : std::uint8_t { go_on, wait, exchange };
 
-  std::uint64_t host_bytes(std::span<const policy::RangeId> ranges) const
-      BARSWAP_REQUIRES(mutex_);
+  policy::OnHost on_host(std::span<const policy::RangeId> ranges) const BARSWAP_REQUIRES(mutex_);
   const policy::RangeFacts* find(policy::RangeId id) const BARSWAP_REQUIRES(mutex_);
   bool finds_all(std::span<const policy::RangeId> ranges) const BARSWAP_REQUIRES(mutex_);
   void look(const Launch& launch) BARSWAP_REQUIRES(mutex_);

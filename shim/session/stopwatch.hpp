@@ -16,13 +16,14 @@
 
 #include "barswap/mutex.hpp"
 #include "driver/verbs.hpp"
+#include "policy/reuse.hpp"
 
 namespace barswap::session {
 
 // One launch of a kernel, as it was submitted.
 struct Sample {
-  std::uint64_t kernel = 0;      // its function, block and grid in one number
-  std::uint64_t host_bytes = 0;  // of what it names
+  std::uint64_t kernel = 0;  // its function, block and grid in one number
+  policy::OnHost host;       // of what it names
 };
 
 // What a launch is timed for; neither: not at all.

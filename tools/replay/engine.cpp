@@ -499,19 +499,19 @@ void Simulator::turn(const Step& step) {
   };
   if (!die.pressed) return;
   std::vector<policy::RangeId> named;
-  std::uint64_t host_bytes = 0;
+  policy::OnHost host;
   for (std::uint32_t u = step.first_use; u < step.first_use + step.uses; ++u) {
     const std::uint32_t number = workload_.uses[u].run;
     if (!may_turn(number)) continue;
+    host.add(named.size(), facts_of_run(number).host_bytes);
     named.push_back(number);
-    host_bytes += facts_of_run(number).host_bytes;
   }
   if (named.empty()) return;
-  die.turns->launch(step.site, step.variant, named, host_bytes, host_ns_);
+  die.turns->launch(step.site, step.variant, named, host, host_ns_);
   if (die.resting > 0) --die.resting;
   if (!die.turns->moving()) die.spare_bytes = 0;
   const bool due = die.turns->stripe_due();
-  if (!due && (die.resting > 0 || !die.turns->turn_due(host_bytes))) return;
+  if (!due && (die.resting > 0 || !die.turns->turn_due(host.bytes))) return;
   std::vector<policy::RangeFacts> held;
   for (const std::uint32_t number : die.runs)
     if (may_turn(number)) held.push_back(facts_of_run(number));
@@ -521,7 +521,7 @@ void Simulator::turn(const Step& step) {
           : die.turns->choose(held, policy::turn_bytes(budget(die_index)));
   const bool made = !chosen.in.empty() && !chosen.later && exchange(die_index, chosen);
   if (due || !chosen.in.empty()) die.turns->exchanged(chosen, made);
-  if (!made && !chosen.later && host_bytes != 0) die.resting = 64;
+  if (!made && !chosen.later && host.bytes != 0) die.resting = 64;
 }
 
 // As the mover's: the launching thread waits until the die is idle; both directions of the link at

@@ -118,8 +118,8 @@ TEST_CASE("a cycle is known although its buffers wander") {
   for (std::uint64_t pass = 0; pass < 8; ++pass)
     for (RangeId layer = 1; layer <= kLayers; ++layer) {
       const RangeId from = kBuffers + (pass * layer) % 5, to = kBuffers + (pass + 3 * layer) % 5;
-      turns.launch(7, 1, std::array{kWorkspace, layer, from, to}, 0, now_ns += 1000);
-      turns.launch(8, 1, std::array{to, from}, 0, now_ns += 1000);
+      turns.launch(7, 1, std::array{kWorkspace, layer, from, to}, {}, now_ns += 1000);
+      turns.launch(8, 1, std::array{to, from}, {}, now_ns += 1000);
     }
   CHECK(turns.cycle().trusted());
   CHECK(turns.cycle().sequence().period() == kLayers);
@@ -134,7 +134,7 @@ TEST_CASE("a cycle is known although its buffers wander") {
   // And launches of which none tells where the cycle is end the turns.
   CHECK(turns.moving());
   for (int i = 0; i < 1100; ++i)
-    turns.launch(8, 1, std::array{kBuffers, kBuffers + 1}, 0, now_ns += 1000);
+    turns.launch(8, 1, std::array{kBuffers, kBuffers + 1}, {}, now_ns += 1000);
   CHECK_FALSE(turns.moving());
 }
 

@@ -9,129 +9,167 @@ namespace {
 constexpr std::uint64_t kMib = std::uint64_t{1} << 20, kMs = 1'000'000;
 constexpr std::uint64_t kKernel = 7, kOther = 8;
 constexpr auto kAlone = Reuse::Turn::alone;
+constexpr std::uint32_t kInput = 1, kWeights = 2, kOutput = 4;
+
+OnHost on(std::uint64_t bytes, std::uint32_t which = kInput) {
+  return {bytes, bytes == 0 ? 0 : which};
+}
 
 // A launch as foresight makes it: what it misses comes in if that is advised, and it is timed if
 // that is wanted. Answers whether it was brought in.
-bool launch(Reuse& reuse, std::uint64_t host_bytes, std::uint64_t in_place_ns,
+bool launch(Reuse& reuse, const OnHost& host, std::uint64_t in_place_ns,
             std::uint64_t resident_ns, Reuse::Turn turn = kAlone) {
-  const bool fetched = reuse.launch(kKernel, host_bytes, turn);
-  const std::uint64_t now_bytes = fetched ? 0 : host_bytes;
-  if (reuse.wants_time(kKernel, now_bytes)) {
+  const bool fetched = reuse.launch(kKernel, host, turn);
+  const OnHost now = fetched ? OnHost() : host;
+  if (reuse.wants_time(kKernel, now)) {
     reuse.expect(kKernel);
-    reuse.timed(kKernel, now_bytes, now_bytes == 0 ? resident_ns : in_place_ns);
+    reuse.timed(kKernel, now, fetched ? resident_ns : in_place_ns);
   }
   return fetched;
 }
 
-int fetched_of(int launches, Reuse& reuse, std::uint64_t host_bytes, std::uint64_t in_place_ns,
+int fetched_of(int launches, Reuse& reuse, const OnHost& host, std::uint64_t in_place_ns,
                std::uint64_t resident_ns, Reuse::Turn turn = kAlone) {
   int count = 0;
   for (int i = 0; i < launches; ++i)
-    count += launch(reuse, host_bytes, in_place_ns, resident_ns, turn) ? 1 : 0;
+    count += launch(reuse, host, in_place_ns, resident_ns, turn) ? 1 : 0;
   return count;
 }
 
 TEST_CASE("what is read once in place stays there") {
   Reuse reuse;
-  CHECK(fetched_of(200, reuse, 32 * kMib, 680'000, 20'000) == 0);
+  CHECK(fetched_of(200, reuse, on(32 * kMib), 680'000, 20'000) == 0);
 }
 
 TEST_CASE("what is read often comes in, after one launch that is not timed and two that are") {
   Reuse reuse;
-  CHECK(fetched_of(3, reuse, 96 * kMib, 11 * kMs, 200'000) == 0);
-  CHECK(fetched_of(100, reuse, 96 * kMib, 11 * kMs, 200'000) == 100);
+  CHECK(fetched_of(3, reuse, on(96 * kMib), 11 * kMs, 200'000) == 0);
+  CHECK(fetched_of(100, reuse, on(96 * kMib), 11 * kMs, 200'000) == 100);
   CHECK(reuse.often(kKernel));
   CHECK_FALSE(reuse.often(kOther));
 }
 
 TEST_CASE("a kernel that takes as long in HBM is brought in once, to know it, and no more") {
   Reuse reuse;
-  CHECK(fetched_of(100, reuse, 32 * kMib, 5 * kMs, 4'900'000) == 1);
+  CHECK(fetched_of(100, reuse, on(32 * kMib), 5 * kMs, 4'900'000) == 1);
   CHECK_FALSE(reuse.often(kKernel));
 }
 
 TEST_CASE("one passing delay proves nothing") {
   Reuse reuse;
-  CHECK(fetched_of(1, reuse, 32 * kMib, 680'000, 20'000) == 0);
-  CHECK(fetched_of(1, reuse, 32 * kMib, 9 * kMs, 20'000) == 0);
-  CHECK(fetched_of(300, reuse, 32 * kMib, 680'000, 20'000) == 0);
+  CHECK(fetched_of(1, reuse, on(32 * kMib), 680'000, 20'000) == 0);
+  CHECK(fetched_of(1, reuse, on(32 * kMib), 9 * kMs, 20'000) == 0);
+  CHECK(fetched_of(300, reuse, on(32 * kMib), 680'000, 20'000) == 0);
 }
 
 TEST_CASE("a kernel is looked at again, after twice as many launches each time") {
   Reuse reuse;
   int wanted = 0;
   for (int i = 0; i < 1000; ++i) {
-    (void)reuse.launch(kKernel, 32 * kMib, kAlone);
-    if (!reuse.wants_time(kKernel, 32 * kMib)) continue;
+    (void)reuse.launch(kKernel, on(32 * kMib), kAlone);
+    if (!reuse.wants_time(kKernel, on(32 * kMib))) continue;
     ++wanted;
     reuse.expect(kKernel);
-    reuse.timed(kKernel, 32 * kMib, 680'000);
+    reuse.timed(kKernel, on(32 * kMib), 680'000);
   }
   CHECK(wanted >= 5);
   CHECK(wanted <= 8);
   // Now another of its operands is on the host.
-  CHECK(fetched_of(3000, reuse, 32 * kMib, 9 * kMs, 20'000) > 0);
+  CHECK(fetched_of(3000, reuse, on(32 * kMib), 9 * kMs, 20'000) > 0);
 }
 
 TEST_CASE("a turn for several launches pays sooner than one for a launch alone") {
   // 32 MiB are 0.61 ms over the link; in place they take 2.1 times as long.
   for (const auto turn : {Reuse::Turn::alone, Reuse::Turn::batched}) {
     Reuse reuse;
-    const int fetched = fetched_of(100, reuse, 32 * kMib, 1'350'000, 50'000, turn);
+    const int fetched = fetched_of(100, reuse, on(32 * kMib), 1'350'000, 50'000, turn);
     CHECK(fetched == (turn == kAlone ? 1 : 97));
   }
 }
 
+// A product reads its input for every tile of its output, and its weights about once.
+TEST_CASE("what is learnt of one operand says nothing of another, and something of both") {
+  Reuse reuse;
+  constexpr std::uint64_t kLinkNs = 680'000;  // of 32 MiB
+  CHECK(fetched_of(50, reuse, on(32 * kMib, kWeights), kLinkNs, 20'000) == 0);
+  CHECK(fetched_of(2, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) == 0);
+  CHECK(fetched_of(100, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) == 100);
+  // With both there it takes as long at least; nobody needs to wait for its time.
+  CHECK(fetched_of(100, reuse, on(64 * kMib, kInput | kWeights), 10 * kMs, 20'000) == 100);
+  CHECK_FALSE(reuse.undecided(kKernel, on(64 * kMib, kInput | kWeights)));
+  // Another look at the weights does not take back what is known of the input.
+  CHECK(fetched_of(1000, reuse, on(32 * kMib, kWeights), kLinkNs, 20'000) == 0);
+  CHECK(fetched_of(10, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) == 10);
+  // Of the output nothing is known yet.
+  CHECK(fetched_of(1, reuse, on(32 * kMib, kOutput), kLinkNs, 20'000) == 0);
+  CHECK_FALSE(reuse.wants_time(kKernel, on(32 * kMib, kOutput)));
+}
+
+TEST_CASE("of a kernel with very many operands the first few places are told apart") {
+  Reuse reuse;
+  CHECK(fetched_of(20, reuse, on(32 * kMib, 1), 680'000, 20'000) == 0);
+  for (std::uint32_t which = 2; which < 200; ++which)
+    CHECK(fetched_of(1, reuse, on(32 * kMib, which), 680'000, 20'000) == 0);
+  // All others count as one.
+  CHECK(fetched_of(300, reuse, on(32 * kMib, 1000), 9 * kMs, 20'000) > 0);
+  CHECK(fetched_of(10, reuse, on(32 * kMib, 2000), 9 * kMs, 20'000) == 10);
+  CHECK(fetched_of(10, reuse, on(32 * kMib, 1), 680'000, 20'000) == 0);
+  OnHost host;
+  for (std::size_t i = 0; i < 40; ++i) host.add(i, i % 2 * kMib);
+  CHECK(host.bytes == 20 * kMib);
+  CHECK(host.which == 0xaaaaaaaa);
+}
+
 TEST_CASE("a time is expected once, and given up after many launches") {
   Reuse reuse;
-  (void)reuse.launch(kKernel, 64 * kMib, kAlone);
-  CHECK_FALSE(reuse.wants_time(kKernel, 64 * kMib));
-  (void)reuse.launch(kKernel, 64 * kMib, kAlone);
-  REQUIRE(reuse.wants_time(kKernel, 64 * kMib));
-  CHECK_FALSE(reuse.undecided(kKernel, 64 * kMib));
+  (void)reuse.launch(kKernel, on(64 * kMib), kAlone);
+  CHECK_FALSE(reuse.wants_time(kKernel, on(64 * kMib)));
+  (void)reuse.launch(kKernel, on(64 * kMib), kAlone);
+  REQUIRE(reuse.wants_time(kKernel, on(64 * kMib)));
+  CHECK_FALSE(reuse.undecided(kKernel, on(64 * kMib)));
   reuse.expect(kKernel);
-  CHECK_FALSE(reuse.wants_time(kKernel, 64 * kMib));
-  CHECK(reuse.undecided(kKernel, 64 * kMib));
-  CHECK_FALSE(reuse.undecided(kKernel, 16 * kMib));  // too little to be held for
-  for (int i = 0; i < 1100; ++i) (void)reuse.launch(kOther, 64 * kMib, kAlone);
-  CHECK_FALSE(reuse.undecided(kKernel, 64 * kMib));
-  CHECK(reuse.wants_time(kKernel, 64 * kMib));
+  CHECK_FALSE(reuse.wants_time(kKernel, on(64 * kMib)));
+  CHECK(reuse.undecided(kKernel, on(64 * kMib)));
+  CHECK_FALSE(reuse.undecided(kKernel, on(16 * kMib)));  // too little to be held for
+  for (int i = 0; i < 1100; ++i) (void)reuse.launch(kOther, on(64 * kMib), kAlone);
+  CHECK_FALSE(reuse.undecided(kKernel, on(64 * kMib)));
+  CHECK(reuse.wants_time(kKernel, on(64 * kMib)));
 }
 
 TEST_CASE("little on the host is not timed, and a time of nothing is not taken") {
   Reuse reuse;
-  for (int i = 0; i < 10; ++i) CHECK_FALSE(reuse.launch(kKernel, kMib, kAlone));
-  CHECK_FALSE(reuse.wants_time(kKernel, kMib));
-  reuse.timed(kKernel, 64 * kMib, 9 * kMs);  // of a kernel that is not known
+  for (int i = 0; i < 10; ++i) CHECK_FALSE(reuse.launch(kKernel, on(kMib), kAlone));
+  CHECK_FALSE(reuse.wants_time(kKernel, on(kMib)));
+  reuse.timed(kKernel, on(64 * kMib), 9 * kMs);  // of a kernel that is not known
   // One that is lost does not count, and another launch is timed in its place, some time later.
-  for (int i = 0; i < 3; ++i) (void)reuse.launch(kKernel, 64 * kMib, kAlone);
+  for (int i = 0; i < 3; ++i) (void)reuse.launch(kKernel, on(64 * kMib), kAlone);
   int lost_for = 0;
   for (const std::uint64_t ns : {9 * kMs, std::uint64_t{0}, 9 * kMs}) {
-    for (; !reuse.wants_time(kKernel, 64 * kMib); ++lost_for)
-      CHECK_FALSE(reuse.launch(kKernel, 64 * kMib, kAlone));
+    for (; !reuse.wants_time(kKernel, on(64 * kMib)); ++lost_for)
+      CHECK_FALSE(reuse.launch(kKernel, on(64 * kMib), kAlone));
     reuse.expect(kKernel);
-    reuse.timed(kKernel, 64 * kMib, ns);
+    reuse.timed(kKernel, on(64 * kMib), ns);
   }
   CHECK(lost_for == 8);
-  CHECK(reuse.launch(kKernel, 64 * kMib, kAlone));
+  CHECK(reuse.launch(kKernel, on(64 * kMib), kAlone));
 }
 
 TEST_CASE("a kernel that is refused rests, longer each time") {
   Reuse reuse;
-  CHECK(fetched_of(3, reuse, 64 * kMib, 9 * kMs, 20'000) == 0);
+  CHECK(fetched_of(3, reuse, on(64 * kMib), 9 * kMs, 20'000) == 0);
   int advised = 0;
   for (int i = 0; i < 1000; ++i) {
-    if (!reuse.launch(kKernel, 64 * kMib, kAlone)) continue;
+    if (!reuse.launch(kKernel, on(64 * kMib), kAlone)) continue;
     ++advised;
     reuse.refused(kKernel);
   }
   CHECK(advised >= 4);
   CHECK(advised <= 7);
-  for (int i = 0; i < 1024 && !reuse.launch(kKernel, 64 * kMib, kAlone); ++i) {}
+  for (int i = 0; i < 1024 && !reuse.launch(kKernel, on(64 * kMib), kAlone); ++i) {}
   reuse.accepted(kKernel);
   reuse.refused(kKernel);
   int rest = 0;
-  while (!reuse.launch(kKernel, 64 * kMib, kAlone)) ++rest;
+  while (!reuse.launch(kKernel, on(64 * kMib), kAlone)) ++rest;
   CHECK(rest <= 16);
 }
 

@@ -198,31 +198,31 @@ struct Die {
     return *std::find_if(held.begin(), held.end(),
                          [&](const RangeFacts& facts) { return facts.id == id; });
   }
-  std::uint64_t host_bytes(std::span<const RangeId> ids) {
-    std::uint64_t sum = 0;
-    for (const RangeId id : ids) sum += of(id).host_bytes;
-    return sum;
+  OnHost on_host(std::span<const RangeId> ids) {
+    OnHost host;
+    for (std::size_t i = 0; i < ids.size(); ++i) host.add(i, of(ids[i]).host_bytes);
+    return host;
   }
 
   void launch(RangeId id, std::uint64_t reads) { launch(id, {&id, 1}, reads); }
   // Reads what lies on the host over the link, and takes a millisecond at least.
   void launch(std::uint64_t variant, std::span<const RangeId> ids, std::uint64_t reads) {
-    turns.launch(1, variant, ids, host_bytes(ids), now_ns);
+    turns.launch(1, variant, ids, on_host(ids), now_ns);
     const bool stripe = turns.stripe_due();
-    if (stripe || turns.turn_due(host_bytes(ids))) {
+    if (stripe || turns.turn_due(on_host(ids).bytes)) {
       const Exchange exchange = stripe ? turns.stripe(held) : turns.choose(held, turn_bytes);
       CHECK(exchange.stripe == stripe);
       if (!exchange.in.empty()) turns_at.push_back(turns.cycle().sequence().recorded());
       if (stripe || !exchange.in.empty())
         turns.exchanged(exchange, !exchange.later && change(exchange));
     }
-    const std::uint64_t read_bytes = host_bytes(ids);
-    const std::uint64_t elapsed_ns = std::max(kMs, reads * 21 * kMs * read_bytes / kGib);
-    remote_launches += read_bytes != 0 ? 1 : 0;
+    const OnHost read = on_host(ids);
+    const std::uint64_t elapsed_ns = std::max(kMs, reads * 21 * kMs * read.bytes / kGib);
+    remote_launches += read.bytes != 0 ? 1 : 0;
     now_ns += elapsed_ns;
-    if (!times || !turns.reuse().wants_time(variant, read_bytes)) return;
+    if (!times || !turns.reuse().wants_time(variant, read)) return;
     turns.reuse().expect(variant);
-    turns.reuse().timed(variant, read_bytes, elapsed_ns);
+    turns.reuse().timed(variant, read, elapsed_ns);
   }
   bool change(const Exchange& exchange) {
     stripes += exchange.stripe && !exchange.in.empty() ? 1 : 0;
@@ -381,7 +381,7 @@ TEST_CASE("what a graph names once and works on often is spread last") {
     all.push_back(id);
   }
   for (std::uint64_t pass = 1; !turns.stripe_due() && pass < 50; ++pass)
-    turns.launch(1, 1, all, 6 * kGib, pass * 500 * kMs);
+    turns.launch(1, 1, all, {6 * kGib, 1}, pass * 500 * kMs);
   REQUIRE(turns.stripe_due());
   const Exchange exchange = turns.stripe(held);
   std::map<RangeId, std::uint64_t> in;
@@ -429,7 +429,7 @@ TEST_CASE("a spread that is refused comes again, but not for ever") {
       for (RangeId launch = 1; launch <= 15; ++launch) {
         const RangeId id =
             launch <= 3 ? launch : 4 + launch / 4 % 3;  // those on the host four times
-        turns.launch(1, id, {&id, 1}, kGib, static_cast<std::uint64_t>(pass) * kMs);
+        turns.launch(1, id, {&id, 1}, {kGib, 1}, static_cast<std::uint64_t>(pass) * kMs);
         if (!turns.stripe_due()) continue;
         ++due;
         turns.exchanged(turns.stripe(held), made);
@@ -450,7 +450,7 @@ TEST_CASE("a launch may name any number of ranges") {
     held.push_back({id, kGib, id <= 100 ? 0 : kGib, true});
   }
   for (int pass = 0; pass < 200 && !turns.stripe_due(); ++pass)
-    turns.launch(1, 1, all, 100 * kGib, static_cast<std::uint64_t>(pass) * kMs);
+    turns.launch(1, 1, all, {100 * kGib, 1}, static_cast<std::uint64_t>(pass) * kMs);
   REQUIRE(turns.stripe_due());
   const Exchange exchange = turns.stripe(held);
   CHECK(exchange.in.size() == 100);
@@ -461,11 +461,11 @@ TEST_CASE("a launch may name any number of ranges") {
 TEST_CASE("what a cycle names more often stays whole, what it does not name goes") {
   Turns turns(Plan::automatic);
   const RangeId once = 11;
-  turns.launch(2, 2, {&once, 1}, 0, 1);
+  turns.launch(2, 2, {&once, 1}, {}, 1);
   for (int pass = 0; pass < 20 && !turns.stripe_due(); ++pass)
     for (RangeId id = 1; id <= 6 && !turns.stripe_due(); ++id) {
       const RangeId named[] = {id, 10};
-      turns.launch(1, id, named, kGib, static_cast<std::uint64_t>(pass) * kMs);
+      turns.launch(1, id, named, {kGib, 1}, static_cast<std::uint64_t>(pass) * kMs);
     }
   REQUIRE(turns.stripe_due());
   // Four of eight fit: 10 is named by all, 11 no more, and 12 is not known.
@@ -562,7 +562,7 @@ TEST_CASE("no range is needed and sent away at once, and nothing moves in vain")
   Turns turns(Plan::move);
   std::vector<RangeId> all{1, 2, 3};
   for (int i = 0; i < 200; ++i)
-    turns.launch(1, 1, all, kGib, static_cast<std::uint64_t>(i));
+    turns.launch(1, 1, all, {kGib, 1}, static_cast<std::uint64_t>(i));
   REQUIRE(turns.moving());
   // Everything is named at once: nothing can make place.
   std::vector<RangeFacts> held{{1, kGib, 0, true}, {2, kGib, 0, true}, {3, kGib, kGib, true}};
@@ -572,8 +572,8 @@ TEST_CASE("no range is needed and sent away at once, and nothing moves in vain")
   CHECK(turns.choose(held, kGib).in.empty());
   // What is named no more leaves.
   const RangeId once = 9;
-  turns.launch(2, 2, {&once, 1}, 0, 200);
-  for (int i = 0; i < 50; ++i) turns.launch(1, 1, all, kGib, static_cast<std::uint64_t>(i));
+  turns.launch(2, 2, {&once, 1}, {}, 200);
+  for (int i = 0; i < 50; ++i) turns.launch(1, 1, all, {kGib, 1}, static_cast<std::uint64_t>(i));
   const Exchange exchange = turns.choose(held, kGib);
   REQUIRE(exchange.in.size() == 1);
   CHECK(exchange.in.front().id == 3);

@@ -25,6 +25,9 @@ constexpr std::uint64_t kPatience = 1024;
 // Launches of a kernel after which it is timed once more, doubled each time: what it names may be
 // the smaller part of a range.
 constexpr std::uint64_t kLookAgain = 32;
+// The same for one that is brought in, on trust or since it was timed twice: it costs what bringing
+// in saves.
+constexpr std::uint64_t kTrust = 16, kLookOften = 1024;
 // What was measured with little on the host says little of very much more.
 constexpr double kShareMost = 4;
 // A time that was lost may always be.
@@ -44,12 +47,10 @@ bool Reuse::Kernel::expects(std::uint64_t now) const {
   return timing_from != 0 && now - timing_from < kPatience;
 }
 
-bool Reuse::Place::proven() const { return often >= kProof; }
+bool Reuse::Place::settled() const { return samples != 0 && (often == 0 || often >= kProof); }
 
-bool Reuse::Place::settled() const { return samples != 0 && (often == 0 || proven()); }
-
-bool Reuse::Kernel::proven() const {
-  return std::any_of(places.begin(), places.end(), [](const Place& one) { return one.proven(); });
+bool Reuse::Kernel::reads_often() const {
+  return std::any_of(places.begin(), places.end(), [](const Place& one) { return one.often != 0; });
 }
 
 // Of those that were timed with the same operands on the host, or would count as such.
@@ -72,22 +73,22 @@ Reuse::Place& Reuse::Kernel::add(std::uint32_t which) {
   return places.emplace_back(place);
 }
 
-// What says most of a launch with these on the host: its like, or one for which fewer of them
-// sufficed to take long.
+// What says most of a launch with these on the host: its like, or the worst with one of them there.
 const Reuse::Place* Reuse::Kernel::known(std::uint32_t which) const {
   const Place* like = at(which);
-  if (like != nullptr && like->settled()) return like;
-  const Place* best = nullptr;
+  if (like != nullptr && like->samples != 0) return like;
+  const Place* worst = nullptr;
   for (const Place& place : places)
-    if (place.proven() && (place.which & ~which) == 0 &&
-        (best == nullptr || place.in_place_ns * best->often > best->in_place_ns * place.often))
-      best = &place;
-  return best;
+    if (place.often != 0 && (place.which & which) != 0 &&
+        (worst == nullptr ||
+         place.in_place_ns * worst->often > worst->in_place_ns * place.often))
+      worst = &place;
+  return worst;
 }
 
 // Until the time in HBM is known, a launch that reads often is brought in on trust, to know it.
 bool Reuse::Kernel::gains(const Place& place, std::uint64_t bytes, Turn turn) const {
-  if (!place.proven()) return false;
+  if (place.often == 0) return false;
   if (resident_ns == 0) return true;
   const double saved = static_cast<double>(place.in_place_ns) -
                        static_cast<double>(place.often * resident_ns);
@@ -103,15 +104,23 @@ bool Reuse::launch(std::uint64_t kernel, const OnHost& host, Turn turn) {
   if (found == kernels_.end()) {
     if (host.bytes < kLeastBytes) return false;
     if (kernels_.size() >= kKernelsMax)
-      std::erase_if(kernels_, [](const auto& entry) { return !entry.second.proven(); });
+      std::erase_if(kernels_, [](const auto& entry) { return !entry.second.reads_often(); });
     if (kernels_.size() >= kKernelsMax) kernels_.clear();
     found = kernels_.try_emplace(kernel).first;
   }
   Kernel& known = found->second;
   ++known.launches;
   if (host.bytes == 0 || known.launches < known.rest_until) return false;
-  const Place* place = known.known(host.which);
-  return place != nullptr && known.gains(*place, host.bytes, turn);
+  const Place* says = known.known(host.which);
+  if (says == nullptr || !known.gains(*says, host.bytes, turn)) return false;
+  Place& place = known.add(host.which);
+  if (place.look_at == 0) place.look_at = known.launches + kTrust;
+  place.looking = known.launches >= place.look_at && host.bytes >= kLeastBytes &&
+                  known.resident_ns != 0 && known.launches >= known.retry_at &&
+                  !known.expects(launches_);
+  // Should it not be timed after all, others come first.
+  if (place.looking) place.look_at = known.launches + kTrust;
+  return !place.looking;
 }
 
 void Reuse::accepted(std::uint64_t kernel) {
@@ -134,10 +143,11 @@ bool Reuse::wants_time(std::uint64_t kernel, const OnHost& host) const {
   // The first launch of a function may wait for its code.
   if (known.launches < 2 || known.launches < known.retry_at || known.expects(launches_))
     return false;
-  if (host.bytes == 0) return known.proven() && known.resident_ns == 0;
+  if (host.bytes == 0) return known.reads_often() && known.resident_ns == 0;
   if (host.bytes < kLeastBytes) return false;
   const Place* place = known.at(host.which);
-  return place == nullptr || !place->settled() || known.launches >= place->look_at;
+  return place == nullptr || place->looking || !place->settled() ||
+         known.launches >= place->look_at;
 }
 
 void Reuse::expect(std::uint64_t kernel) {
@@ -160,6 +170,7 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
   }
   Place& place = known.add(host.which);
   ++place.samples;
+  place.looking = false;
   place.look_at = known.launches + std::max(kLookAgain, known.launches);
   if (static_cast<double>(elapsed_ns) <= kOften * link_ns(host.bytes)) {
     place.often = 0;
@@ -167,6 +178,8 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
     return;
   }
   ++place.often;
+  place.look_at = known.launches + (place.often < kProof ? kTrust
+                                                         : std::max(kLookOften, known.launches));
   place.host_bytes += host.bytes;
   place.in_place_ns += elapsed_ns;
 }

@@ -6,13 +6,14 @@
 // in HBM. What the difference is worth is then known before any cycle is.
 //
 // Which of its operands lie on the host makes all the difference: a product reads one of them ten
-// times and another once. So what is learnt counts for those that were there, and for more.
+// times and another once. So what is learnt is kept for those that were there. Others are brought
+// in on trust if one of them was among these: that costs a few times what the link does, and
+// reading them in place may cost a hundred times as much.
 //
 // Values in, advice out. It owns a few numbers for each kernel, a kernel being a function, its
 // block and its grid; it takes no lock and knows no clock. Times of launches that run beside others
-// are too long, so one alone proves nothing. What is brought in is not timed in place again: a
-// launch that were left there for that would be one of many by the time it ended, since programs
-// submit ahead.
+// are too long. So what is brought in is looked at again: one launch is left in place for that,
+// while what is known counts for those that the program submits behind it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -63,7 +64,7 @@ class Reuse {
     std::uint32_t often = 0;
     std::uint64_t host_bytes = 0, in_place_ns = 0;
     std::uint64_t look_at = 0;  // launches, to be timed once more
-    bool proven() const;
+    bool looking = false;       // the launch taken last is left in place for that
     bool settled() const;
   };
   struct Kernel {
@@ -75,7 +76,7 @@ class Reuse {
     std::uint32_t refusals = 0;     // in a row
     std::vector<Place> places;      // a few; the last is for all that are none of the others
     bool expects(std::uint64_t now) const;
-    bool proven() const;
+    bool reads_often() const;
     std::size_t index_of(std::uint32_t which) const;
     const Place* at(std::uint32_t which) const;
     Place& add(std::uint32_t which);

@@ -463,6 +463,7 @@ void Pager::finish(std::vector<Job>& jobs) {
     Lock lock(pages_);
     --job.run->moving;
   }
+  changes_.fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace barswap::pager

@@ -134,6 +134,8 @@ class Pager {
   // at which a run begins.
   enum class With { places, heat };
   std::vector<policy::RangeFacts> survey(Die die, With with) const;
+  // Batches so far that changed where pages lie.
+  std::uint64_t changes() const { return changes_.load(std::memory_order_relaxed); }
   // Brings pages of the first runs in and moves those of the second out, as many as needed, in a
   // number of batches beside running work, or of drains; waits for the device as long as the
   // policy's deadline allows. The shares are left with what was not moved. False: nothing moved.
@@ -368,6 +370,7 @@ class Pager {
   enum class Stock : std::uint8_t { none, wanted, full };
   std::atomic<Stock> stock_{Stock::none};
   std::atomic<std::uint64_t> page_most_{0};
+  std::atomic<std::uint64_t> changes_{0};
   std::atomic<bool> wanted_{false};
   std::atomic<std::uint64_t> weigh_after_ns_{0};  // heat is not weighed again before
   std::atomic<bool> may_move_{true};

@@ -39,6 +39,12 @@ const char* text_of(policy::Trial::Mode mode) {
 
 }  // namespace
 
+// The count comes first: what changes meanwhile is looked at again.
+void Foresight::survey(pager::Pager::With with) {
+  surveyed_at_ = pager_.changes();
+  held_ = pager_.survey(*die_, with);
+}
+
 const policy::RangeFacts* Foresight::find(policy::RangeId id) const {
   const auto found = std::lower_bound(
       held_.begin(), held_.end(), id,
@@ -57,8 +63,8 @@ bool Foresight::finds_all(std::span<const policy::RangeId> ranges) const {
 void Foresight::look(const Launch& launch) {
   const bool unknown =
       until_survey_ + unknown_every_ <= kSurveyEvery && !finds_all(launch.ranges);
-  if (until_survey_ == 0 || unknown) {
-    held_ = pager_.survey(launch.die, pager::Pager::With::places);
+  if (until_survey_ == 0 || unknown || pager_.changes() != surveyed_at_) {
+    survey();
     until_survey_ = kSurveyEvery;
     const bool in_vain = unknown && !finds_all(launch.ranges);
     unknown_every_ = in_vain ? std::min(2 * unknown_every_, kSurveyEvery) : kUnknownEvery;
@@ -74,9 +80,9 @@ policy::OnHost Foresight::on_host(std::span<const policy::RangeId> ranges) const
 }
 
 // Any two ranges, now and then, whoever needs them: what the rules must survive.
-policy::Exchange Foresight::at_random(Die die) {
+policy::Exchange Foresight::at_random() {
   if (random_() % 8 != 0) return {};
-  held_ = pager_.survey(die, pager::Pager::With::places);
+  survey();
   if (held_.empty()) return {};
   const policy::RangeFacts& in = held_[random_() % held_.size()];
   const policy::RangeFacts& out = held_[random_() % held_.size()];
@@ -90,7 +96,7 @@ policy::Exchange Foresight::at_random(Die die) {
 // True: there is something to exchange, and this thread is about it.
 bool Foresight::choose(bool stripe, policy::Turns::When when, policy::Exchange& exchange) {
   using With = pager::Pager::With;
-  held_ = pager_.survey(*die_, stripe ? With::heat : With::places);
+  survey(stripe ? With::heat : With::places);
   exchange = stripe
                  ? turns_->stripe(held_)
                  : turns_->choose(held_, policy::turn_bytes(pager_.frames().budget(*die_)), when);
@@ -108,7 +114,7 @@ Foresight::Step Foresight::plan(const Launch& launch, policy::Exchange& exchange
   const std::uint64_t missing_bytes = on_host(launch.ranges).bytes;
   if (exchanging_) return aside_ && missing_bytes != 0 ? Step::wait : Step::go_on;
   if (pager_.settings().chaos) {
-    exchange = at_random(launch.die);
+    exchange = at_random();
     return exchange.in.empty() ? Step::go_on : Step::exchange;
   }
   if (resting_ > 0) return Step::go_on;
@@ -173,7 +179,7 @@ void Foresight::end_exchange(const policy::Exchange& exchange, bool made) {
   turns_->exchanged(exchange, made);
   refusals_ = made ? 0 : refusals_ + 1;
   if (!made) resting_ = kRefusedRest << std::min(refusals_, kRestDoublings);
-  held_ = pager_.survey(*die_, pager::Pager::With::places);
+  survey();
 }
 
 std::optional<Sample> Foresight::launch(const Launch& launch) {
@@ -203,7 +209,7 @@ std::optional<Sample> Foresight::sample(const Launch& launch) {
   // Of a range that is never surveyed nobody knows where it lies.
   if (!reuse.wants_time(launch.variant, on_host(launch.ranges)) || !finds_all(launch.ranges))
     return std::nullopt;
-  held_ = pager_.survey(launch.die, pager::Pager::With::places);
+  survey();
   if (!finds_all(launch.ranges)) return std::nullopt;
   const Sample out{launch.variant, on_host(launch.ranges)};
   if (!reuse.wants_time(out.kernel, out.host)) return std::nullopt;

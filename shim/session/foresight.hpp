@@ -64,8 +64,9 @@ class Foresight {
   policy::OnHost on_host(std::span<const policy::RangeId> ranges) const BARSWAP_REQUIRES(mutex_);
   const policy::RangeFacts* find(policy::RangeId id) const BARSWAP_REQUIRES(mutex_);
   bool finds_all(std::span<const policy::RangeId> ranges) const BARSWAP_REQUIRES(mutex_);
+  void survey(pager::Pager::With with = pager::Pager::With::places) BARSWAP_REQUIRES(mutex_);
   void look(const Launch& launch) BARSWAP_REQUIRES(mutex_);
-  policy::Exchange at_random(Die die) BARSWAP_REQUIRES(mutex_);
+  policy::Exchange at_random() BARSWAP_REQUIRES(mutex_);
   Step record(const Launch& launch, policy::Exchange& exchange, bool& turns_over);
   Step plan(const Launch& launch, policy::Exchange& exchange) BARSWAP_REQUIRES(mutex_);
   bool choose(bool stripe, policy::Turns::When when, policy::Exchange& exchange)
@@ -88,6 +89,7 @@ class Foresight {
   policy::Trial::Mode mode_ BARSWAP_GUARDED_BY(mutex_) = policy::Trial::Mode::streaming;
   // What lies where, as it was when last looked at. Stale figures cost time only.
   std::vector<policy::RangeFacts> held_ BARSWAP_GUARDED_BY(mutex_);
+  std::uint64_t surveyed_at_ BARSWAP_GUARDED_BY(mutex_) = 0;  // batches of the pager
   std::uint32_t until_survey_ BARSWAP_GUARDED_BY(mutex_) = 0;
   // Launches between looks for a range that is new.
   static constexpr std::uint32_t kUnknownEvery = 8;

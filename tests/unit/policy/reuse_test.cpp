@@ -41,10 +41,12 @@ TEST_CASE("what is read once in place stays there") {
   CHECK(fetched_of(200, reuse, on(32 * kMib), 680'000, 20'000) == 0);
 }
 
-TEST_CASE("what is read often comes in, after one launch that is not timed and two that are") {
+TEST_CASE("what is read often comes in, after one launch that is not timed and one that is") {
   Reuse reuse;
-  CHECK(fetched_of(3, reuse, on(96 * kMib), 11 * kMs, 200'000) == 0);
-  CHECK(fetched_of(100, reuse, on(96 * kMib), 11 * kMs, 200'000) == 100);
+  CHECK(fetched_of(2, reuse, on(96 * kMib), 11 * kMs, 200'000) == 0);
+  CHECK(fetched_of(16, reuse, on(96 * kMib), 11 * kMs, 200'000) == 15);  // one is timed once more
+  CHECK(fetched_of(1000, reuse, on(96 * kMib), 11 * kMs, 200'000) == 1000);
+  CHECK(fetched_of(1000, reuse, on(96 * kMib), 11 * kMs, 200'000) == 999);
   CHECK(reuse.often(kKernel));
   CHECK_FALSE(reuse.often(kOther));
 }
@@ -55,11 +57,34 @@ TEST_CASE("a kernel that takes as long in HBM is brought in once, to know it, an
   CHECK_FALSE(reuse.often(kKernel));
 }
 
-TEST_CASE("one passing delay proves nothing") {
+TEST_CASE("one passing delay is believed for a few launches") {
   Reuse reuse;
   CHECK(fetched_of(1, reuse, on(32 * kMib), 680'000, 20'000) == 0);
   CHECK(fetched_of(1, reuse, on(32 * kMib), 9 * kMs, 20'000) == 0);
-  CHECK(fetched_of(300, reuse, on(32 * kMib), 680'000, 20'000) == 0);
+  CHECK(fetched_of(300, reuse, on(32 * kMib), 680'000, 20'000) == 15);
+  CHECK(fetched_of(2000, reuse, on(32 * kMib), 680'000, 20'000) == 0);
+}
+
+TEST_CASE("what stops reading often is left in place again") {
+  Reuse reuse;
+  CHECK(fetched_of(1000, reuse, on(32 * kMib), 9 * kMs, 20'000) >= 990);
+  CHECK(fetched_of(1100, reuse, on(32 * kMib), 680'000, 20'000) < 1000);
+  CHECK(fetched_of(1000, reuse, on(32 * kMib), 680'000, 20'000) == 0);
+}
+
+TEST_CASE("the look at what is brought in is one launch, whatever is submitted behind it") {
+  Reuse reuse;
+  CHECK(fetched_of(5, reuse, on(96 * kMib), 11 * kMs, 200'000) == 3);
+  int in_place = 0;
+  for (int i = 0; i < 40; ++i) {
+    const bool fetched = reuse.launch(kKernel, on(96 * kMib), kAlone);
+    in_place += fetched ? 0 : 1;
+    if (fetched) continue;
+    CHECK(reuse.wants_time(kKernel, on(96 * kMib)));
+    reuse.expect(kKernel);
+    CHECK_FALSE(reuse.undecided(kKernel, on(96 * kMib)));
+  }
+  CHECK(in_place == 1);
 }
 
 TEST_CASE("a kernel is looked at again, after twice as many launches each time") {
@@ -92,17 +117,21 @@ TEST_CASE("what is learnt of one operand says nothing of another, and something 
   Reuse reuse;
   constexpr std::uint64_t kLinkNs = 680'000;  // of 32 MiB
   CHECK(fetched_of(50, reuse, on(32 * kMib, kWeights), kLinkNs, 20'000) == 0);
-  CHECK(fetched_of(2, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) == 0);
-  CHECK(fetched_of(100, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) == 100);
-  // With both there it takes as long at least; nobody needs to wait for its time.
-  CHECK(fetched_of(100, reuse, on(64 * kMib, kInput | kWeights), 10 * kMs, 20'000) == 100);
+  CHECK(fetched_of(1, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) == 0);
+  CHECK(fetched_of(100, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) == 99);
+  // With both there it is brought in on trust, and looked at after a few launches.
+  CHECK(fetched_of(16, reuse, on(64 * kMib, kInput | kWeights), 10 * kMs, 20'000) == 16);
   CHECK_FALSE(reuse.undecided(kKernel, on(64 * kMib, kInput | kWeights)));
+  CHECK(fetched_of(100, reuse, on(64 * kMib, kInput | kWeights), 10 * kMs, 20'000) == 98);
   // Another look at the weights does not take back what is known of the input.
   CHECK(fetched_of(1000, reuse, on(32 * kMib, kWeights), kLinkNs, 20'000) == 0);
-  CHECK(fetched_of(10, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) == 10);
+  CHECK(fetched_of(10, reuse, on(32 * kMib, kInput), 9 * kMs, 20'000) >= 9);
   // Of the output nothing is known yet.
   CHECK(fetched_of(1, reuse, on(32 * kMib, kOutput), kLinkNs, 20'000) == 0);
   CHECK_FALSE(reuse.wants_time(kKernel, on(32 * kMib, kOutput)));
+  // With the input it comes in, at first; and is found to be left alone by itself.
+  CHECK(fetched_of(10, reuse, on(64 * kMib, kInput | kOutput), 9 * kMs, 20'000) == 10);
+  CHECK(fetched_of(100, reuse, on(32 * kMib, kOutput), kLinkNs, 20'000) == 0);
 }
 
 TEST_CASE("of a kernel with very many operands the first few places are told apart") {
@@ -112,7 +141,7 @@ TEST_CASE("of a kernel with very many operands the first few places are told apa
     CHECK(fetched_of(1, reuse, on(32 * kMib, which), 680'000, 20'000) == 0);
   // All others count as one.
   CHECK(fetched_of(300, reuse, on(32 * kMib, 1000), 9 * kMs, 20'000) > 0);
-  CHECK(fetched_of(10, reuse, on(32 * kMib, 2000), 9 * kMs, 20'000) == 10);
+  CHECK(fetched_of(10, reuse, on(32 * kMib, 2000), 9 * kMs, 20'000) >= 9);
   CHECK(fetched_of(10, reuse, on(32 * kMib, 1), 680'000, 20'000) == 0);
   OnHost host;
   for (std::size_t i = 0; i < 40; ++i) host.add(i, i % 2 * kMib);
@@ -142,9 +171,9 @@ TEST_CASE("little on the host is not timed, and a time of nothing is not taken")
   CHECK_FALSE(reuse.wants_time(kKernel, on(kMib)));
   reuse.timed(kKernel, on(64 * kMib), 9 * kMs);  // of a kernel that is not known
   // One that is lost does not count, and another launch is timed in its place, some time later.
-  for (int i = 0; i < 3; ++i) (void)reuse.launch(kKernel, on(64 * kMib), kAlone);
+  for (int i = 0; i < 2; ++i) (void)reuse.launch(kKernel, on(64 * kMib), kAlone);
   int lost_for = 0;
-  for (const std::uint64_t ns : {9 * kMs, std::uint64_t{0}, 9 * kMs}) {
+  for (const std::uint64_t ns : {std::uint64_t{0}, 9 * kMs}) {
     for (; !reuse.wants_time(kKernel, on(64 * kMib)); ++lost_for)
       CHECK_FALSE(reuse.launch(kKernel, on(64 * kMib), kAlone));
     reuse.expect(kKernel);
@@ -156,7 +185,7 @@ TEST_CASE("little on the host is not timed, and a time of nothing is not taken")
 
 TEST_CASE("a kernel that is refused rests, longer each time") {
   Reuse reuse;
-  CHECK(fetched_of(3, reuse, on(64 * kMib), 9 * kMs, 20'000) == 0);
+  CHECK(fetched_of(2, reuse, on(64 * kMib), 9 * kMs, 20'000) == 0);
   int advised = 0;
   for (int i = 0; i < 1000; ++i) {
     if (!reuse.launch(kKernel, on(64 * kMib), kAlone)) continue;

@@ -9,8 +9,8 @@ namespace {
 
 // With less on the host the time of the launch itself blurs the answer.
 constexpr std::uint64_t kLeastBytes = std::uint64_t{8} << 20;
-// With so much, a launch is worth being held until a time is known. It is a usual amount, too.
-constexpr std::uint64_t kWaitBytes = std::uint64_t{32} << 20;
+// What a launch that is not known yet is taken to miss.
+constexpr std::uint64_t kUsualBytes = std::uint64_t{32} << 20;
 // Times the link alone. Kernels that read once in place reach nine tenths of it, and most of their
 // other work hides behind that.
 constexpr double kOften = 1.8;
@@ -25,9 +25,10 @@ constexpr std::uint64_t kPatience = 1024;
 // Launches of a kernel after which it is timed once more, doubled each time: what it names may be
 // the smaller part of a range.
 constexpr std::uint64_t kLookAgain = 32;
-// The same for one that is brought in, on trust or since it was timed twice: it costs what bringing
-// in saves.
+// The same for one that is brought in, on trust or since it was timed twice; and as many times more
+// as it took longer than a few times the link, which is what another look costs.
 constexpr std::uint64_t kTrust = 16, kLookOften = 1024;
+constexpr double kFewTimes = 4, kTimesMost = 64;
 // What was measured with little on the host says little of very much more.
 constexpr double kShareMost = 4;
 // A time that was lost may always be.
@@ -172,14 +173,17 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
   ++place.samples;
   place.looking = false;
   place.look_at = known.launches + std::max(kLookAgain, known.launches);
-  if (static_cast<double>(elapsed_ns) <= kOften * link_ns(host.bytes)) {
+  const double times = static_cast<double>(elapsed_ns) / link_ns(host.bytes);
+  if (times <= kOften) {
     place.often = 0;
     place.host_bytes = place.in_place_ns = 0;
     return;
   }
   ++place.often;
-  place.look_at = known.launches + (place.often < kProof ? kTrust
-                                                         : std::max(kLookOften, known.launches));
+  const std::uint64_t usual =
+      place.often < kProof ? kTrust : std::max(kLookOften, known.launches);
+  place.look_at = known.launches + usual * static_cast<std::uint64_t>(
+                                               std::clamp(times / kFewTimes, 1.0, kTimesMost));
   place.host_bytes += host.bytes;
   place.in_place_ns += elapsed_ns;
 }
@@ -189,12 +193,12 @@ bool Reuse::often(std::uint64_t kernel) const {
   if (found == kernels_.end()) return false;
   const Kernel& known = found->second;
   return std::any_of(known.places.begin(), known.places.end(), [&](const Place& place) {
-    return known.gains(place, kWaitBytes, Turn::batched);
+    return known.gains(place, kUsualBytes, Turn::batched);
   });
 }
 
 bool Reuse::undecided(std::uint64_t kernel, const OnHost& host) const {
-  if (host.bytes < kWaitBytes) return false;
+  if (host.bytes < kLeastBytes) return false;
   const auto found = kernels_.find(kernel);
   return found != kernels_.end() && found->second.expects(launches_) &&
          found->second.known(host.which) == nullptr;

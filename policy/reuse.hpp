@@ -52,7 +52,7 @@ class Reuse {
   void refused(std::uint64_t kernel);
   // As far as is known now, its ranges are worth a place in a turn for several.
   bool often(std::uint64_t kernel) const;
-  // A time is expected that would say whether a launch with so much on the host is to wait for it.
+  // A time is expected that would say whether what such a launch misses should come in.
   bool undecided(std::uint64_t kernel, const OnHost& host) const;
 
  private:

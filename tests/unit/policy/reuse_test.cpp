@@ -61,13 +61,13 @@ TEST_CASE("one passing delay is believed for a few launches") {
   Reuse reuse;
   CHECK(fetched_of(1, reuse, on(32 * kMib), 680'000, 20'000) == 0);
   CHECK(fetched_of(1, reuse, on(32 * kMib), 9 * kMs, 20'000) == 0);
-  CHECK(fetched_of(300, reuse, on(32 * kMib), 680'000, 20'000) == 15);
+  CHECK(fetched_of(300, reuse, on(32 * kMib), 680'000, 20'000) == 47);
   CHECK(fetched_of(2000, reuse, on(32 * kMib), 680'000, 20'000) == 0);
 }
 
 TEST_CASE("what stops reading often is left in place again") {
   Reuse reuse;
-  CHECK(fetched_of(1000, reuse, on(32 * kMib), 9 * kMs, 20'000) >= 990);
+  CHECK(fetched_of(1000, reuse, on(32 * kMib), 3 * kMs, 20'000) >= 990);
   CHECK(fetched_of(1100, reuse, on(32 * kMib), 680'000, 20'000) < 1000);
   CHECK(fetched_of(1000, reuse, on(32 * kMib), 680'000, 20'000) == 0);
 }
@@ -159,7 +159,7 @@ TEST_CASE("a time is expected once, and given up after many launches") {
   reuse.expect(kKernel);
   CHECK_FALSE(reuse.wants_time(kKernel, on(64 * kMib)));
   CHECK(reuse.undecided(kKernel, on(64 * kMib)));
-  CHECK_FALSE(reuse.undecided(kKernel, on(16 * kMib)));  // too little to be held for
+  CHECK_FALSE(reuse.undecided(kKernel, on(4 * kMib)));  // too little to be held for
   for (int i = 0; i < 1100; ++i) (void)reuse.launch(kOther, on(64 * kMib), kAlone);
   CHECK_FALSE(reuse.undecided(kKernel, on(64 * kMib)));
   CHECK(reuse.wants_time(kKernel, on(64 * kMib)));

@@ -186,6 +186,21 @@ std::optional<std::uint64_t> Sequence::found_again(const Matches& matches, Launc
   return longest(matches, key);
 }
 
+// The last time round, what followed a cycle was what the program did next. Where it returns to that
+// cycle, it is expected to stay: the cursor goes to the last occurrence but one, until the cycle
+// has come round.
+void Sequence::return_to(std::uint64_t position) {
+  cursor_ = position;
+  returned_cycle_ = 0;
+  const auto earlier = before(position);
+  const Phases::Name phase = history_[position & mask_].phase;
+  if (!earlier || phase == 0 || history_[*earlier & mask_].phase != phase) return;
+  const std::uint64_t cycle = position - *earlier;
+  if (recorded_ - position < 2 * cycle) return;  // it has not been left
+  cursor_ = earlier;
+  returned_cycle_ = cycle;
+}
+
 Sequence::Step Sequence::follow(LaunchKey key, std::optional<std::uint64_t> last) {
   if (!cursor_) return Step::loss;
   const LaunchKey& expected = of(*cursor_ + 1);
@@ -194,8 +209,12 @@ Sequence::Step Sequence::follow(LaunchKey key, std::optional<std::uint64_t> last
     skipped_ = strays_ = 0;
     const bool hit = expected.instance == key.instance;
     weak_ = hit ? weak_ - std::min(weak_, 1u) : std::min(weak_ + kWeak, kWeakMax);
+    if (hit && returned_cycle_ != 0 && last && recorded_ - *last == returned_cycle_) {
+      cursor_ = last;
+      returned_cycle_ = 0;
+    }
     if (hit || weak_ < kWeakMax || !last) return hit ? Step::hit : Step::weak_hit;
-    cursor_ = last;
+    return_to(*last);
     weak_ = 0;
     return Step::jump;
   }
@@ -274,6 +293,7 @@ std::uint64_t Sequence::record(LaunchKey key) {
     aligned = found.has_value();
     if (aligned || skipped_ >= kLostMax) {
       cursor_ = found;
+      if (found) return_to(*found);
       skipped_ = strays_ = weak_ = 0;
     }
   }

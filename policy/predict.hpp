@@ -88,6 +88,7 @@ class Sequence {
   bool in_earlier(std::optional<std::uint64_t> last) const;
   std::optional<std::uint64_t> found_again(const Matches& matches, LaunchKey key,
                                            std::optional<std::uint64_t> last) const;
+  void return_to(std::uint64_t position);
   Step follow(LaunchKey key, std::optional<std::uint64_t> last);
   void judge(Step step);
   void count(double hit);
@@ -115,6 +116,7 @@ class Sequence {
   std::uint64_t period_ = 0;
   std::uint64_t named_offset_ = 0;  // under which the cycle's name was told
   std::uint64_t instance_before_ = 0;
+  std::uint64_t returned_cycle_ = 0;  // launches, of the cycle returned to; 0: it has come round
   // The last occurrence of the latest launch that had one.
   std::optional<std::uint64_t> witness_;
   Phases phases_;

@@ -27,8 +27,8 @@ constexpr std::uint64_t kPatience = 1024;
 constexpr std::uint64_t kLookAgain = 32;
 // The same for one that is brought in, on trust or since it was timed twice; and as many times more
 // as it took longer than a few times the link, which is what another look costs.
-constexpr std::uint64_t kTrust = 16, kLookOften = 1024;
-constexpr double kFewTimes = 4, kTimesMost = 64;
+constexpr std::uint64_t kTrust = 16, kLookOften = 1024, kLookDear = 4096;
+constexpr double kFewTimes = 4, kTimesMost = 64, kBeyondDoubt = 32;
 // What was measured with little on the host says little of very much more.
 constexpr double kShareMost = 4;
 // A time that was lost may always be.
@@ -182,8 +182,9 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
   ++place.often;
   const std::uint64_t usual =
       place.often < kProof ? kTrust : std::max(kLookOften, known.launches);
-  place.look_at = known.launches + usual * static_cast<std::uint64_t>(
-                                               std::clamp(times / kFewTimes, 1.0, kTimesMost));
+  const std::uint64_t dear =
+      static_cast<std::uint64_t>(std::clamp(times / kFewTimes, 1.0, kTimesMost));
+  place.look_at = known.launches + std::max(usual * dear, times < kBeyondDoubt ? 0 : kLookDear);
   place.host_bytes += host.bytes;
   place.in_place_ns += elapsed_ns;
 }

@@ -12,8 +12,9 @@ namespace {
 
 constexpr std::uint64_t kRestNs = 5'000'000;       // between looks while something is wanted
 constexpr std::uint64_t kSleepNs = 1'000'000'000;  // while nothing is
-// While frames are made that no turn waits for yet, this many times as long as it takes: pinning
-// memory slows down what kernels read over the link meanwhile.
+// While frames are made for copies, this many times as long as it takes: pinning memory slows down
+// what kernels read over the link meanwhile, and the driver makes frames under a lock that remaps
+// need, too.
 constexpr std::uint64_t kPacedRests = 1;
 constexpr std::uint64_t kPacedLeastNs = 100'000, kPacedMostNs = 50'000'000;
 // Forced drains may take this much at once, before their share of time binds.
@@ -37,22 +38,18 @@ std::uint64_t Pager::look() {
   return more ? kRestNs : kSleepNs;
 }
 
-// A trial of turns waits for copies, and may never come.
-bool Pager::paced() const {
-  return stock_.load(std::memory_order_relaxed) == Stock::wanted && !turning();
-}
+bool Pager::paced() const { return stock_.load(std::memory_order_relaxed) == Stock::wanted; }
 
-// A handful of frames at a time, so that a move or the end of the process never waits for long; and
-// one while ranges take turns, since the driver makes frames under a lock that remaps need too, but
-// the sooner copies have their frames, the better; and one while a trial waits for them. None while
-// ranges take turns without copies, which use the frames that there are.
+// A handful of frames at a time, so that a move or the end of the process never waits for long; one
+// while ranges take turns or a trial waits for them. None while ranges take turns without copies,
+// which use the frames that there are.
 // True: there is more to do.
 bool Pager::prepare_frames(Die die) {
   constexpr int kFramesMax = 8;
   Stock stock = stock_.load(std::memory_order_relaxed);
   const bool turns = turning();
   if (turns && stock == Stock::none) return false;
-  int left = turns == (stock == Stock::wanted) ? kFramesMax : 1;
+  int left = turns || stock == Stock::wanted ? 1 : kFramesMax;
   for (std::uint64_t bytes = settings_.page_bytes; bytes <= page_most(); bytes *= 2) {
     const std::uint64_t usual = prepare_target(die, bytes);
     const std::uint64_t target = usual + (stock == Stock::wanted ? copies_missing(bytes) : 0);

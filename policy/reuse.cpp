@@ -48,6 +48,11 @@ bool Reuse::Kernel::expects(std::uint64_t now) const {
   return timing_from != 0 && now - timing_from < kPatience;
 }
 
+// The link.
+double Reuse::Place::times() const {
+  return static_cast<double>(in_place_ns) / link_ns(host_bytes);
+}
+
 bool Reuse::Place::settled() const { return samples != 0 && (often == 0 || often >= kProof); }
 
 bool Reuse::Kernel::reads_often() const {
@@ -114,11 +119,13 @@ bool Reuse::launch(std::uint64_t kernel, const OnHost& host, Turn turn) {
   if (host.bytes == 0 || known.launches < known.rest_until) return false;
   const Place* says = known.known(host.which);
   if (says == nullptr || !known.gains(*says, host.bytes, turn)) return false;
+  const double times = says->times();
   Place& place = known.add(host.which);
-  if (place.look_at == 0) place.look_at = known.launches + kTrust;
+  if (place.look_at == 0)
+    place.look_at = known.launches + (times < kBeyondDoubt ? kTrust : kLookDear);
+  if (known.expects(launches_)) return true;
   place.looking = known.launches >= place.look_at && host.bytes >= kLeastBytes &&
-                  known.resident_ns != 0 && known.launches >= known.retry_at &&
-                  !known.expects(launches_);
+                  known.resident_ns != 0 && known.launches >= known.retry_at;
   // Should it not be timed after all, others come first.
   if (place.looking) place.look_at = known.launches + kTrust;
   return !place.looking;
@@ -161,6 +168,7 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
   if (found == kernels_.end()) return;
   Kernel& known = found->second;
   known.timing_from = 0;
+  for (Place& place : known.places) place.looking = false;
   if (elapsed_ns == 0) {
     known.retry_at = known.launches + kRetryAfter;
     return;
@@ -171,7 +179,6 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
   }
   Place& place = known.add(host.which);
   ++place.samples;
-  place.looking = false;
   place.look_at = known.launches + std::max(kLookAgain, known.launches);
   const double times = static_cast<double>(elapsed_ns) / link_ns(host.bytes);
   if (times <= kOften) {
@@ -201,8 +208,11 @@ bool Reuse::often(std::uint64_t kernel) const {
 bool Reuse::undecided(std::uint64_t kernel, const OnHost& host) const {
   if (host.bytes < kLeastBytes) return false;
   const auto found = kernels_.find(kernel);
-  return found != kernels_.end() && found->second.expects(launches_) &&
-         found->second.known(host.which) == nullptr;
+  if (found == kernels_.end() || !found->second.expects(launches_)) return false;
+  const Kernel& known = found->second;
+  return known.known(host.which) == nullptr ||
+         std::any_of(known.places.begin(), known.places.end(),
+                     [](const Place& place) { return place.looking; });
 }
 
 }  // namespace barswap::policy

@@ -52,7 +52,8 @@ class Reuse {
   void refused(std::uint64_t kernel);
   // As far as is known now, its ranges are worth a place in a turn for several.
   bool often(std::uint64_t kernel) const;
-  // A time is expected that would say whether what such a launch misses should come in.
+  // A time is expected that would say whether what such a launch misses should come in; or is that
+  // of a launch left in place, behind which a drain would wait for as long.
   bool undecided(std::uint64_t kernel, const OnHost& host) const;
 
  private:
@@ -64,7 +65,8 @@ class Reuse {
     std::uint32_t often = 0;
     std::uint64_t host_bytes = 0, in_place_ns = 0;
     std::uint64_t look_at = 0;  // launches, to be timed once more
-    bool looking = false;       // the launch taken last is left in place for that
+    bool looking = false;       // a launch is left in place for that
+    double times() const;
     bool settled() const;
   };
   struct Kernel {

@@ -235,6 +235,7 @@ void Foresight::take_times() {
 // are bounded as well.
 void Foresight::await_time(const Launch& launch) {
   constexpr std::uint64_t kOneNs = 200'000'000, kAllNs = 1'000'000'000, kLookNs = 20'000;
+  constexpr std::uint64_t kShare = 50;
   // Beside a capture an event may not be asked.
   if (!stopwatch_.samples() || pager_.contexts().capturing()) return;
   take_times();
@@ -248,7 +249,8 @@ void Foresight::await_time(const Launch& launch) {
     }
     const std::uint64_t elapsed_ns = now_ns() - start_ns;
     if (elapsed_ns > kOneNs || closing_.load(std::memory_order_relaxed) ||
-        awaited_ns_.load(std::memory_order_relaxed) + elapsed_ns > kAllNs ||
+        awaited_ns_.load(std::memory_order_relaxed) + elapsed_ns >
+            kAllNs + (start_ns - start_ns_) / kShare ||
         pager_.contexts().capturing())
       break;
     waited = true;

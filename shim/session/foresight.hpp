@@ -27,6 +27,7 @@
 
 #include "barswap/mutex.hpp"
 #include "barswap/units.hpp"
+#include "base/clock.hpp"
 #include "base/own_thread.hpp"
 #include "pager/pager.hpp"
 #include "policy/turns.hpp"
@@ -39,7 +40,8 @@ enum class Samples : bool { none, wanted };
 class Foresight {
  public:
   Foresight(pager::Pager& pager, Stopwatch& stopwatch, policy::Plan plan)
-      : pager_(pager), stopwatch_(stopwatch), plan_(plan), random_(pager.settings().chaos_seed) {}
+      : pager_(pager), stopwatch_(stopwatch), plan_(plan), start_ns_(now_ns()),
+        random_(pager.settings().chaos_seed) {}
   ~Foresight() { close(); }
   Foresight(const Foresight&) = delete;
   Foresight& operator=(const Foresight&) = delete;
@@ -83,6 +85,7 @@ class Foresight {
   pager::Pager& pager_;
   Stopwatch& stopwatch_;
   const policy::Plan plan_;
+  const std::uint64_t start_ns_;
   Mutex<Rank::foresight> mutex_;
   std::optional<Die> die_ BARSWAP_GUARDED_BY(mutex_);
   std::unique_ptr<policy::Turns> turns_ BARSWAP_GUARDED_BY(mutex_);  // from the first launch on

@@ -79,12 +79,15 @@ TEST_CASE("the look at what is brought in is one launch, whatever is submitted b
   for (int i = 0; i < 40; ++i) {
     const bool fetched = reuse.launch(kKernel, on(96 * kMib), kAlone);
     in_place += fetched ? 0 : 1;
+    // Whoever comes behind it would wait in a drain as well.
+    CHECK(reuse.undecided(kKernel, on(96 * kMib)) == (fetched && in_place != 0));
     if (fetched) continue;
     CHECK(reuse.wants_time(kKernel, on(96 * kMib)));
     reuse.expect(kKernel);
-    CHECK_FALSE(reuse.undecided(kKernel, on(96 * kMib)));
   }
   CHECK(in_place == 1);
+  reuse.timed(kKernel, on(96 * kMib), 0);
+  CHECK_FALSE(reuse.undecided(kKernel, on(96 * kMib)));
 }
 
 TEST_CASE("a kernel is looked at again, after twice as many launches each time") {

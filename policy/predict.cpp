@@ -186,9 +186,9 @@ std::optional<std::uint64_t> Sequence::found_again(const Matches& matches, Launc
   return longest(matches, key);
 }
 
-// The last time round, what followed a cycle was what the program did next. Where it returns to that
-// cycle, it is expected to stay: the cursor goes to the last occurrence but one, until the cycle
-// has come round.
+// The last time round, what followed a cycle was what the program did next. Where it returns to
+// that cycle, it is expected to stay: the cursor goes to the last occurrence but one, until the
+// cycle has come round.
 void Sequence::return_to(std::uint64_t position) {
   cursor_ = position;
   returned_cycle_ = 0;

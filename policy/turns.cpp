@@ -237,6 +237,10 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
           needed_bytes + facts.bytes <= room_bytes / 2)
         need(facts.id);
   }
+  // Of the launch taken last.
+  const std::size_t now = out.in.size();
+  const std::uint64_t now_bytes = out.in_bytes;
+  const std::vector<bool> needed_now = needed;
   const bool early = all && beside_ == Beside::work && when == When::spaced && out.in.empty();
   std::uint64_t looked_at = 0;
   std::vector<std::uint64_t> ahead(kAheadMax);
@@ -267,10 +271,26 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
   }
 
   std::vector<Candidate> leaving;
-  for (std::size_t i = 0; i < held.size(); ++i)
-    if (!needed[i] && held[i].movable && held[i].host_bytes < held[i].bytes &&
-        cycle_.named(held[i].id) && !instances_.common(held[i].id))
+  std::uint64_t leaving_bytes = 0;
+  const auto let_go = [&] {
+    leaving.clear();
+    leaving_bytes = 0;
+    for (std::size_t i = 0; i < held.size(); ++i) {
+      if (needed[i] || !held[i].movable || held[i].host_bytes == held[i].bytes ||
+          !cycle_.named(held[i].id) || instances_.common(held[i].id))
+        continue;
       leaving.push_back({held[i].id, 0, 0});
+      leaving_bytes += held[i].bytes - held[i].host_bytes;
+    }
+  };
+  let_go();
+  // What is expected may never come, and the launch taken last is here.
+  if (leaving_bytes < now_bytes) {
+    out.in.resize(now);
+    out.in_bytes = now_bytes;
+    needed = needed_now;
+    let_go();
+  }
   cycle_.furthest(leaving);
   for (const Candidate& candidate : leaving) out.out.push_back({candidate.range, kWhole});
   if (!all && !out.in.empty() && out.out.empty()) reuse_.refused(variant_);

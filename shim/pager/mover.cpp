@@ -114,6 +114,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
   const auto entry = contexts_.on(die);
   std::uint64_t closed_ns = 0;
   bool moved = false;
+  const char* given_up = "no context";
   const driver::RelaxedCapture relaxed(verbs_);
   if (entry) {
     const driver::Entered entered(verbs_, entry->context);
@@ -121,11 +122,15 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
     bool laid = true;
     for (Job& job : jobs) laid = lay(*job.run, job.page) && laid;
     const bool staged = laid && entered.ok() && stage(jobs, false);
+    if (!staged) given_up = "the driver refused an alias";
     const bool ended = staged && (patience != Patience::queue ||
                                   must_not_wait(contexts_.all()) || queue_ends());
+    if (staged && !ended) given_up = "what was submitted did not end, or others are waiting";
     if (ended) prepare_prints(jobs, *entry);
     const std::uint64_t drain_ns = now_ns();
+    if (ended) given_up = "no drain";
     if (ended && drain(patience)) {
+      given_up = "a copy or a remap was refused";
       const std::uint64_t start_ns = now_ns();
       copy_and_remap(jobs, *entry);
       Gate::open();
@@ -144,12 +149,16 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
     const std::uint64_t cost = closed_ns / std::max<std::uint64_t>(moved_bytes / 1_MiB, 1);
     cost_ns_per_mib_ = (3 * cost_ns_per_mib_ + cost) / 4;
   }
-  BARSWAP_LOG(debug, "pager",
-              "%s: %llu MiB moved, %llu of them clean and not copied, %llu us behind a closed gate",
-              barswap::name_of(jobs.front().cause),
-              static_cast<unsigned long long>(moved_bytes / 1_MiB),
-              static_cast<unsigned long long>(clean_bytes / 1_MiB),
-              static_cast<unsigned long long>(closed_ns / 1000));
+  const char* cause = barswap::name_of(jobs.front().cause);
+  if (moved_bytes == 0) {
+    BARSWAP_LOG(debug, "pager", "%s: given up: %s", cause, given_up);
+  } else {
+    BARSWAP_LOG(debug, "pager",
+                "%s: %llu MiB moved, %llu of them clean and not copied, %llu us behind a closed"
+                " gate", cause, static_cast<unsigned long long>(moved_bytes / 1_MiB),
+                static_cast<unsigned long long>(clean_bytes / 1_MiB),
+                static_cast<unsigned long long>(closed_ns / 1000));
+  }
   if (flights_.any_absent())
     for (const Job& job : jobs) note_presence(*job.run);
   finish(jobs);

@@ -561,6 +561,34 @@ TEST_CASE("a model that is known comes in within a cycle") {
   }
 }
 
+// All that HBM holds is expected soon, as long as the last cycle is believed in.
+TEST_CASE("a launch that nobody expected comes in before what was expected") {
+  constexpr RangeId kRanges = 24, kNew = 50, kUnnamed = 100;
+  Turns turns(Plan::move);
+  std::uint64_t now_ns = 0;
+  const auto sweep_of = [&](int cycles, RangeId first, RangeId last) {
+    for (int cycle = 0; cycle < cycles; ++cycle)
+      for (RangeId id = first; id <= last; ++id)
+        turns.launch(1, id, {&id, 1}, {}, now_ns += kMs);
+  };
+  sweep_of(10, 1, kRanges);
+  sweep_of(10, kRanges + 1, 2 * kRanges);
+  // Taken to be there for two cycles more.
+  sweep_of(1, 1, kRanges / 2);
+  REQUIRE(turns.cycle().trusted());
+  std::vector<RangeFacts> held;
+  for (RangeId id = 1; id <= kRanges; ++id) held.push_back({id, kGib, 0, true});
+  held.push_back({kNew, kGib, kGib, true});
+  held.push_back({kUnnamed, 2 * kGib, 0, true});
+  turns.launch(1, kNew, {&kNew, 1}, {kGib, 1}, now_ns += kMs);
+  const Exchange exchange = turns.choose(held, 2 * kGib);
+  CHECK(exchange.in == std::vector<Part>{{kNew, ~std::uint64_t{0}}});
+  REQUIRE(!exchange.out.empty());
+  // What is needed last leaves first.
+  CHECK(exchange.out.front().id >= kRanges / 2);
+  CHECK(exchange.out.front().id <= kRanges / 2 + 2);
+}
+
 TEST_CASE("a cycle whose midst is another each time is spread all the same") {
   Die die(Plan::automatic, 48, 36);
   std::mt19937 random(5);

@@ -10,6 +10,7 @@
 namespace barswap::policy {
 namespace {
 
+constexpr std::uint64_t kHalfLifeNs = 2'000'000'000;  // of what was allocated
 constexpr std::uint32_t kHeatMin = 4;
 constexpr std::uint32_t kTimesAsHot = 4;
 
@@ -231,6 +232,21 @@ Swap swaps(std::span<const PageFacts> pages, std::uint64_t bytes_free) {
     swap.in.push_back(page);
   }
   return swap;
+}
+
+std::uint64_t Recent::halvings(std::uint64_t now_ns) const {
+  return (now_ns - std::min(now_ns, since_ns_)) / kHalfLifeNs;
+}
+
+std::uint64_t Recent::bytes(std::uint64_t now_ns) const {
+  const std::uint64_t times = halvings(now_ns);
+  return times < 64 ? bytes_ >> times : 0;
+}
+
+// By whole halvings, so that what comes often does not keep all from growing old.
+void Recent::add(std::uint64_t bytes, std::uint64_t now_ns) {
+  bytes_ = this->bytes(now_ns) + bytes;
+  since_ns_ += halvings(now_ns) * kHalfLifeNs;
 }
 
 std::uint64_t headroom_bytes(const Amount& headroom, std::uint64_t budget_bytes,

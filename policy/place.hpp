@@ -64,6 +64,18 @@ int heat_step(std::uint32_t heat, std::uint32_t usual);
 // it, so that equals never change places and a cycle that was seen in part moves nothing.
 Swap swaps(std::span<const PageFacts> pages, std::uint64_t bytes_free);
 
+// What was allocated of late: it counts half after two seconds, and half of that each time as much
+// has passed again.
+class Recent {
+ public:
+  void add(std::uint64_t bytes, std::uint64_t now_ns);
+  std::uint64_t bytes(std::uint64_t now_ns) const;
+
+ private:
+  std::uint64_t halvings(std::uint64_t now_ns) const;
+  std::uint64_t bytes_ = 0, since_ns_ = 0;
+};
+
 // How much of `budget_bytes` to keep free. Automatic: what was allocated recently, at least 64 MiB,
 // at most an eighth of the budget. A size or share of the policy is taken as it stands, up to half.
 std::uint64_t headroom_bytes(const Amount& headroom, std::uint64_t budget_bytes,

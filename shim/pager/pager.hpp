@@ -26,6 +26,7 @@
 #include "pager/heat.hpp"
 #include "pager/veil.hpp"
 #include "policy/options.hpp"
+#include "policy/place.hpp"
 #include "policy/turns.hpp"
 
 namespace barswap::pager {
@@ -354,7 +355,7 @@ class Pager {
   std::vector<std::unique_ptr<Run>> runs_ BARSWAP_GUARDED_BY(pages_);
   std::vector<std::unique_ptr<Run>> parked_ BARSWAP_GUARDED_BY(pages_);
   bool granted_[kDiesMax][kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
-  std::uint64_t recent_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
+  policy::Recent recent_[kDiesMax] BARSWAP_GUARDED_BY(pages_);  // what small runs were born with
   struct Census {
     std::uint64_t bytes[3][kTiers] = {};  // by kind and tier, live runs only
     std::uint64_t pinned = 0;

@@ -62,7 +62,8 @@ std::uint64_t Pager::headroom(Die die) const {
 }
 
 std::uint64_t Pager::policy_headroom(Die die) const {
-  return policy::headroom_bytes(settings_.headroom, frames_.budget(die), recent_bytes_[slot(die)]);
+  return policy::headroom_bytes(settings_.headroom, frames_.budget(die),
+                                recent_[slot(die)].bytes(now_ns()));
 }
 
 Result<Run*> Pager::birth(const Birth& request) {
@@ -80,7 +81,7 @@ Result<Run*> Pager::birth(const Birth& request) {
   }
   if (request.kind != RunKind::large) {
     Lock lock(pages_);
-    recent_bytes_[slot(request.home)] += request.bytes;
+    recent_[slot(request.home)].add(request.bytes, now_ns());
   }
   return admit(std::move(run));
 }

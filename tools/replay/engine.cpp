@@ -43,7 +43,7 @@ struct DieState {
   bool pressed = false;                 // something of this die has spilled
   std::uint64_t spare_bytes = 0;        // left free for turns
   std::uint64_t moment_ns = 0;          // the end of the last free moment
-  std::uint64_t recent_bytes = 0;       // of small runs born so far, for the headroom
+  policy::Recent recent;                // what small runs were born with, for the headroom
   std::unique_ptr<policy::Turns> turns;
   std::uint32_t resting = 0;  // launches, after an exchange that brought nothing
 };
@@ -62,7 +62,7 @@ class Simulator {
   }
   std::uint64_t keep_bytes(int die) {
     return std::max(at(die).spare_bytes,
-                    policy::headroom_bytes({}, budget(die), at(die).recent_bytes));
+                    policy::headroom_bytes({}, budget(die), at(die).recent.bytes(host_ns_)));
   }
   std::uint64_t free_bytes(int die) const {
     const std::uint64_t used = at(die).used_bytes;
@@ -217,7 +217,7 @@ void Simulator::birth(const Step& step) {
     held(run.first_page + i) += run.bytes_of_page(i);
   }
   at(run.die).runs.push_back(step.run);
-  if (run.kind != BARSWAP_TRACE_LARGE) at(run.die).recent_bytes += run.bytes;
+  if (run.kind != BARSWAP_TRACE_LARGE) at(run.die).recent.add(run.bytes, host_ns_);
   if (as_pager(policy_)) return birth_as_pager(run);
   for (std::uint32_t i = 0; i < run.pages(); ++i) {
     const std::uint32_t page = run.first_page + i;

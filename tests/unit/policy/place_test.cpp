@@ -307,6 +307,24 @@ TEST_CASE("larger ranges take larger pages") {
   CHECK(page_bytes_of(~std::uint64_t{0}, 2_MiB) == 8_MiB);
 }
 
+TEST_CASE("what was allocated long ago is not kept room for") {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  Recent recent;
+  CHECK(recent.bytes(kSecond) == 0);
+  recent.add(1_GiB, 10 * kSecond);
+  CHECK(recent.bytes(11 * kSecond) == 1_GiB);
+  CHECK(recent.bytes(13 * kSecond) == 512_MiB);
+  CHECK(recent.bytes(17 * kSecond) == 128_MiB);
+  CHECK(recent.bytes(10'000 * kSecond) == 0);
+  recent.add(64_MiB, 17 * kSecond);
+  CHECK(recent.bytes(17 * kSecond) == 192_MiB);
+  // Little, but often, does not keep what came before it.
+  for (std::uint64_t ms = 0; ms < 60'000; ms += 100)
+    recent.add(1, 17 * kSecond + ms * 1'000'000);
+  CHECK(recent.bytes(77 * kSecond) < 1_MiB);
+  CHECK(recent.bytes(0) < 1_MiB);  // a clock of another thread may be a little behind
+}
+
 TEST_CASE("headroom") {
   const std::uint64_t budget = 8_GiB;
   CHECK(headroom_bytes(kAutomatic, budget, 0) == 64_MiB);

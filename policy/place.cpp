@@ -10,7 +10,7 @@
 namespace barswap::policy {
 namespace {
 
-constexpr std::uint64_t kHalfLifeNs = 2'000'000'000;  // of what was allocated
+constexpr std::uint64_t kHalfLifeNs = 500'000'000;  // of what was allocated
 constexpr std::uint32_t kHeatMin = 4;
 constexpr std::uint32_t kTimesAsHot = 4;
 

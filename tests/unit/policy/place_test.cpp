@@ -308,20 +308,20 @@ TEST_CASE("larger ranges take larger pages") {
 }
 
 TEST_CASE("what was allocated long ago is not kept room for") {
-  constexpr std::uint64_t kSecond = 1'000'000'000;
+  constexpr std::uint64_t kHalfLife = 500'000'000, kSecond = 1'000'000'000;
   Recent recent;
   CHECK(recent.bytes(kSecond) == 0);
   recent.add(1_GiB, 10 * kSecond);
-  CHECK(recent.bytes(11 * kSecond) == 1_GiB);
-  CHECK(recent.bytes(13 * kSecond) == 512_MiB);
-  CHECK(recent.bytes(17 * kSecond) == 128_MiB);
+  CHECK(recent.bytes(10 * kSecond + kHalfLife / 2) == 1_GiB);
+  CHECK(recent.bytes(10 * kSecond + kHalfLife) == 512_MiB);
+  CHECK(recent.bytes(10 * kSecond + 3 * kHalfLife) == 128_MiB);
   CHECK(recent.bytes(10'000 * kSecond) == 0);
-  recent.add(64_MiB, 17 * kSecond);
-  CHECK(recent.bytes(17 * kSecond) == 192_MiB);
+  recent.add(64_MiB, 10 * kSecond + 3 * kHalfLife);
+  CHECK(recent.bytes(10 * kSecond + 3 * kHalfLife) == 192_MiB);
   // Little, but often, does not keep what came before it.
   for (std::uint64_t ms = 0; ms < 60'000; ms += 100)
-    recent.add(1, 17 * kSecond + ms * 1'000'000);
-  CHECK(recent.bytes(77 * kSecond) < 1_MiB);
+    recent.add(1, 12 * kSecond + ms * 1'000'000);
+  CHECK(recent.bytes(72 * kSecond) < 1_MiB);
   CHECK(recent.bytes(0) < 1_MiB);  // a clock of another thread may be a little behind
 }
 

@@ -245,8 +245,10 @@ std::uint64_t Recent::bytes(std::uint64_t now_ns) const {
 
 // By whole halvings, so that what comes often does not keep all from growing old.
 void Recent::add(std::uint64_t bytes, std::uint64_t now_ns) {
-  bytes_ = this->bytes(now_ns) + bytes;
-  since_ns_ += halvings(now_ns) * kHalfLifeNs;
+  const std::uint64_t left = this->bytes(now_ns);
+  since_ns_ = left == 0 ? std::max(since_ns_, now_ns)
+                        : since_ns_ + halvings(now_ns) * kHalfLifeNs;
+  bytes_ = left + bytes;
 }
 
 std::uint64_t headroom_bytes(const Amount& headroom, std::uint64_t budget_bytes,

@@ -64,8 +64,8 @@ int heat_step(std::uint32_t heat, std::uint32_t usual);
 // it, so that equals never change places and a cycle that was seen in part moves nothing.
 Swap swaps(std::span<const PageFacts> pages, std::uint64_t bytes_free);
 
-// What was allocated of late: it counts half after half a second, and half of that each time as much
-// has passed again.
+// What was allocated of late: it counts half after half a second, and half of that each time as
+// much has passed again.
 class Recent {
  public:
   void add(std::uint64_t bytes, std::uint64_t now_ns);

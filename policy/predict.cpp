@@ -223,6 +223,7 @@ Sequence::Step Sequence::follow(LaunchKey key, std::optional<std::uint64_t> last
     if (++strays_ < kSkipsMax) return Step::insertion;
     // The last occurrence was cut short; the earlier one goes on.
     cursor_ = last;
+    returned_cycle_ = 0;
     skipped_ = strays_ = weak_ = 0;
     return Step::jump;
   }
@@ -293,6 +294,7 @@ std::uint64_t Sequence::record(LaunchKey key) {
     aligned = found.has_value();
     if (aligned || skipped_ >= kLostMax) {
       cursor_ = found;
+      returned_cycle_ = 0;
       if (found) return_to(*found);
       skipped_ = strays_ = weak_ = 0;
     }
@@ -310,6 +312,7 @@ std::uint64_t Sequence::record(LaunchKey key) {
   // What is expected next must not leave the ring.
   if (cursor_ && *cursor_ + 1 < oldest()) {
     cursor_.reset();
+    returned_cycle_ = 0;
     period_ = 0;
   }
   return position;

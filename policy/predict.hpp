@@ -116,7 +116,9 @@ class Sequence {
   std::uint64_t period_ = 0;
   std::uint64_t named_offset_ = 0;  // under which the cycle's name was told
   std::uint64_t instance_before_ = 0;
-  std::uint64_t returned_cycle_ = 0;  // launches, of the cycle returned to; 0: it has come round
+  // Launches of the cycle returned to; 0: it has come round, or was left. One that became longer or
+  // shorter is followed to the end of its last stay.
+  std::uint64_t returned_cycle_ = 0;
   // The last occurrence of the latest launch that had one.
   std::optional<std::uint64_t> witness_;
   Phases phases_;

@@ -48,7 +48,7 @@ bool Reuse::Kernel::expects(std::uint64_t now) const {
   return timing_from != 0 && now - timing_from < kPatience;
 }
 
-// The link.
+// In place, in times of the link alone.
 double Reuse::Place::times() const {
   return static_cast<double>(in_place_ns) / link_ns(host_bytes);
 }
@@ -82,7 +82,8 @@ Reuse::Place& Reuse::Kernel::add(std::uint32_t which) {
 // What says most of a launch with these on the host: its like, or the worst with one of them there.
 const Reuse::Place* Reuse::Kernel::known(std::uint32_t which) const {
   const Place* like = at(which);
-  if (like != nullptr && like->samples != 0) return like;
+  if (like != nullptr && like->samples != 0 && (like->which != kAny || like->often != 0))
+    return like;
   const Place* worst = nullptr;
   for (const Place& place : places)
     if (place.often != 0 && (place.which & which) != 0 &&
@@ -116,18 +117,22 @@ bool Reuse::launch(std::uint64_t kernel, const OnHost& host, Turn turn) {
   }
   Kernel& known = found->second;
   ++known.launches;
+  const bool expects = known.expects(launches_);
+  if (!expects)
+    for (Place& place : known.places) place.looking = false;
   if (host.bytes == 0 || known.launches < known.rest_until) return false;
   const Place* says = known.known(host.which);
   if (says == nullptr || !known.gains(*says, host.bytes, turn)) return false;
   const double times = says->times();
   Place& place = known.add(host.which);
-  if (place.look_at == 0)
-    place.look_at = known.launches + (times < kBeyondDoubt ? kTrust : kLookDear);
-  if (known.expects(launches_)) return true;
+  const std::uint64_t rest = times < kBeyondDoubt ? kTrust : kLookDear;
+  if (place.look_at == 0) place.look_at = known.launches + rest;
+  if (expects) return true;
   place.looking = known.launches >= place.look_at && host.bytes >= kLeastBytes &&
                   known.resident_ns != 0 && known.launches >= known.retry_at;
-  // Should it not be timed after all, others come first.
-  if (place.looking) place.look_at = known.launches + kTrust;
+  // Should it not be timed after all, the next comes later.
+  if (place.looking)
+    place.look_at = known.launches + (rest << std::min(place.looks++, kRestDoublings));
   return !place.looking;
 }
 
@@ -179,6 +184,7 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
   }
   Place& place = known.add(host.which);
   ++place.samples;
+  place.looks = 0;
   place.look_at = known.launches + std::max(kLookAgain, known.launches);
   const double times = static_cast<double>(elapsed_ns) / link_ns(host.bytes);
   if (times <= kOften) {
@@ -194,6 +200,13 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
   place.look_at = known.launches + std::max(usual * dear, times < kBeyondDoubt ? 0 : kLookDear);
   place.host_bytes += host.bytes;
   place.in_place_ns += elapsed_ns;
+}
+
+bool Reuse::gains(std::uint64_t kernel, const OnHost& host, Turn turn) const {
+  const auto found = kernels_.find(kernel);
+  if (found == kernels_.end()) return false;
+  const Place* says = found->second.known(host.which);
+  return says != nullptr && found->second.gains(*says, host.bytes, turn);
 }
 
 bool Reuse::often(std::uint64_t kernel) const {

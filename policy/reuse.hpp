@@ -22,8 +22,8 @@
 
 namespace barswap::policy {
 
-// What a launch names on the host: a bit for each of its ranges, in the order of its parameters.
-// The last bit is for all ranges from there on.
+// What a launch names on the host: a bit for each large range that it names, in the order in which
+// its parameters name them first. The last bit is for all from there on.
 struct OnHost {
   std::uint64_t bytes = 0;
   std::uint32_t which = 0;
@@ -41,6 +41,8 @@ class Reuse {
   enum class Turn : std::uint8_t { alone, batched };
   // The next launch of a kernel. True: its ranges should be in HBM when it starts.
   bool launch(std::uint64_t kernel, const OnHost& host, Turn turn);
+  // That it is worth such a turn, as far as is known.
+  bool gains(std::uint64_t kernel, const OnHost& host, Turn turn) const;
   // Whether to time that launch, submitted with so much on the host.
   bool wants_time(std::uint64_t kernel, const OnHost& host) const;
   // It is timed: its time is expected, until too many launches have passed.
@@ -66,6 +68,7 @@ class Reuse {
     std::uint64_t host_bytes = 0, in_place_ns = 0;
     std::uint64_t look_at = 0;  // launches, to be timed once more
     bool looking = false;       // a launch is left in place for that
+    std::uint32_t looks = 0;    // of which nothing came, in a row
     double times() const;
     bool settled() const;
   };

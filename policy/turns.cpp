@@ -47,6 +47,7 @@ void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const Ra
   const auto turn = cycle_.trusted() ? Reuse::Turn::batched : Reuse::Turn::alone;
   fetch_ = reuse_.launch(variant, host, turn) && plan_ != Plan::stream;
   variant_ = variant;
+  host_ = host;
   const auto instance = instances_.of(variant, ranges);
   untold_ = instance ? 0 : untold_ + 1;
   if (!instance) {
@@ -284,8 +285,13 @@ Exchange Turns::choose(std::span<const RangeFacts> held, std::uint64_t most_byte
     }
   };
   let_go();
-  // What is expected may never come, and the launch taken last is here.
+  // What is expected may never come, and the launch taken last is here. Where it does come it is
+  // brought back, as if nobody knew.
   if (leaving_bytes < now_bytes) {
+    if (!all && !reuse_.gains(variant_, host_, Reuse::Turn::alone)) {
+      reuse_.refused(variant_);
+      return {};
+    }
     out.in.resize(now);
     out.in_bytes = now_bytes;
     needed = needed_now;

@@ -149,6 +149,7 @@ class Turns {
   std::vector<bool> fetches_;  // by position in the cycle: the launch's kernel reads often
   bool fetch_ = false;         // that of the launch taken last
   std::uint64_t variant_ = 0;  // its kernel
+  OnHost host_;                // what it misses
   std::uint64_t taken_ = 0;    // launches
   // Of these, up to the latest for which alone something came in; and of those in the cycle.
   std::uint64_t fetched_ = 0, fetched_at_ = 0;

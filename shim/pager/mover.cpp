@@ -122,7 +122,7 @@ bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
     bool laid = true;
     for (Job& job : jobs) laid = lay(*job.run, job.page) && laid;
     const bool staged = laid && entered.ok() && stage(jobs, false);
-    if (!staged) given_up = "the driver refused an alias";
+    if (!staged) given_up = "the driver refused what prepares it";
     const bool ended = staged && (patience != Patience::queue ||
                                   must_not_wait(contexts_.all()) || queue_ends());
     if (staged && !ended) given_up = "what was submitted did not end, or others are waiting";
@@ -438,7 +438,9 @@ void Pager::give_up_ballast(Die die) {
 
 void Pager::finish(std::vector<Job>& jobs) {
   barswap_stats& live = stats::live();
+  bool moved = false;
   for (Job& job : jobs) {
+    moved = moved || job.moved;
     if (!job.running) drop_alias(job);
     job.lost = job.running || job.staged || job.outlet;
     const Frame spare = job.moved ? job.old : job.fresh;
@@ -472,7 +474,7 @@ void Pager::finish(std::vector<Job>& jobs) {
     Lock lock(pages_);
     --job.run->moving;
   }
-  changes_.fetch_add(1, std::memory_order_relaxed);
+  if (moved) changes_.fetch_add(1, std::memory_order_relaxed);
 }
 
 }  // namespace barswap::pager

@@ -66,8 +66,9 @@ void Foresight::look(const Launch& launch) {
   if (until_survey_ == 0 || unknown || pager_.changes() != surveyed_at_) {
     survey();
     until_survey_ = kSurveyEvery;
-    const bool in_vain = unknown && !finds_all(launch.ranges);
-    unknown_every_ = in_vain ? std::min(2 * unknown_every_, kSurveyEvery) : kUnknownEvery;
+    if (unknown)
+      unknown_every_ = finds_all(launch.ranges) ? kUnknownEvery
+                                                : std::min(2 * unknown_every_, kSurveyEvery);
   }
   --until_survey_;
 }
@@ -241,6 +242,11 @@ void Foresight::await_time(const Launch& launch) {
   take_times();
   if (launch.samples == Samples::none) return;
   const std::uint64_t start_ns = now_ns();
+  // What was not used long ago is not saved up.
+  const std::uint64_t earned_ns = (start_ns - start_ns_) / kShare;
+  std::uint64_t awaited_ns = awaited_ns_.load(std::memory_order_relaxed);
+  if (awaited_ns + kAllNs < earned_ns)
+    awaited_ns_.compare_exchange_strong(awaited_ns, earned_ns - kAllNs);
   bool waited = false;
   for (;;) {
     {
@@ -249,8 +255,7 @@ void Foresight::await_time(const Launch& launch) {
     }
     const std::uint64_t elapsed_ns = now_ns() - start_ns;
     if (elapsed_ns > kOneNs || closing_.load(std::memory_order_relaxed) ||
-        awaited_ns_.load(std::memory_order_relaxed) + elapsed_ns >
-            kAllNs + (start_ns - start_ns_) / kShare ||
+        awaited_ns_.load(std::memory_order_relaxed) + elapsed_ns > earned_ns + kAllNs ||
         pager_.contexts().capturing())
       break;
     waited = true;

@@ -12,8 +12,9 @@
 // further: what comes in early takes the place of what is needed sooner.
 //
 // A few launches of each kernel are timed, to learn which of them read often what lies on the host
-// (policy::Reuse). Before that is known, a launch of the same kernel is held until the time comes,
-// within bounds: what a program submits ahead could not be brought in any more.
+// (policy::Reuse). Before that is known, and behind one that is looked at again, a launch of the
+// same kernel is held until the time comes, within bounds: what a program submits ahead could not
+// be brought in any more.
 //
 // It owns the learnt cycle, guarded by Rank::foresight; no driver call is made under that lock.
 #pragma once

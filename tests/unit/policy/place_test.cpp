@@ -311,6 +311,9 @@ TEST_CASE("what was allocated long ago is not kept room for") {
   constexpr std::uint64_t kHalfLife = 500'000'000, kSecond = 1'000'000'000;
   Recent recent;
   CHECK(recent.bytes(kSecond) == 0);
+  recent.add(1_GiB, 10 * kSecond - 1);
+  CHECK(recent.bytes(10 * kSecond) == 1_GiB);
+  recent = Recent();
   recent.add(1_GiB, 10 * kSecond);
   CHECK(recent.bytes(10 * kSecond + kHalfLife / 2) == 1_GiB);
   CHECK(recent.bytes(10 * kSecond + kHalfLife) == 512_MiB);

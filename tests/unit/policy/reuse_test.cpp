@@ -90,6 +90,21 @@ TEST_CASE("the look at what is brought in is one launch, whatever is submitted b
   CHECK_FALSE(reuse.undecided(kKernel, on(96 * kMib)));
 }
 
+TEST_CASE("a look of which nothing comes is tried again, ever more seldom") {
+  Reuse reuse;
+  CHECK(fetched_of(5, reuse, on(96 * kMib), 11 * kMs, 200'000) == 3);
+  int in_place = 0;
+  for (int i = 0; i < 4000; ++i) {
+    if (reuse.launch(kKernel, on(96 * kMib), kAlone)) continue;
+    ++in_place;
+    if (i % 2 == 0) continue;  // it is not timed at all
+    reuse.expect(kKernel);
+    reuse.timed(kKernel, on(96 * kMib), 0);
+  }
+  CHECK(in_place >= 4);
+  CHECK(in_place <= 10);
+}
+
 TEST_CASE("a kernel is looked at again, after twice as many launches each time") {
   Reuse reuse;
   int wanted = 0;
@@ -146,6 +161,12 @@ TEST_CASE("of a kernel with very many operands the first few places are told apa
   CHECK(fetched_of(300, reuse, on(32 * kMib, 1000), 9 * kMs, 20'000) > 0);
   CHECK(fetched_of(10, reuse, on(32 * kMib, 2000), 9 * kMs, 20'000) >= 9);
   CHECK(fetched_of(10, reuse, on(32 * kMib, 1), 680'000, 20'000) == 0);
+  // One of these that is read once does not take back what is known of another operand.
+  Reuse many;
+  CHECK(fetched_of(300, many, on(32 * kMib, 1), 9 * kMs, 20'000) >= 290);
+  for (std::uint32_t bit = 1; bit < 12; ++bit)
+    CHECK(fetched_of(40, many, on(32 * kMib, 1u << bit), 680'000, 20'000) == 0);
+  CHECK(fetched_of(8, many, on(64 * kMib, 1 | 1u << 20), 9 * kMs, 20'000) == 8);
   OnHost host;
   for (std::size_t i = 0; i < 40; ++i) host.add(i, i % 2 * kMib);
   CHECK(host.bytes == 20 * kMib);

@@ -254,6 +254,24 @@ TEST_CASE("what a kernel reads often comes in before it, though nothing repeats 
   }
 }
 
+// By heat, for headroom or for an allocation.
+TEST_CASE("what others move out of HBM is known at the next launch") {
+  Program program(slow_host());
+  const CUdeviceptr at = host_part(program.bench, program.hot, kHotBytes);
+  REQUIRE(at != 0);
+  program.name(program.cold, false);
+  for (int i = 0; i < 12; ++i) update(program, at);
+  REQUIRE(host_bytes(program.bench, program.hot, kHotBytes) == 0);
+  policy::Exchange exchange;
+  exchange.in.push_back({program.cold, kColdBytes});
+  exchange.out.push_back({program.hot, kHotBytes});
+  REQUIRE(program.bench.pager().exchange(Die{0}, exchange));
+  REQUIRE(host_bytes(program.bench, program.hot, kHotBytes) > 0);
+  for (int i = 0; i < 2; ++i) update(program, at);  // one of the two may be timed in place
+  CHECK(host_bytes(program.bench, program.hot, kHotBytes) == 0);
+  CHECK(program.bench.life.check_books().empty());
+}
+
 // Its thread is held for a time that cannot come before it goes on.
 TEST_CASE("a launch behind a kernel that waits for the host is held no longer than the bound") {
   support::Setting setting = slow_host();

@@ -114,7 +114,7 @@ CUresult cuMemGetInfo_v2(std::size_t* free_bytes, std::size_t* total_bytes) {
   Context* context = nullptr;
   BARSWAP_SIM_TRY(machine().need(context));
   if (free_bytes != nullptr) *free_bytes = memory().free_bytes(context->die);
-  if (total_bytes != nullptr) *total_bytes = machine().config().vram_bytes;
+  if (total_bytes != nullptr) *total_bytes = machine().config().vram_of(context->die);
   return CUDA_SUCCESS;
 }
 

@@ -253,7 +253,7 @@ CUresult cuCtxEnablePeerAccess(CUcontext handle, unsigned flags) {
   Context* peer = machine().context_of(handle);
   if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
   if (peer == nullptr || peer == context) return CUDA_ERROR_INVALID_CONTEXT;
-  if (!machine().config().peer || peer->die == context->die)
+  if (peer->die == context->die || !machine().config().reaches(context->die, peer->die))
     return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
   if (!context->peers.insert(peer).second) return CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED;
   machine().refresh_peer_access();

@@ -223,7 +223,7 @@ CUresult cuDeviceComputeCapability(int* major, int* minor, CUdevice device) {
 CUresult cuDeviceTotalMem_v2(std::size_t* bytes, CUdevice device) {
   if (bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
   BARSWAP_SIM_TRY(check_die(device));
-  *bytes = machine().config().vram_bytes;
+  *bytes = machine().config().vram_of(device);
   return CUDA_SUCCESS;
 }
 
@@ -231,7 +231,7 @@ CUresult cuDeviceCanAccessPeer(int* can, CUdevice device, CUdevice peer) {
   if (can == nullptr) return CUDA_ERROR_INVALID_VALUE;
   BARSWAP_SIM_TRY(check_die(device));
   BARSWAP_SIM_TRY(check_die(peer));
-  *can = device != peer && machine().config().peer ? 1 : 0;
+  *can = device != peer && machine().config().reaches(device, peer) ? 1 : 0;
   return CUDA_SUCCESS;
 }
 
@@ -241,7 +241,10 @@ CUresult cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute attribute, CU
   BARSWAP_SIM_TRY(check_die(device));
   BARSWAP_SIM_TRY(check_die(peer));
   if (device == peer) return CUDA_ERROR_INVALID_DEVICE;
-  *value = attribute != CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK && machine().config().peer ? 1 : 0;
+  *value = attribute != CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK &&
+                   machine().config().reaches(device, peer)
+               ? 1
+               : 0;
   return CUDA_SUCCESS;
 }
 

@@ -60,7 +60,7 @@ CUresult check_grant(const CUmemAccessDesc& grant, const std::vector<Mapping*>& 
     if (grant.location.id < 0 || grant.location.id >= machine().config().dies)
       return CUDA_ERROR_INVALID_DEVICE;
     for (const Mapping* mapping : mappings)
-      if (!mapping->on_host && mapping->die != grant.location.id && !machine().config().peer)
+      if (!mapping->on_host && !machine().config().reaches(grant.location.id, mapping->die))
         return CUDA_ERROR_INVALID_DEVICE;
     return CUDA_SUCCESS;
   }

@@ -97,6 +97,8 @@ Config Config::from_environment() {
   read_bool("SIM_HOST_LOCATION", config.host);
   read_bool("SIM_HOST_NUMA", config.host_numa);
   read_bool("SIM_PEER", config.peer);
+  read_number("SIM_ISLANDS", config.islands);
+  if (config.islands < 1) refuse("SIM_ISLANDS");
   read_bool("SIM_STRICT", config.strict);
   read_number("SIM_STEPS", config.steps_per_call_max);
   read_number("SIM_LATE", config.late_queries);

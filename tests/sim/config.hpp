@@ -42,6 +42,7 @@ struct Rates {
 struct Config {
   int dies = 1;
   std::size_t vram_bytes = std::size_t{256} << 20;  // of each die
+  std::vector<std::size_t> vram_each;               // of single dies, where it is another
   std::size_t host_bytes = std::size_t{16} << 30;   // host-located handles; 0 refuses them
   std::size_t context_bytes = 0;                    // VRAM that a context takes
   std::uint64_t seed = 1;
@@ -50,7 +51,8 @@ struct Config {
   bool vmm = true;
   bool host = true;       // location HOST is accepted
   bool host_numa = true;  // location HOST_NUMA is accepted
-  bool peer = true;
+  bool peer = true;  // dies reach each other, at least in their island
+  int islands = 1;   // dies of different ones, which are dealt in turn, do not
   bool strict = false;     // a remap beside device work is a violation
   bool aborts = false;     // a violation ends the process
   bool threads = false;    // work proceeds between driver calls, and host functions have a thread
@@ -63,8 +65,16 @@ struct Config {
   std::vector<Loss> losses;
   std::string audit_path;
 
+  std::size_t vram_of(int die) const {
+    const auto index = static_cast<std::size_t>(die);
+    return index < vram_each.size() ? vram_each[index] : vram_bytes;
+  }
+  bool reaches(int die, int other) const {
+    return die == other || (peer && die % islands == other % islands);
+  }
+
   // SIM_DIES, SIM_VRAM, SIM_HOST, SIM_CONTEXT, SIM_SEED, SIM_DRIVER_VERSION, SIM_NO_DEVICE,
-  // SIM_VMM, SIM_HOST_LOCATION, SIM_HOST_NUMA, SIM_PEER, SIM_STRICT, SIM_STEPS, SIM_LATE,
+  // SIM_VMM, SIM_HOST_LOCATION, SIM_HOST_NUMA, SIM_PEER, SIM_ISLANDS, SIM_STRICT, SIM_STEPS, SIM_LATE,
   // SIM_FAULT, SIM_LOSE, SIM_AUDIT. A value that cannot be read stops the process: a test must not
   // run on a wrong machine.
   static Config from_environment();

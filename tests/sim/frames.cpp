@@ -10,7 +10,7 @@ namespace barswap::sim {
 
 Memory::Memory(const Config& config) : config_(config) {
   for (int die = 0; die < config.dies; ++die)
-    capacity_[static_cast<std::size_t>(die)] = config.vram_bytes / granule_bytes * granule_bytes;
+    capacity_[static_cast<std::size_t>(die)] = config.vram_of(die) / granule_bytes * granule_bytes;
 }
 
 Memory::~Memory() {

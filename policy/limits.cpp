@@ -45,6 +45,16 @@ std::uint64_t budget_bytes(const Options& options, const DieFacts& die) {
   return room;
 }
 
+std::uint64_t lent_bytes(const Options& options, std::uint64_t budget_bytes) {
+  constexpr double kUsualShare = 0.75;
+  if (!options.tiers_peer_enable) return 0;
+  const Amount& limit = options.tiers_peer_limit;
+  if (limit.kind == Amount::Kind::bytes) return std::min(limit.bytes, budget_bytes);
+  if (limit.kind == Amount::Kind::share) return part_of(budget_bytes, limit.share);
+  return options.dies_present == Present::pooled ? budget_bytes
+                                                 : part_of(budget_bytes, kUsualShare);
+}
+
 std::uint64_t host_limit_bytes(const Options& options, std::uint64_t available_bytes) {
   if (!options.tiers_host_enable) return 0;
   const Amount& limit = options.tiers_host_limit;

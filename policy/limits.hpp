@@ -25,6 +25,9 @@ Amount limit_of(const Options& options, const DieFacts& die);
 // of which at most an eighth of the die is kept back.
 std::uint64_t budget_bytes(const Options& options, const DieFacts& die);
 
+// The most that a die lends to others of what it may hold; 0 if the peer tier is off.
+std::uint64_t lent_bytes(const Options& options, std::uint64_t budget_bytes);
+
 // The host memory that pages may take; 0 if the host tier is off.
 std::uint64_t host_limit_bytes(const Options& options, std::uint64_t available_bytes);
 

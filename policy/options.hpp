@@ -57,7 +57,7 @@ struct DieLimit {
 };
 using DieLimits = std::vector<DieLimit>;
 
-enum class Present : std::uint8_t { as_is };
+enum class Present : std::uint8_t { as_is, pooled };
 enum class Plan : std::uint8_t { automatic, stream, move };
 enum class Overlap : std::uint8_t { off, reach };
 enum class Place : std::uint8_t { automatic, resident, stream };

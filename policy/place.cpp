@@ -117,6 +117,11 @@ std::uint32_t usual_heat(std::span<const PageFacts> pages) {
   return std::max(median_or(heats, 1), 1u);
 }
 
+// Reading it costs less.
+bool nearer(std::span<const PageFacts> pages, std::size_t left, std::size_t right) {
+  return pages[left].peer && !pages[right].peer;
+}
+
 // Large candidates: cold ones leave first and hot ones come first; equals are spread evenly.
 std::vector<std::size_t> large_order(std::span<const PageFacts> pages, Direction direction) {
   std::vector<std::size_t> order = spread_order(pages, direction);
@@ -124,6 +129,7 @@ std::vector<std::size_t> large_order(std::span<const PageFacts> pages, Direction
   std::stable_sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
     const int left_step = heat_step(pages[left].heat, usual);
     const int right_step = heat_step(pages[right].heat, usual);
+    if (left_step == right_step) return direction == Direction::in && nearer(pages, right, left);
     return direction == Direction::out ? left_step < right_step : left_step > right_step;
   });
   return order;
@@ -137,8 +143,9 @@ std::vector<std::size_t> order_of(std::span<const PageFacts> pages, Rank rank,
   for (std::size_t i = 0; i < pages.size(); ++i)
     if (rank_of(pages[i]) == rank && may_move(pages[i], direction)) order.push_back(i);
   std::stable_sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
-    return direction == Direction::out ? older(pages[left], pages[right])
-                                       : older(pages[right], pages[left]);
+    if (direction == Direction::out) return older(pages[left], pages[right]);
+    if (pages[left].peer != pages[right].peer) return nearer(pages, right, left);
+    return older(pages[right], pages[left]);
   });
   return order;
 }

@@ -34,6 +34,7 @@ struct PageFacts {
   bool large = false;         // its range has kLargeBytes or more
   bool packed = false;        // shared by small allocations
   bool resident = false;      // in its die's HBM
+  bool peer = false;          // in another die's
   bool pinned = false;        // must stay where it is
   bool wants_hbm = false;     // a rule says resident
   bool wants_stream = false;  // a rule says stream
@@ -47,7 +48,8 @@ struct PageFacts {
 // spread is counted over both.
 std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t bytes_needed);
 
-// Indices of pages on the host that should come into `bytes_free` of HBM, most wanted first.
+// Indices of pages elsewhere that should come into `bytes_free` of HBM, most wanted first: of equals
+// what is on the host before what a peer has.
 std::vector<std::size_t> promotions(std::span<const PageFacts> pages, std::uint64_t bytes_free);
 
 struct Swap {

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 #define BARSWAP_STATS_MAGIC 0x3153544154534242ull /* "BBSTATS1" */
-#define BARSWAP_STATS_VERSION 3u
+#define BARSWAP_STATS_VERSION 4u
 #define BARSWAP_STATS_DIES 16
 #define BARSWAP_STATS_TIERS 3   /* hbm, peer, host */
 #define BARSWAP_STATS_CAUSES 8  /* headroom, small, refill, hot, pin, pressure, chaos, turn */
@@ -33,8 +33,11 @@ struct barswap_die_stats {
   uint64_t tier[BARSWAP_STATS_TIERS]; /* bytes of this die's ranges by tier */
   uint64_t small_hbm;            /* of these: packed pages and ranges under 32 MiB, in HBM */
   uint64_t small_host;           /* the same, on the host */
+  uint64_t small_peer;           /* the same, in HBM of other dies */
   uint64_t large_hbm;
   uint64_t large_host;
+  uint64_t large_peer;
+  uint64_t lent;                 /* of this die's HBM: behind pages of other dies */
   uint64_t asked;                /* bytes the program asked for and holds */
   uint64_t asked_peak;
   uint64_t outside; /* device memory the driver keeps for the program: arrays, pools, handles */

@@ -1,6 +1,7 @@
 // cuInit: the driver first; only if it started do we.
 #include "interpose/bypass.hpp"
 #include "interpose/call.hpp"
+#include "interpose/handle_nvml.hpp"
 
 namespace barswap::interpose::handlers {
 
@@ -9,7 +10,7 @@ CUresult cuInit(unsigned flags) {
   const session::Door door;
   const CUresult result = forward<&driver::Api::cuInit>(flags);
   if (result == CUDA_SUCCESS) {
-    session::Session::start(real());
+    session::Session::start(real(), free_by_nvml);
     report_bypasses();
   }
   return result;

@@ -71,4 +71,21 @@ int memory_info(const char* symbol, NvmlDevice device, NvmlMemory2* answer) noex
   return result;
 }
 
+// The program's own use of NVML is counted apart from this one.
+std::optional<std::uint64_t> free_by_nvml(const std::string& uuid) {
+  using Simple = int (*)();
+  using Find = int (*)(const char*, NvmlDevice*);
+  const auto init = reinterpret_cast<Simple>(next_nvml("nvmlInit_v2"));
+  const auto shutdown = reinterpret_cast<Simple>(next_nvml("nvmlShutdown"));
+  const auto find = reinterpret_cast<Find>(next_nvml("nvmlDeviceGetHandleByUUID"));
+  if (!init || !shutdown || !find || init() != kNvmlSuccess) return std::nullopt;
+  NvmlDevice device = nullptr;
+  NvmlMemory memory{};
+  const bool known = find(uuid.c_str(), &device) == kNvmlSuccess &&
+                     ask_real("nvmlDeviceGetMemoryInfo", device, &memory) == kNvmlSuccess;
+  (void)shutdown();
+  if (!known) return std::nullopt;
+  return memory.free;
+}
+
 }  // namespace barswap::interpose

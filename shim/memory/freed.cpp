@@ -40,7 +40,8 @@ void Memory::reclaim_one(const Range& range) {
     return;
   }
   // A run kept for the next request costs HBM that a spilled page could use.
-  const bool keep = !pager_.pressed(range.home) && pager_.residency(range.run).host_bytes == 0 &&
+  const pager::Residency lies = pager_.residency(range.run);
+  const bool keep = !pager_.pressed(range.home) && lies.host_bytes + lies.peer_bytes == 0 &&
                     !pager_.pinned(range.run);
   if (!keep) {
     bury(range.run, range.base, range.mapping_bytes);

@@ -51,15 +51,17 @@ std::uint64_t Memory::room(Die home) const {
   const pager::Frames& frames = pager_.frames();
   const std::uint64_t host_used = frames.host_needed();
   const std::uint64_t host_limit = frames.host_limit();
-  const std::uint64_t room_bytes =
-      frames.free_hbm(home) + host_limit - std::min(host_limit, host_used);
+  const std::uint64_t room_bytes = frames.free_hbm(home) + pager_.borrowable(home) + host_limit -
+                                   std::min(host_limit, host_used);
   Lock lock(mutex_);
   std::uint64_t claimed_bytes = claimed_bytes_[slot(home)];
   for (int i = 0; i < kDiesMax; ++i) {
     const std::uint64_t bytes = claimed_bytes_[i];
-    // What another die's claims do not find in its own HBM goes to the host.
+    // What another die's claims do not find in its own HBM goes to the host; what they do find
+    // there it cannot lend.
     if (bytes != 0 && i != index_of(home))
-      claimed_bytes += bytes - std::min(bytes, frames.free_hbm(Die{i}));
+      claimed_bytes += pager_.borrowable(home) > 0 ? bytes
+                                                   : bytes - std::min(bytes, frames.free_hbm(Die{i}));
   }
   return room_bytes - std::min(room_bytes, claimed_bytes);
 }

@@ -48,6 +48,11 @@ std::uint64_t Frames::used(Die die) const {
   return dies_[slot(die)].held_bytes - dies_[slot(die)].warm_bytes;
 }
 
+std::uint64_t Frames::lent(Die die) const {
+  Lock lock(mutex_);
+  return dies_[slot(die)].lent_bytes;
+}
+
 std::uint64_t Frames::free_hbm(Die die) const {
   Lock lock(mutex_);
   const DieBooks& books = dies_[slot(die)];
@@ -156,6 +161,14 @@ Result<Frame> Frames::take_hbm(Die die, std::uint64_t bytes, std::uint64_t keep_
   return Error{Fault::out_of_memory};
 }
 
+Result<Frame> Frames::take_lent(Die lender, std::uint64_t bytes, std::uint64_t keep_free_bytes) {
+  Frame frame = BARSWAP_TRY(take_hbm(lender, bytes, keep_free_bytes));
+  frame.tier = Tier::peer;
+  Lock lock(mutex_);
+  dies_[slot(lender)].lent_bytes += bytes;
+  return frame;
+}
+
 Result<Frame> Frames::take_rdma(Die die, std::uint64_t bytes) {
   {
     Lock lock(mutex_);
@@ -239,9 +252,10 @@ Result<Frame> Frames::take_host(Die near, std::uint64_t bytes) {
 void Frames::give_back(const Frame& frame) {
   {
     Lock lock(mutex_);
-    if (frame.tier == Tier::hbm && !frame.rdma_capable) {
+    if (frame.tier != Tier::host && !frame.rdma_capable) {
       DieBooks& books = dies_[slot(frame.die)];
       if (books.held_bytes <= in_force(books)) {
+        if (frame.tier == Tier::peer) books.lent_bytes -= frame.bytes;
         books.warm.emplace(frame.bytes, frame.handle);
         books.warm_bytes += frame.bytes;
         return;
@@ -308,8 +322,12 @@ void Frames::destroy(const Frame& frame) {
   release(frame.handle);
   if (frame.tier == Tier::host) host_available_grew();
   Lock lock(mutex_);
-  if (frame.tier == Tier::host) host_held_bytes_ -= frame.bytes;
-  else dies_[slot(frame.die)].held_bytes -= frame.bytes;
+  if (frame.tier == Tier::host) {
+    host_held_bytes_ -= frame.bytes;
+    return;
+  }
+  dies_[slot(frame.die)].held_bytes -= frame.bytes;
+  if (frame.tier == Tier::peer) dies_[slot(frame.die)].lent_bytes -= frame.bytes;
 }
 
 bool Frames::prepare_host(Die near, std::uint64_t bytes, std::uint64_t target_bytes) {

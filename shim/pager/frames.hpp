@@ -22,7 +22,7 @@ struct Frame {
   driver::Handle handle = driver::Handle::none;
   std::uint64_t bytes = 0;
   Tier tier = Tier::hbm;
-  Die die{0};  // of the HBM, with Tier::hbm
+  Die die{0};  // whose HBM it is, with Tier::hbm and Tier::peer
   bool rdma_capable = false;
 };
 
@@ -36,6 +36,8 @@ class Frames {
 
   // `keep_free_bytes` of the budget stay untouched by this call.
   Result<Frame> take_hbm(Die die, std::uint64_t bytes, std::uint64_t keep_free_bytes);
+  // As take_hbm, for pages of another die.
+  Result<Frame> take_lent(Die lender, std::uint64_t bytes, std::uint64_t keep_free_bytes);
   Result<Frame> take_rdma(Die die, std::uint64_t bytes);
   Result<Frame> take_host(Die near, std::uint64_t bytes);
   // For a buffer that the driver would have of its own: counted, and made past the tier's limit.
@@ -57,6 +59,7 @@ class Frames {
 
   std::uint64_t budget(Die die) const;     // in force: less what is outside and page tables
   std::uint64_t used(Die die) const;       // frames behind pages
+  std::uint64_t lent(Die die) const;       // of these: behind pages of other dies
   std::uint64_t free_hbm(Die die) const;   // what pages may still take
   std::uint64_t host_bytes() const;
   std::uint64_t host_prepared() const;
@@ -102,6 +105,7 @@ class Frames {
     std::uint64_t budget_bytes = 0, start_budget_bytes = 0;
     std::uint64_t held_bytes = 0;  // frames behind pages and warm ones
     std::uint64_t warm_bytes = 0;
+    std::uint64_t lent_bytes = 0;
     std::uint64_t outside_bytes = 0;
     std::uint64_t host_mapped_bytes = 0;
     std::multimap<std::uint64_t, driver::Handle> warm;

@@ -5,11 +5,17 @@
 
 namespace barswap::pager {
 
+// Aliases of one batch; more pages than this would not fit a bounded batch anyway.
+constexpr std::size_t kJobsMax = 64;
+
 struct Pager::Job {
+  // It goes to a tier that is further away; else it comes nearer, or stays in its tier.
+  bool leaves() const { return target > old.tier; }
+
   Run* run = nullptr;
   std::size_t page = 0;
   Cause cause = Cause::headroom;
-  Tier target = Tier::host;
+  Tier target = Tier::host;  // while nothing is reserved, Tier::peer stands for the host as well
   Address address{};       // of the page
   Frame old;               // behind it when chosen
   Frame fresh;             // will be behind it

@@ -52,7 +52,7 @@ bool Pager::move_once(Die die, std::uint64_t evict_bytes, Patience patience) {
     Lock lock(pages_);
     swap_wanted_[slot(die)] = false;
   }
-  const bool moved = !jobs.empty() && move_batch(die, jobs, patience);
+  const bool moved = !jobs.empty() && move_batch(jobs, patience);
   update_wish();
   return moved;
 }
@@ -110,7 +110,9 @@ void Pager::poll_quiet() {
   mover_.unlock();
 }
 
-bool Pager::move_batch(Die die, std::vector<Job>& jobs, Patience patience) {
+// All of one die's runs. Pages that another die lent are moved by the die whose they are.
+bool Pager::move_batch(std::vector<Job>& jobs, Patience patience) {
+  const Die die = jobs.front().run->home;
   const auto entry = contexts_.on(die);
   std::uint64_t closed_ns = 0;
   bool moved = false;
@@ -181,8 +183,7 @@ bool Pager::stage(std::vector<Job>& jobs, bool beside) {
     offset += job.old.bytes;
     // A page that will probably leave for its copy needs no alias; beside running work it gets one
     // once it is unmapped.
-    const bool comes = job.target != Tier::host;
-    const bool needs = job.copy == Job::Copy::none && (comes || !beside);
+    const bool needs = job.copy == Job::Copy::none && (!job.leaves() || !beside);
     // What is absent can still be given up when its copy is queued.
     const bool later = beside && job.run->pages[job.page].hidden;
     if (needs && !later && !map_alias(job, job.fresh)) return false;
@@ -341,7 +342,7 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
   const bool asked = prints && ask_copies(jobs, entry);
   std::vector<Job*> lanes[2];
   for (Job& job : jobs)
-    if (job.staged) lanes[job.target == Tier::host ? 1 : 0].push_back(&job);
+    if (job.staged) lanes[job.leaves() ? 1 : 0].push_back(&job);
   std::vector<Group> in, out;
   // What is queued and never seen to end keeps its fresh frame and alias for good. Until all copies
   // are on their way nothing has been unmapped, and a refusal costs nothing.
@@ -457,7 +458,7 @@ void Pager::finish(std::vector<Job>& jobs) {
       kept = keep_copy(job);
     }
     if (job.moved) {
-      const bool out = job.target == Tier::host;
+      const bool out = job.leaves();
       barswap_cause_stats& cause = live.causes[static_cast<std::size_t>(job.cause)];
       stats::add(out ? cause.pages_out : cause.pages_in, 1);
       if (job.copy == Job::Copy::same) stats::add(live.clean_bytes, job.old.bytes);

@@ -68,7 +68,7 @@ bool Pager::exchange(Die die, policy::Exchange& exchange, Drains drains) {
     std::vector<policy::RangeId> ids;
     for (const Job& job : jobs) ids.push_back(static_cast<policy::RangeId>(job.run->base));
     bool done = false;
-    if (!jobs.empty()) done = beside ? move_beside(jobs, steps) : move_batch(die, jobs, patience);
+    if (!jobs.empty()) done = beside ? move_beside(jobs, steps) : move_batch(jobs, patience);
     // What cannot move beside running work may in a drain.
     possible = done || (beside && !jobs.empty());
     if (!beside) patience = Patience::deadline;
@@ -101,8 +101,7 @@ void Pager::no_more_turns(Die die) {
 
 void Pager::room_for_small(Die die, std::uint64_t bytes) {
   pressed_[slot(die)].store(true, std::memory_order_relaxed);
-  if (!may_move_.load(std::memory_order_relaxed) || !frames_.host_enabled()) return;
-  if (!mover_.try_lock()) return;
+  if (!can_make_room(die) || !mover_.try_lock()) return;
   for (int batch = 0; batch < 8 && frames_.free_hbm(die) < bytes; ++batch)
     if (!move_once(die, bytes - frames_.free_hbm(die), Patience::none)) break;
   mover_.unlock();
@@ -165,7 +164,7 @@ Result<void> Pager::bring_in(Run* run) {
     }
     reserve(jobs);
     if (!jobs.empty() && !may_move_.load(std::memory_order_relaxed)) finish(jobs);
-    else if (!jobs.empty() && move_batch(run->home, jobs, Patience::deadline)) continue;
+    else if (!jobs.empty() && move_batch(jobs, Patience::deadline)) continue;
     // No frame: make place with large pages of others, else it cannot be done.
     if (!move_once(run->home, run->page_bytes, Patience::deadline)) break;
   }

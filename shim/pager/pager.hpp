@@ -52,6 +52,12 @@ struct DieSetup {
   std::uint64_t budget_bytes = 0;
 };
 
+// A die whose HBM may hold pages of another one, and how much of it at most.
+struct Lender {
+  Die die{0};
+  std::uint64_t most_bytes = 0;
+};
+
 enum class RunKind : std::uint8_t { packed, small, large };
 
 struct Birth {
@@ -67,7 +73,7 @@ struct Birth {
 struct Run;
 
 struct Residency {
-  std::uint64_t hbm_bytes = 0, host_bytes = 0;
+  std::uint64_t hbm_bytes = 0, peer_bytes = 0, host_bytes = 0;
 };
 
 class Pager {
@@ -108,6 +114,13 @@ class Pager {
   Result<void> revoke(Die owner, Die accessor);
   bool granted(Die owner, Die accessor) const;
   bool shared(Die owner) const;  // with any other die
+
+  // From now on pages of `home` may lie in the HBM of these dies. All that can reach `home`, now or
+  // later, can reach them.
+  void lend(Die home, std::span<const Lender> lenders);
+  // What they would still hold; what they hold.
+  std::uint64_t borrowable(Die home) const;
+  std::uint64_t borrowed(Die home) const;
 
   // Moments. free_moment() is called after the program's own synchronise, work() by our own thread.
   bool wants_move() const { return wanted_.load(std::memory_order_relaxed) || heat_.due(); }
@@ -200,6 +213,10 @@ class Pager {
   enum class Patience { none, deadline, queue };
 
   // residency.cpp
+  struct Shares {
+    std::uint64_t away = 0, peer = 0;  // in pages; peers' are among those away
+  };
+  Shares shares_of(const Birth& request, std::uint64_t page_bytes) const;
   Result<void> fill(Run& run, const Birth& request);
   Result<Run*> admit(std::unique_ptr<Run> run);
   std::unique_ptr<Run> take_out(Run* run) BARSWAP_REQUIRES(pages_);
@@ -219,6 +236,19 @@ class Pager {
   void weigh_heat();
   bool turns_taken(Die die) const BARSWAP_REQUIRES(pages_);
 
+  // lending.cpp: HBM of other dies.
+  struct Room {
+    Die die{0};
+    std::uint64_t bytes = 0, keep_bytes = 0;
+  };
+  std::vector<Room> rooms_of(Die home) const BARSWAP_REQUIRES(pages_);
+  std::uint64_t room_of_lenders(Die home) const BARSWAP_REQUIRES(pages_);
+  bool has_lenders(Die home) const BARSWAP_REQUIRES(pages_);
+  bool may_leave(Die home) const BARSWAP_REQUIRES(pages_);
+  bool wants_back(Die lender) const BARSWAP_REQUIRES(pages_);
+  Result<Frame> take_peer(Die home, std::uint64_t bytes);
+  std::vector<Job> choose_lent(Die lender, std::uint64_t bytes) BARSWAP_REQUIRES(pages_);
+
   // planning.cpp
   std::vector<Job> choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes);
   std::vector<Job> choose_chaos(Die die) BARSWAP_REQUIRES(mover_);
@@ -230,7 +260,7 @@ class Pager {
 
   // mover.cpp; what is public above and calls for batches is in occasions.cpp
   bool move_once(Die die, std::uint64_t evict_bytes, Patience patience) BARSWAP_REQUIRES(mover_);
-  bool move_batch(Die die, std::vector<Job>& jobs, Patience patience) BARSWAP_REQUIRES(mover_);
+  bool move_batch(std::vector<Job>& jobs, Patience patience) BARSWAP_REQUIRES(mover_);
   bool idle_now() BARSWAP_REQUIRES(mover_);
   bool record_alone() BARSWAP_REQUIRES(mover_);
   bool must_not_wait(std::span<const ContextEntry> all) const;
@@ -355,11 +385,20 @@ class Pager {
   std::vector<std::unique_ptr<Run>> runs_ BARSWAP_GUARDED_BY(pages_);
   std::vector<std::unique_ptr<Run>> parked_ BARSWAP_GUARDED_BY(pages_);
   bool granted_[kDiesMax][kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
+  std::vector<Lender> lenders_[kDiesMax] BARSWAP_GUARDED_BY(pages_);
   policy::Recent recent_[kDiesMax] BARSWAP_GUARDED_BY(pages_);  // what small runs were born with
   struct Census {
     std::uint64_t bytes[3][kTiers] = {};  // by kind and tier, live runs only
     std::uint64_t pinned = 0;
-    std::uint64_t spilled = 0;  // on the host though the policy did not ask for that
+    std::uint64_t spilled = 0;  // not in HBM of the die though the policy did not ask for that
+    std::uint64_t spilled_host = 0;  // of these
+    std::uint64_t of(RunKind kind, Tier tier) const {
+      return bytes[static_cast<std::size_t>(kind)][static_cast<std::size_t>(tier)];
+    }
+    std::uint64_t small(Tier tier) const {
+      return of(RunKind::packed, tier) + of(RunKind::small, tier);
+    }
+    std::uint64_t large(Tier tier) const { return of(RunKind::large, tier); }
   };
   Census census_[kDiesMax] BARSWAP_GUARDED_BY(pages_);
   bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};

@@ -32,6 +32,7 @@ Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die,
       facts.large = run->kind == RunKind::large;
       facts.packed = run->kind == RunKind::packed;
       facts.resident = run->pages[i].frame.tier == Tier::hbm;
+      facts.peer = run->pages[i].frame.tier == Tier::peer;
       facts.pinned = run->pinned || run->pinning || run->moving != 0;
       facts.wants_hbm = run->place == policy::Place::resident;
       facts.wants_stream = run->place == policy::Place::stream;
@@ -45,8 +46,6 @@ Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die,
 
 std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
-// Aliases of one batch; more pages than this would not fit a bounded batch anyway.
-constexpr std::size_t kJobsMax = 64;
 // A swap needs an alias for each of its two sides.
 constexpr std::size_t kSwapPagesMax = kJobsMax / 2;
 
@@ -61,13 +60,19 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
                                       std::uint64_t evict_bytes) {
   std::vector<Job> jobs;
   Lock lock(pages_);
-  const Candidates all = candidates_of(runs_, die, heat_);
+  Candidates all = candidates_of(runs_, die, heat_);
   const std::uint64_t free_bytes = frames_.free_hbm(die);
   const std::uint64_t keep_bytes = headroom(die);
-  std::uint64_t small_host = 0;
+  // What it lent comes before anything of its own leaves.
+  if (frames_.lent(die) > 0 && (evict_bytes > 0 || wants_back(die))) {
+    const std::uint64_t lacking_bytes = std::max(census_[slot(die)].spilled, keep_bytes);
+    jobs = choose_lent(die, std::min(evict_bytes > 0 ? evict_bytes : lacking_bytes, batch_bytes));
+    if (!jobs.empty()) return jobs;
+  }
+  std::uint64_t small_away = 0;
   for (const policy::PageFacts& page : all.facts)
     if (!page.resident && !page.large && !page.pinned && !page.wants_stream)
-      small_host += page.bytes;
+      small_away += page.bytes;
 
   const auto add = [&](std::size_t index, Cause cause, Tier target) {
     if (jobs.size() == kJobsMax) return;
@@ -83,9 +88,9 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   };
 
   // Small pages come in first, into what is free.
-  if (evict_bytes == 0 && small_host > 0 && free_bytes > 0) {
+  if (evict_bytes == 0 && small_away > 0 && free_bytes > 0) {
     for (const std::size_t i :
-         policy::promotions(all.facts, std::min({free_bytes, small_host, batch_bytes})))
+         policy::promotions(all.facts, std::min({free_bytes, small_away, batch_bytes})))
       if (!all.facts[i].large) add(i, Cause::small, Tier::hbm);
     if (!jobs.empty()) return jobs;
   }
@@ -100,13 +105,14 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   std::uint64_t leave_bytes = evict_bytes;
   const std::uint64_t wanted_bytes = std::max(keep_bytes, first_bytes);
   const bool cramped = first_bytes > free_bytes;
-  if (evict_bytes == 0 && (small_host > 0 || cramped || free_bytes < keep_bytes / 2))
-    leave_bytes = small_host + wanted_bytes - std::min(free_bytes, wanted_bytes);
+  if (evict_bytes == 0 && (small_away > 0 || cramped || free_bytes < keep_bytes / 2))
+    leave_bytes = small_away + wanted_bytes - std::min(free_bytes, wanted_bytes);
   if (leave_bytes > 0) {
     for (const std::size_t i : policy::victims(all.facts, std::min(leave_bytes, batch_bytes)))
       // Only what is large makes place: small for small would gain nothing.
       if (all.facts[i].large || all.facts[i].wants_stream)
-        add(i, small_host > 0 ? Cause::small : cramped ? Cause::hot : Cause::headroom, Tier::host);
+        add(i, small_away > 0 ? Cause::small : cramped ? Cause::hot : Cause::headroom,
+            all.facts[i].wants_stream ? Tier::host : Tier::peer);
     if (evict_bytes > 0)
       for (Job& job : jobs) job.cause = Cause::pressure;
     return jobs;
@@ -115,13 +121,20 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
     for (const std::size_t i :
          policy::promotions(all.facts, std::min(free_bytes - 2 * keep_bytes, batch_bytes)))
       add(i, Cause::refill, Tier::hbm);
+  // HBM of a peer is free, and reads faster than the host.
+  const std::uint64_t lent_bytes = room_of_lenders(die);
+  if (jobs.empty() && first_bytes == 0 && lent_bytes > page_most()) {
+    for (policy::PageFacts& page : all.facts) page.pinned = page.pinned || page.peer;
+    for (const std::size_t i : policy::promotions(all.facts, std::min(lent_bytes, batch_bytes)))
+      add(i, Cause::refill, Tier::peer);
+  }
   if (!jobs.empty() || first_bytes == 0) return jobs;
   const policy::Swap swap = policy::swaps(
       all.facts, std::min({free_bytes, batch_bytes, kSwapPagesMax * page_most()}));
   swap_wanted_[slot(die)] = !swap.empty();
   // Should frames on the host run out, what comes in lives on the headroom, and gives the host back
   // the frames that restore it.
-  for (const std::size_t i : swap.out) add(i, Cause::hot, Tier::host);
+  for (const std::size_t i : swap.out) add(i, Cause::hot, Tier::peer);
   for (const std::size_t i : swap.in) add(i, Cause::hot, Tier::hbm);
   return jobs;
 }
@@ -197,7 +210,8 @@ std::vector<Pager::Job> Pager::choose_chaos(Die die) {
     job.page = page;
     job.cause = Cause::chaos;
     job.keeps = true;
-    job.target = frames_.host_enabled() && random_() % 2 ? Tier::host : Tier::hbm;
+    const Tier away = has_lenders(die) && random_() % 2 ? Tier::peer : Tier::host;
+    job.target = may_leave(die) && random_() % 2 ? away : Tier::hbm;
     job.address = run->pages[page].address;
     job.old = run->pages[page].frame;
     jobs.push_back(job);
@@ -298,13 +312,23 @@ std::vector<Pager::Job> Pager::choose_pin(Run* run, std::uint64_t batch_bytes) {
 // Frames for the jobs; those that get none are left out, and their pages stay.
 void Pager::reserve(std::vector<Job>& jobs) {
   for (Job& job : jobs) {
+    const Die home = job.run->home;
+    const std::uint64_t bytes = job.old.bytes;
+    Result<Frame> frame = Error{Fault::out_of_memory};
+    if (job.target == Tier::peer) {
+      frame = take_peer(home, bytes);
+      // What is on the host already has nothing to gain there.
+      if (!frame && job.old.tier == Tier::host) continue;
+      if (!frame) job.target = Tier::host;
+    }
     if (take_copy(job)) {
       job.reserved = true;
       continue;
     }
-    auto frame = job.cause == Cause::pin     ? frames_.take_rdma(job.run->home, job.old.bytes)
-                 : job.target == Tier::host ? take_host(job.run->home, job.old.bytes)
-                                            : frames_.take_hbm(job.run->home, job.old.bytes, 0);
+    if (job.target == Tier::host) frame = take_host(home, bytes);
+    else if (job.target == Tier::hbm)
+      frame = job.cause == Cause::pin ? frames_.take_rdma(home, bytes)
+                                      : frames_.take_hbm(home, bytes, 0);
     if (!frame) continue;
     job.fresh = *frame;
     job.reserved = true;

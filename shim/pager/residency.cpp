@@ -91,8 +91,10 @@ Result<Run*> Pager::admit(std::unique_ptr<Run> run) {
   Run* published = run.get();
   const Die home = run->home;
   std::vector<Die> late;
+  bool spills = false;
   {
     Lock lock(pages_);
+    spills = may_leave(home);
     // Access that was given between our grant and here would not have found the run.
     for (int i = 0; i < kDiesMax; ++i)
       if (granted_[slot(home)][i] && !run->reached_from(Die{i})) late.push_back(Die{i});
@@ -108,7 +110,7 @@ Result<Run*> Pager::admit(std::unique_ptr<Run> run) {
   update_wish();
   const std::uint64_t used_bytes = frames_.used(home);
   if (pressed_[slot(home)].load(std::memory_order_relaxed) ||
-      (frames_.host_enabled() && used_bytes > frames_.budget(home) / 2))
+      (spills && used_bytes > frames_.budget(home) / 2))
     start_worker();
   return published;
 }
@@ -128,6 +130,28 @@ Result<void> Pager::grant_late(Run* run, const std::vector<Die>& dies) {
   return outcome;
 }
 
+// How many pages of a new run are born outside its die's HBM, and how many of those on peers.
+Pager::Shares Pager::shares_of(const Birth& request, std::uint64_t page_bytes) const {
+  const std::uint64_t count_pages = (request.bytes + page_bytes - 1) / page_bytes;
+  const bool pressed = pressed_[slot(request.home)].load(std::memory_order_relaxed);
+  const std::uint64_t free_bytes = frames_.free_hbm(request.home);
+  const bool may_host = frames_.host_enabled() && !request.never_host;
+  const bool streamed = request.place == policy::Place::stream;
+  Lock lock(pages_);
+  std::uint64_t keep_bytes = 0;
+  if (request.kind == RunKind::large && (pressed || request.bytes > free_bytes))
+    keep_bytes = headroom(request.home);
+  const std::uint64_t fitting_bytes = free_bytes - std::min(free_bytes, keep_bytes);
+  Shares shares;
+  if (streamed && may_host) shares.away = count_pages;
+  else if (request.bytes > fitting_bytes && request.place != policy::Place::resident)
+    shares.away = count_pages - std::min(count_pages, fitting_bytes / page_bytes);
+  if (shares.away == 0) return shares;
+  if (!streamed) shares.peer = std::min(shares.away, room_of_lenders(request.home) / page_bytes);
+  if (!may_host) shares.away = shares.peer;
+  return shares;
+}
+
 // Frames first, then mappings, then one grant over the whole run: what can fail comes before what
 // anybody else could see.
 Result<void> Pager::fill(Run& run, const Birth& request) {
@@ -139,31 +163,29 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
   std::uint64_t most = page_most();
   while (page_bytes > most && !page_most_.compare_exchange_weak(most, page_bytes)) {}
   const std::uint64_t count_pages = (request.bytes + page_bytes - 1) / page_bytes;
-  const bool pressed = pressed_[slot(request.home)].load(std::memory_order_relaxed);
-  const std::uint64_t free_bytes = frames_.free_hbm(request.home);
-  std::uint64_t keep_bytes = 0;
-  if (request.kind == RunKind::large && (pressed || request.bytes > free_bytes)) {
-    Lock lock(pages_);
-    keep_bytes = headroom(request.home);
-  }
-  const std::uint64_t fitting_bytes = free_bytes - std::min(free_bytes, keep_bytes);
-  std::uint64_t host_pages = 0;
-  if (request.place == policy::Place::stream) host_pages = count_pages;
-  else if (request.bytes > fitting_bytes && request.place != policy::Place::resident)
-    host_pages = count_pages - std::min(count_pages, fitting_bytes / page_bytes);
-  if (!frames_.host_enabled() || request.never_host) host_pages = 0;
+  const Shares shares = shares_of(request, page_bytes);
+  // A share is spread evenly over the range, so that every kernel reads the same small part.
+  const auto spread = [](std::uint64_t i, std::uint64_t part, std::uint64_t whole) {
+    return part > 0 && (i + 1) * part / whole != i * part / whole;
+  };
+  const auto take = [&](Tier tier, std::uint64_t bytes) -> Result<Frame> {
+    if (tier == Tier::hbm) return frames_.take_hbm(run.home, bytes, 0);
+    if (tier == Tier::peer) return take_peer(run.home, bytes);
+    if (request.never_host) return Error{Fault::out_of_memory};
+    return take_host(run.home, bytes);
+  };
 
   Result<void> outcome;
   run.pages.reserve(count_pages);
+  std::uint64_t away = 0;
   for (std::uint64_t i = 0; i < count_pages && outcome; ++i) {
     const std::uint64_t bytes = std::min(page_bytes, request.bytes - i * page_bytes);
-    // The host's share is spread evenly over the range, so that every kernel reads the same small
-    // part.
-    const bool on_host = (i + 1) * host_pages / count_pages != i * host_pages / count_pages;
-    auto frame =
-        on_host ? take_host(run.home, bytes) : frames_.take_hbm(run.home, bytes, 0);
-    if (!frame && !request.never_host)
-      frame = on_host ? frames_.take_hbm(run.home, bytes, 0) : take_host(run.home, bytes);
+    Tier wanted = Tier::hbm;
+    if (spread(i, shares.away, count_pages))
+      wanted = spread(away++, shares.peer, shares.away) ? Tier::peer : Tier::host;
+    auto frame = take(wanted, bytes);
+    for (const Tier other : {Tier::peer, Tier::host, Tier::hbm})
+      if (!frame && other != wanted) frame = take(other, bytes);
     if (!frame) {
       outcome = frame.error();
       break;
@@ -281,8 +303,11 @@ bool Pager::try_bury(Run* run) {
 Residency Pager::residency(const Run* run) const {
   Residency out;
   Lock lock(pages_);
-  for (const Page& page : run->pages)
-    (page.frame.tier == Tier::host ? out.host_bytes : out.hbm_bytes) += page.frame.bytes;
+  for (const Page& page : run->pages) {
+    const Tier tier = page.frame.tier;
+    (tier == Tier::hbm ? out.hbm_bytes : tier == Tier::peer ? out.peer_bytes : out.host_bytes) +=
+        page.frame.bytes;
+  }
   return out;
 }
 
@@ -290,15 +315,17 @@ void Pager::outside_changed(Die die, std::int64_t bytes) {
   if (bytes >= 0) frames_.outside_grew(die, static_cast<std::uint64_t>(bytes));
   else frames_.outside_shrank(die, static_cast<std::uint64_t>(-bytes));
   // Frames over the lowered budget leave at the next free moment.
-  if (bytes > 0 && frames_.free_hbm(die) == 0 && frames_.host_enabled())
-    pressed_[slot(die)].store(true, std::memory_order_relaxed);
+  if (bytes > 0 && frames_.free_hbm(die) == 0) {
+    Lock lock(pages_);
+    if (may_leave(die)) pressed_[slot(die)].store(true, std::memory_order_relaxed);
+  }
   update_wish();
 }
 
 bool Pager::can_make_room(Die die) const {
   Lock lock(pages_);
-  return may_move_.load(std::memory_order_relaxed) && frames_.host_enabled() &&
-         census_[slot(die)].bytes[slot(RunKind::large)][slot(Tier::hbm)] > 0;
+  return may_move_.load(std::memory_order_relaxed) &&
+         ((may_leave(die) && census_[slot(die)].large(Tier::hbm) > 0) || frames_.lent(die) > 0);
 }
 
 bool Pager::pinned(const Run* run) const {
@@ -311,8 +338,11 @@ void Pager::count_page(const Run& run, const Frame& frame, bool add) {
   std::uint64_t& bytes = census.bytes[slot(run.kind)][slot(frame.tier)];
   bytes = add ? bytes + frame.bytes : bytes - frame.bytes;
   if (run.pinned) census.pinned = add ? census.pinned + frame.bytes : census.pinned - frame.bytes;
-  if (run.spilled(frame))
-    census.spilled = add ? census.spilled + frame.bytes : census.spilled - frame.bytes;
+  if (!run.spilled(frame)) return;
+  census.spilled = add ? census.spilled + frame.bytes : census.spilled - frame.bytes;
+  if (frame.tier == Tier::host)
+    census.spilled_host =
+        add ? census.spilled_host + frame.bytes : census.spilled_host - frame.bytes;
 }
 
 void Pager::count(const Run& run, bool add) {
@@ -323,19 +353,19 @@ void Pager::count(const Run& run, bool add) {
 bool Pager::wishes(Die die) const {
   if (settings_.chaos) return true;
   if (!pressed_[slot(die)].load(std::memory_order_relaxed)) return false;
-  const Census census = census_[slot(die)];
-  const auto held = [&](RunKind kind, Tier tier) { return census.bytes[slot(kind)][slot(tier)]; };
-  const std::uint64_t small_host =
-      held(RunKind::packed, Tier::host) + held(RunKind::small, Tier::host);
-  const std::uint64_t large_hbm = held(RunKind::large, Tier::hbm);
-  const std::uint64_t large_host = held(RunKind::large, Tier::host);
+  const Census& census = census_[slot(die)];
+  const std::uint64_t small_away = census.small(Tier::peer) + census.small(Tier::host);
+  const std::uint64_t large_hbm = census.large(Tier::hbm);
+  const std::uint64_t large_away = census.large(Tier::peer) + census.large(Tier::host);
   const std::uint64_t free_bytes = frames_.free_hbm(die);
   const std::uint64_t keep_bytes = headroom(die);
+  if (wants_back(die)) return true;
   // Less than the smallest page is room for nothing.
-  if (small_host > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
+  if (small_away > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
   if (swap_wanted_[slot(die)] && (free_bytes >= page_most() || large_hbm > 0)) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
-  return large_host > 0 && free_bytes > 2 * keep_bytes + page_most();
+  if (census.spilled_host > 0 && room_of_lenders(die) > page_most()) return true;
+  return large_away > 0 && free_bytes > 2 * keep_bytes + page_most();
 }
 
 // The mark at which a refill begins: far above the one at which a spill does, so that a die does
@@ -370,16 +400,15 @@ void Pager::publish() const {
   for (const Die die : dies_) {
     const Census census = census_[slot(die)];
     barswap_die_stats& out = live.die[slot(die)];
-    const auto held = [&](RunKind kind, Tier tier) { return census.bytes[slot(kind)][slot(tier)]; };
-    const auto small = [&](Tier tier) {
-      return held(RunKind::packed, tier) + held(RunKind::small, tier);
-    };
-    stats::set(out.small_hbm, small(Tier::hbm));
-    stats::set(out.small_host, small(Tier::host));
-    stats::set(out.large_hbm, held(RunKind::large, Tier::hbm));
-    stats::set(out.large_host, held(RunKind::large, Tier::host));
-    stats::set(out.tier[slot(Tier::hbm)], small(Tier::hbm) + held(RunKind::large, Tier::hbm));
-    stats::set(out.tier[slot(Tier::host)], small(Tier::host) + held(RunKind::large, Tier::host));
+    stats::set(out.small_hbm, census.small(Tier::hbm));
+    stats::set(out.small_peer, census.small(Tier::peer));
+    stats::set(out.small_host, census.small(Tier::host));
+    stats::set(out.large_hbm, census.large(Tier::hbm));
+    stats::set(out.large_peer, census.large(Tier::peer));
+    stats::set(out.large_host, census.large(Tier::host));
+    for (const Tier tier : {Tier::hbm, Tier::peer, Tier::host})
+      stats::set(out.tier[slot(tier)], census.small(tier) + census.large(tier));
+    stats::set(out.lent, frames_.lent(die));
     stats::set(out.pinned, census.pinned);
     stats::set(out.budget, frames_.budget(die));
   }

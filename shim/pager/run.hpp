@@ -11,7 +11,7 @@ namespace barswap::pager {
 struct Page {
   Address address{};
   Frame frame;
-  // On the host, while the frame is in HBM: what the page held when `print` was taken of it.
+  // On the host, while the frame is not: what the page held when `print` was taken of it.
   Frame copy;
   Fingerprint print;
   // Mapped to nothing: behind the veil, or after a turn beside work. Written under Rank::mover
@@ -38,9 +38,9 @@ struct Run {
     return sum;
   }
 
-  // A frame of it that lies on the host though the policy did not ask for that.
+  // A frame of it that is not in HBM of its own die though the policy did not ask for that.
   bool spilled(const Frame& frame) const {
-    return frame.tier == Tier::host && place != policy::Place::stream;
+    return frame.tier != Tier::hbm && place != policy::Place::stream;
   }
   bool has_spilled() const {
     for (const Page& page : pages)

@@ -46,6 +46,8 @@ Result<void> Crossing::follow(const Lane& behind, const Lane& ahead) {
 
 Result<void> Crossing::make(Bounce& bounce, Die near) {
   auto frame = pager_.frames().take_buffer(near, kPieceBytes);
+  // Where the host gives none, dies that reach each other may pass pieces through their HBM.
+  if (!frame) frame = pager_.frames().take_hbm(near, kPieceBytes, 0);
   if (!frame) return frame.error();
   auto address = verbs_.reserve(kPieceBytes);
   Result<void> outcome;
@@ -57,6 +59,7 @@ Result<void> Crossing::make(Bounce& bounce, Die near) {
     return outcome.error();
   }
   bounce.address = *address;
+  bounce.in_hbm = frame->tier == Tier::hbm;
   return {};
 }
 
@@ -68,7 +71,10 @@ Result<void> Crossing::make_bounces(Die from, Die to) {
       if (bounce.granted & bit) continue;
       // The first grant to a die that could not reach the buffer disturbs nobody.
       const Die dies[] = {die};
-      BARSWAP_TRY_VOID(verbs_.grant(bounce.address, kPieceBytes, dies));
+      auto granted = verbs_.grant(bounce.address, kPieceBytes, dies);
+      // In HBM that this die cannot reach: for want of host memory.
+      if (!granted && bounce.in_hbm) return Error{Fault::out_of_memory};
+      BARSWAP_TRY_VOID(granted);
       bounce.granted |= bit;
     }
   }
@@ -110,8 +116,10 @@ Result<void> Crossing::copy(Address to, Die to_die, Address from, Die from_die, 
   const Lane program = BARSWAP_TRY(lane_of(stream));
   Lock lock(mutex_);
   if (auto made = make_bounces(from_die, to_die); !made) {
-    // The driver copies between the HBM of any two dies; only pages on the host need the buffers.
-    if (pager_.frames().host_bytes() > 0) return made.error();
+    // The driver copies between the HBM of any two dies; only pages that lie elsewhere need the
+    // buffers.
+    const std::uint64_t borrowed_bytes = pager_.borrowed(from_die) + pager_.borrowed(to_die);
+    if (pager_.frames().host_bytes() + borrowed_bytes > 0) return made.error();
     return verbs_.copy(to, from, bytes, stream);
   }
   // Earlier copies left the buffers in use on the streams of other dies.

@@ -47,6 +47,7 @@ class Crossing {
   struct Bounce {
     Address address{};          // none: not made yet
     std::uint32_t granted = 0;  // a bit for each die
+    bool in_hbm = false;
   };
   static constexpr std::uint64_t kPieceBytes = 4_MiB;
   // A stream with the context in which its events are made. An event is of one context, and only a

@@ -25,10 +25,6 @@ std::string text_of(const driver::Uuid& uuid) {
   return text;
 }
 
-policy::DieFacts facts_of(const DieState& state, std::uint64_t free_bytes) {
-  return {index_of(state.die), state.uuid_text, state.total_bytes, free_bytes};
-}
-
 }  // namespace
 
 std::atomic<Session*> Session::current_{nullptr};
@@ -61,7 +57,7 @@ bool Session::prepare(const char** why) {
     state->total_bytes = *total;
     auto vmm = verbs_.has_vmm(state->die);
     auto capable = verbs_.compute_major(state->die);
-    const policy::DieFacts facts = facts_of(*state, state->total_bytes);
+    const policy::DieFacts facts = state->facts(state->total_bytes);
     state->managed =
         vmm && *vmm && capable && *capable >= 7 && policy::uses_die(setup_.options, facts);
     if (state->managed) {
@@ -77,6 +73,10 @@ bool Session::prepare(const char** why) {
   }
   *why = "no die has virtual memory management and compute capability 7.0";
   if (setups.empty()) return false;
+  if (setup_.options.dies_present == policy::Present::pooled) {
+    pool_ = setups.front().die;
+    pooled_ = lenders_of(*pool_);
+  }
 
   const policy::Options& options = setup_.options;
   pager::Settings settings;
@@ -151,21 +151,6 @@ DieState* Session::die_state(Die die) const {
   return index < dies_.size() ? dies_[index].get() : nullptr;
 }
 
-// The budget counts from what is free at the first context's birth, our own objects aside.
-void Session::prepare_die(DieState& state) {
-  if (state.ready.load(std::memory_order_acquire) || !state.managed) return;
-  auto free = verbs_.free_bytes();
-  if (!free) return;
-  const std::uint64_t budget =
-      policy::budget_bytes(setup_.options, facts_of(state, free->free_bytes)) / 2_MiB * 2_MiB;
-  state.budget_bytes.store(budget, std::memory_order_relaxed);
-  pager_->set_budget(state.die, budget);
-  stats::set(stats::live().die[slot(state.die)].limit, budget);
-  state.ready.store(true, std::memory_order_release);
-  pager_->publish();
-  trace_die(state);
-}
-
 void Session::trace_die(const DieState& state) const {
   if (!state.managed || !trace::on()) return;
   trace::die(state.die, state.budget_bytes.load(std::memory_order_relaxed),
@@ -202,6 +187,7 @@ void Session::adopt(driver::Context context, Die die) {
     }
   }
   if (refused) pager_->lift_veil(kNoRoom);
+  if (die == pool_) borrow(die);
 }
 
 // A primary context that the runtime retained through the driver's private tables.
@@ -235,6 +221,7 @@ Session::Caller Session::caller() {
 Result<Address> Session::allocate(const Caller& caller, std::uint64_t bytes,
                                   const void* return_address) {
   if (policy::refuses(setup_.options, bytes)) return Error{Fault::out_of_memory};
+  look_for_room(caller.die, bytes);
   return memory_->allocate(bytes, caller.context, caller.die, place_for(bytes, return_address));
 }
 
@@ -242,6 +229,7 @@ Result<std::uint64_t> Session::create(Die home, std::uint64_t bytes,
                                       const memory::Properties& properties,
                                       const void* return_address) {
   if (policy::refuses(setup_.options, bytes)) return Error{Fault::out_of_memory};
+  look_for_room(home, bytes);
   return maps_->create(home, bytes, place_for(bytes, return_address), properties);
 }
 
@@ -274,30 +262,6 @@ Result<bool> Session::free(Address base) {
     idle = entered.ok() && pager_->contexts().count() == 1;
   }
   return memory_->free(base, idle);
-}
-
-std::optional<std::uint64_t> Session::advertised_total(Die die) const {
-  const DieState* state = die_state(die);
-  if (!state || !state->managed) return std::nullopt;
-  const std::uint64_t budget = state->budget_bytes.load(std::memory_order_relaxed);
-  return policy::advertised_bytes(setup_.options, facts_of(*state, state->total_bytes), budget,
-                                  budget + pager_->frames().host_limit());
-}
-
-MemoryInfo Session::info(Die die) const {
-  MemoryInfo out;
-  out.total_bytes = advertised_total(die).value_or(0);
-  const pager::Frames& frames = const_cast<Session*>(this)->pager_->frames();
-  const std::uint64_t held = memory_->held_bytes(die) + outside_->held_bytes(die);
-  const std::uint64_t host_used = frames.host_needed();
-  const std::uint64_t host_limit = frames.host_limit();
-  const std::uint64_t budget = frames.budget(die);
-  // What the tiers can still hold, however much is advertised.
-  const std::uint64_t hbm_used = held - std::min(held, host_used);
-  const std::uint64_t room =
-      budget - std::min(budget, hbm_used) + host_limit - std::min(host_limit, host_used);
-  out.free_bytes = std::min(out.total_bytes - std::min(out.total_bytes, held), room);
-  return out;
 }
 
 void Session::context_seen(driver::Context context, Die die) {
@@ -396,6 +360,7 @@ bool Session::make_room() {
   adopt_strays();
   auto die = verbs_.current_die();
   const Die where = die ? *die : Die{0};
+  borrow(where);
   const bool cached = memory_->release_cache(where);
   return pager_->make_room(where, !capturing()) || cached;
 }

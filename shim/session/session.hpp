@@ -33,14 +33,21 @@ struct DieState {
   driver::Uuid uuid{};
   std::string uuid_text;
   std::uint64_t total_bytes = 0;
-  std::atomic<bool> ready{false};          // the budget is known, after the first context
+  std::atomic<bool> ready{false};          // the budget is known, not only guessed
+  std::atomic<bool> borrows{false};        // others were asked to lend it HBM
   std::atomic<std::uint64_t> budget_bytes{0};
   bool managed = false;                    // its memory is virtual: VMM and the policy allow it
+
+  policy::DieFacts facts(std::uint64_t free_bytes) const {
+    return {index_of(die), uuid_text, total_bytes, free_bytes};
+  }
 };
 
 struct MemoryInfo {
   std::uint64_t free_bytes = 0, total_bytes = 0;
 };
+
+using FreeOf = std::optional<std::uint64_t> (*)(const std::string& uuid);
 
 // What a test or the start gives: everything that comes from outside the process.
 struct Setup {
@@ -50,12 +57,14 @@ struct Setup {
   bool trace_times = false;  // a trace has the time of each launch
   bool worker = true;
   bool verify = false;  // see pager/veil.hpp
+  // What is free on a die, without a context there. Null, or no answer: nobody can say.
+  FreeOf free_of = nullptr;
 };
 
 class Session {
  public:
   // After each successful cuInit; the first one starts us, or decides to step aside.
-  static void start(const driver::Api& api) noexcept;
+  static void start(const driver::Api& api, FreeOf free_of) noexcept;
   static Session* current() { return current_.load(std::memory_order_acquire); }
 
   Session(const driver::Api& api, const Setup& setup);
@@ -133,7 +142,14 @@ class Session {
   void adopt(driver::Context context, Die die);
   void adopt_strays();
   void collect_times();
+
+  // pool.cpp
   void prepare_die(DieState& state);
+  void set_budget(DieState& state, std::uint64_t free_bytes);
+  std::vector<Die> lenders_of(Die home) const;
+  void borrow(Die home);
+  void look_for_room(Die home, std::uint64_t bytes);
+
   policy::Place place_for(std::uint64_t bytes, const void* return_address = nullptr);
   bool made_by_program(driver::Context context) const;
   void describe() const;
@@ -144,6 +160,8 @@ class Session {
   const driver::Verbs verbs_;
   const Setup setup_;
   std::vector<std::unique_ptr<DieState>> dies_;
+  std::optional<Die> pool_;  // the die that has the HBM of all
+  std::vector<Die> pooled_;  // the others of these
   std::unique_ptr<pager::Pager> pager_;
   std::unique_ptr<memory::Memory> memory_;
   std::unique_ptr<memory::Maps> maps_;

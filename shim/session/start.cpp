@@ -91,7 +91,7 @@ const char* injected_tool(const Environment& environment) {
 
 }  // namespace
 
-void Session::start(const driver::Api& api) noexcept {
+void Session::start(const driver::Api& api, FreeOf free_of) noexcept {
   const pid_t self = getpid();
   if (started_in.load(std::memory_order_acquire) != 0) return;
   Lock lock(start_mutex);
@@ -118,6 +118,7 @@ void Session::start(const driver::Api& api) noexcept {
   setup.chaos_seed = environment.chaos_seed;
   setup.trace_times = environment.trace_times;
   setup.verify = *environment.verify != '\0';
+  setup.free_of = free_of;
   auto* session = new Session(api, setup);
   const char* why = "";
   if (!session->prepare(&why)) {

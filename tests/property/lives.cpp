@@ -141,10 +141,16 @@ void World::judge_out_of_memory(std::uint64_t bytes, std::size_t context) {
       std::min<std::uint64_t>(frames.free_hbm(die),
                               life_.machine().memory().free_bytes(index_of(die))) +
       (atomics || no_host ? 0 : std::min<std::uint64_t>(host, machine_host));
+  // A page has to fit into what one lender has.
+  std::uint64_t others = 0;
+  for (int other = 0; other < plan_.setting.machine.dies; ++other)
+    if (other != index_of(die))
+      others += std::max<std::uint64_t>(life_.machine().memory().free_bytes(other), 32_MiB) - 32_MiB;
+  const std::uint64_t lent = std::min(session->pager().borrowable(die), others);
   constexpr std::uint64_t kSlackBytes = 24_MiB;
-  if (room > bytes + kSlackBytes)
+  if (room + lent > bytes + kSlackBytes)
     throw Failure("out of memory for " + std::to_string(bytes) + " bytes with room for " +
-                  std::to_string(room));
+                  std::to_string(room) + " and " + std::to_string(lent) + " on peers");
 }
 
 void World::adopt_range(CUdeviceptr base, std::uint64_t bytes, std::size_t context) {
@@ -280,7 +286,9 @@ void World::enable_peer() {
   const CUresult result = cuCtxEnablePeerAccess(contexts_[owner].handle, 0);
   note("enable peer", result);
   const bool had = peers.contains(owner);
-  if (result == CUDA_ERROR_PEER_ACCESS_UNSUPPORTED && !plan_.setting.machine.peer) return;
+  const bool reaches =
+      plan_.setting.machine.reaches(contexts_[accessor].die, contexts_[owner].die);
+  if (result == CUDA_ERROR_PEER_ACCESS_UNSUPPORTED && !reaches) return;
   if (result == CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED && had) return;
   // A program that cannot be told to pause may be refused.
   if (result == CUDA_ERROR_TOO_MANY_PEERS) return;

@@ -46,10 +46,27 @@ void draw_policy(Chance& chance, Plan& plan) {
   }
 }
 
+// How dies lend to each other. Of its own dice, so that the rest of a seed stays what it was.
+void draw_lending(Plan& plan) {
+  Chance chance(plan.seed ^ 0x6c656e64);
+  sim::Config& machine = plan.setting.machine;
+  policy::Options& options = plan.setting.setup.options;
+  if (machine.dies < 2) return;
+  if (chance.percent(25)) machine.islands = 2;
+  if (chance.percent(40))
+    for (int die = 0; die < machine.dies; ++die)
+      machine.vram_each.push_back(chance.between(32, 96) << 21);
+  options.tiers_peer_enable = !chance.percent(15);
+  if (chance.percent(35)) options.dies_present = policy::Present::pooled;
+  if (chance.percent(30)) options.tiers_peer_limit = policy::size_of(chance.below(40) << 20);
+  if (chance.percent(50)) plan.setting.setup.free_of = support::free_of_machine;
+}
+
 // Several large ranges, of which some do not fit, and a policy that lets them take turns.
 void let_sweep(Chance& chance, Plan& plan) {
   plan.sweeps = true;
   plan.setting.machine.vram_bytes = 192_MiB;
+  plan.setting.machine.vram_each.clear();
   plan.setting.machine.host_bytes = std::max<std::uint64_t>(
       plan.setting.machine.host_bytes, chance.percent(20) ? 64_MiB : 384_MiB);
   policy::Options& options = plan.setting.setup.options;
@@ -70,9 +87,10 @@ void describe(Plan& plan) {
   char text[240];
   std::snprintf(
       text, sizeof text,
-      "%s, dies %d, vram %zu MiB, host %zu MiB%s%s, peer %d, limit %llu MiB, page %llu MiB, "
+      "%s, dies %d%s, vram %zu MiB, host %zu MiB%s%s, peer %d, limit %llu MiB, page %llu MiB, "
       "%u operations",
-      name_of(plan.mode), machine.dies, machine.vram_bytes >> 20, machine.host_bytes >> 20,
+      name_of(plan.mode), machine.dies,
+      options.dies_present == policy::Present::pooled ? " (pooled)" : "", machine.vram_bytes >> 20, machine.host_bytes >> 20,
       machine.host        ? ""
       : machine.host_numa ? " (NUMA only)"
                           : " (refused)",
@@ -113,6 +131,7 @@ Plan draw_plan(std::uint64_t seed) {
   const std::uint64_t limit_bytes = setup.options.vram_limit.bytes;
   plan.held_bytes_max =
       plan.mode == Mode::tight ? chance.between(2, 4) * limit_bytes : chance.between(24, 160) << 20;
+  draw_lending(plan);
   if (seed % 5 == 4) let_sweep(chance, plan);
   describe(plan);
   return plan;

@@ -75,6 +75,16 @@ bool Life::peek(std::uint64_t address, void* out, std::uint64_t bytes) {
   return true;
 }
 
+std::optional<std::uint64_t> free_of_machine(const std::string& uuid) {
+  session::Session* session = session::Session::current();
+  sim::Machine* machine = sim::Machine::current();
+  if (session == nullptr || machine == nullptr) return std::nullopt;
+  const std::lock_guard lock(*machine);
+  for (const auto& state : session->dies())
+    if (state->uuid_text == uuid) return machine->memory().free_bytes(index_of(state->die));
+  return std::nullopt;
+}
+
 // All frames that are not the program's own plain or pinned memory.
 Life::Held Life::frames_of_machine() {
   Held held;
@@ -130,8 +140,8 @@ std::string Life::bury() {
   // for the second; and the addresses of the mover's aliases.
   const std::size_t bounces = machine_.memory().vmm_mapping_count();
   const pager::Frames::Totals totals = frames.totals();
-  if (bounces <= 2 && audit.mappings == bounces && totals.hbm_frames_bytes == 0 &&
-      totals.host_frames_bytes == bounces * 4_MiB)
+  if (bounces <= 2 && audit.mappings == bounces &&
+      totals.hbm_frames_bytes + totals.host_frames_bytes == bounces * 4_MiB)
     return {};
   char text[200];
   std::snprintf(text, sizeof text, "left behind: %zu mappings, frames of hbm %llu host %llu bytes",

@@ -6,6 +6,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct Setting {
   session::Setup setup;
   std::uint64_t host_room_bytes = 1_GiB;  // host memory that the machine can spare
 };
+
+// For Setup::free_of: what is free on a die of the machine that lives.
+std::optional<std::uint64_t> free_of_machine(const std::string& uuid);
 
 class Life {
  public:

@@ -92,10 +92,13 @@ std::string die_text(int index, const barswap_die_stats& die) {
   text += format("    asked    %s now, %s at most; outside our pages %s; pinned %s\n",
                  size_text(die.asked).c_str(), size_text(die.asked_peak).c_str(),
                  size_text(die.outside).c_str(), size_text(die.pinned).c_str());
+  if (die.lent != 0) text += format("    lent     %s to other dies\n", size_text(die.lent).c_str());
   text += "    tier           all         small         large\n";
   text += format("    hbm     %11s   %11s   %11s\n", size_text(die.tier[0]).c_str(),
                  size_text(die.small_hbm).c_str(), size_text(die.large_hbm).c_str());
-  if (die.tier[1] != 0) text += format("    peer    %11s\n", size_text(die.tier[1]).c_str());
+  if (die.tier[1] != 0)
+    text += format("    peer    %11s   %11s   %11s\n", size_text(die.tier[1]).c_str(),
+                   size_text(die.small_peer).c_str(), size_text(die.large_peer).c_str());
   text += format("    host    %11s   %11s   %11s\n", size_text(die.tier[2]).c_str(),
                  size_text(die.small_host).c_str(), size_text(die.large_host).c_str());
   return text;
@@ -173,11 +176,12 @@ ordered_json json_of(const barswap_die_stats& die) {
           {"limit", die.limit},
           {"budget", die.budget},
           {"tier", {{"hbm", die.tier[0]}, {"peer", die.tier[1]}, {"host", die.tier[2]}}},
-          {"small", {{"hbm", die.small_hbm}, {"host", die.small_host}}},
-          {"large", {{"hbm", die.large_hbm}, {"host", die.large_host}}},
+          {"small", {{"hbm", die.small_hbm}, {"peer", die.small_peer}, {"host", die.small_host}}},
+          {"large", {{"hbm", die.large_hbm}, {"peer", die.large_peer}, {"host", die.large_host}}},
           {"asked", die.asked},
           {"asked_peak", die.asked_peak},
           {"outside", die.outside},
+          {"lent", die.lent},
           {"pinned", die.pinned}};
 }
 

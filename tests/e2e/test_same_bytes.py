@@ -78,6 +78,35 @@ def test_peers(house, chaos):
     house.same("peers", LIMIT_MIB, Machine(dies=2, seed=chaos or 1), chaos=chaos, mib=320)
 
 
+POOLED = {"dies.present": "pooled"}
+
+
+@pytest.mark.parametrize("chaos", (None, 1))
+@pytest.mark.parametrize("name", "demo graphs hidden sweep threads".split())
+def test_pool(simulated, name, chaos):
+    """One device with the HBM of three dies: a third of the program lies on each, or moves at
+    random between them and the host."""
+    outcome = simulated.same(
+        name, LIMIT_MIB, Machine(dies=3, seed=chaos or 1), POOLED, chaos=chaos, mib=160,
+        **PROGRAMS[name]
+    )
+    figures = outcome.figures()
+    if name in KEPT:
+        assert figures["peer"] > 0, "nothing lay on a peer"
+        assert figures["host"] == 0 or chaos, "the host comes last"
+
+
+@pytest.mark.parametrize("name", ("demo", "hidden"))
+def test_full_die_borrows(simulated, name):
+    """Dies as they are: the first borrows of the second, and what neither has room for lies on the
+    host."""
+    outcome = simulated.same(name, LIMIT_MIB, Machine(dies=2), mib=256, **PROGRAMS[name])
+    figures = outcome.figures()
+    assert figures["peer"] >= LIMIT_MIB * 3 // 4 * 9 // 10 << 20
+    assert figures["host"] > 0
+    assert figures["hbm"] <= LIMIT_MIB << 20
+
+
 MAPS = {"vram.virtual_maps": "true"}
 
 

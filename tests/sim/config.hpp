@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "driver/api.hpp"
@@ -53,6 +54,7 @@ struct Config {
   bool host_numa = true;  // location HOST_NUMA is accepted
   bool peer = true;  // dies reach each other, at least in their island
   int islands = 1;   // dies of different ones, which are dealt in turn, do not
+  std::vector<std::pair<int, int>> apart;  // nor do the two of each of these
   bool strict = false;     // a remap beside device work is a violation
   bool aborts = false;     // a violation ends the process
   bool threads = false;    // work proceeds between driver calls, and host functions have a thread
@@ -70,7 +72,10 @@ struct Config {
     return index < vram_each.size() ? vram_each[index] : vram_bytes;
   }
   bool reaches(int die, int other) const {
-    return die == other || (peer && die % islands == other % islands);
+    if (die == other) return true;
+    for (const auto& [one, two] : apart)
+      if ((one == die && two == other) || (one == other && two == die)) return false;
+    return peer && die % islands == other % islands;
   }
 
   // SIM_DIES, SIM_VRAM, SIM_HOST, SIM_CONTEXT, SIM_SEED, SIM_DRIVER_VERSION, SIM_NO_DEVICE,

@@ -60,6 +60,20 @@ TEST_CASE("dies are used by number or by the beginning of their UUID") {
   CHECK_FALSE(uses_die(options, unknown));
 }
 
+TEST_CASE("what a die lends") {
+  Options options;
+  CHECK(lent_bytes(options, 100_GiB) == 75_GiB);
+  options.dies_present = Present::pooled;
+  CHECK(lent_bytes(options, 100_GiB) == 100_GiB);
+  options.tiers_peer_limit = size_of(3_GiB);
+  CHECK(lent_bytes(options, 100_GiB) == 3_GiB);
+  CHECK(lent_bytes(options, 2_GiB) == 2_GiB);
+  options.tiers_peer_limit = share_of(0.5);
+  CHECK(lent_bytes(options, 100_GiB) == 50_GiB);
+  options.tiers_peer_enable = false;
+  CHECK(lent_bytes(options, 100_GiB) == 0);
+}
+
 TEST_CASE("the host's limit") {
   Options options;
   CHECK(host_limit_bytes(options, 100_GiB) == 75_GiB);

@@ -202,6 +202,24 @@ TEST_CASE("never more than needed: tails are let go when a whole page covers the
   CHECK(bytes_of(pages, victims(pages, 9_MiB)) == 10_MiB);
 }
 
+TEST_CASE("of equals what is on the host comes back before what a peer has, of others the hotter") {
+  Pages pages;
+  PageFacts kind;
+  add_range(pages, 0, 8, kind);
+  for (std::size_t i = 0; i < 8; i += 2) pages[i].peer = true;
+  auto chosen = promotions(pages, 4 * 8_MiB);
+  CHECK(indices_of(pages, chosen, 0) == std::vector<std::uint32_t>{1, 3, 5, 7});
+  for (std::size_t i = 0; i < 8; ++i) pages[i].heat = i == 2 ? 64 : 4;
+  chosen = promotions(pages, 8_MiB);
+  CHECK(indices_of(pages, chosen, 0) == std::vector<std::uint32_t>{2});
+  // Small ones, too.
+  Pages small;
+  kind.bytes = 2_MiB;
+  add_range(small, 0, 4, kind);
+  small[3].peer = true;
+  CHECK(promotions(small, 2_MiB) == std::vector<std::size_t>{2});
+}
+
 TEST_CASE("who comes back first") {
   Pages pages = mixed();
   for (PageFacts& page : pages) page.resident = false;

@@ -48,8 +48,8 @@ struct PageFacts {
 // spread is counted over both.
 std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t bytes_needed);
 
-// Indices of pages elsewhere that should come into `bytes_free` of HBM, most wanted first: of equals
-// what is on the host before what a peer has.
+// Indices of pages elsewhere that should come into `bytes_free` of HBM, most wanted first: of
+// equals what is on the host before what a peer has.
 std::vector<std::size_t> promotions(std::span<const PageFacts> pages, std::uint64_t bytes_free);
 
 struct Swap {

@@ -112,6 +112,15 @@ Result<bool> Verbs::can_reach(Die accessor, Die owner) const {
   return answer(code, value != 0);
 }
 
+Result<bool> Verbs::reaches_natively(Die accessor, Die owner) const {
+  if (!BARSWAP_TRY(can_reach(accessor, owner))) return false;
+  int value = 0;
+  const CUresult code =
+      api_->cuDeviceGetP2PAttribute(&value, CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED,
+                                    index_of(accessor), index_of(owner));
+  return answer(code, value != 0);
+}
+
 bool Verbs::has_idle_proof() const { return api_->cuCtxRecordEvent != nullptr; }
 
 Result<Context> Verbs::current() const {

@@ -68,6 +68,8 @@ class Verbs {
   Result<int> numa_node(Die die) const;
   Result<bool> shared_by_mps(Die die) const;  // with clients of other processes
   Result<bool> can_reach(Die accessor, Die owner) const;
+  // Reaches it, and atomics on its memory are what they are on the accessor's own.
+  Result<bool> reaches_natively(Die accessor, Die owner) const;
   bool has_idle_proof() const;  // cuCtxRecordEvent, from 12.5
 
   // Contexts. `current` is none when the thread has none.

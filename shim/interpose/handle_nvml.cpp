@@ -1,5 +1,6 @@
 #include "interpose/handle_nvml.hpp"
 
+#include <atomic>
 #include <cstdint>
 
 #include "interpose/resolver.hpp"
@@ -71,19 +72,20 @@ int memory_info(const char* symbol, NvmlDevice device, NvmlMemory2* answer) noex
   return result;
 }
 
-// The program's own use of NVML is counted apart from this one.
+// It is started once and for all: the program's own starts and stops are counted apart.
 std::optional<std::uint64_t> free_by_nvml(const std::string& uuid) {
   using Simple = int (*)();
   using Find = int (*)(const char*, NvmlDevice*);
   const auto init = reinterpret_cast<Simple>(next_nvml("nvmlInit_v2"));
-  const auto shutdown = reinterpret_cast<Simple>(next_nvml("nvmlShutdown"));
   const auto find = reinterpret_cast<Find>(next_nvml("nvmlDeviceGetHandleByUUID"));
-  if (!init || !shutdown || !find || init() != kNvmlSuccess) return std::nullopt;
+  static std::atomic<bool> started{false};
+  if (!init || !find) return std::nullopt;
+  if (!started.load() && init() != kNvmlSuccess) return std::nullopt;
+  started.store(true);
   NvmlDevice device = nullptr;
   NvmlMemory memory{};
   const bool known = find(uuid.c_str(), &device) == kNvmlSuccess &&
                      ask_real("nvmlDeviceGetMemoryInfo", device, &memory) == kNvmlSuccess;
-  (void)shutdown();
   if (!known) return std::nullopt;
   return memory.free;
 }

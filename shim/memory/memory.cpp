@@ -51,19 +51,21 @@ std::uint64_t Memory::room(Die home) const {
   const pager::Frames& frames = pager_.frames();
   const std::uint64_t host_used = frames.host_needed();
   const std::uint64_t host_limit = frames.host_limit();
-  const std::uint64_t room_bytes = frames.free_hbm(home) + pager_.borrowable(home) + host_limit -
-                                   std::min(host_limit, host_used);
+  std::uint64_t lent_bytes = pager_.borrowable(home);
+  const std::uint64_t room_bytes =
+      frames.free_hbm(home) + host_limit - std::min(host_limit, host_used);
   Lock lock(mutex_);
   std::uint64_t claimed_bytes = claimed_bytes_[slot(home)];
   for (int i = 0; i < kDiesMax; ++i) {
     const std::uint64_t bytes = claimed_bytes_[i];
+    if (bytes == 0 || i == index_of(home)) continue;
     // What another die's claims do not find in its own HBM goes to the host; what they do find
-    // there it cannot lend.
-    if (bytes != 0 && i != index_of(home))
-      claimed_bytes += pager_.borrowable(home) > 0 ? bytes
-                                                   : bytes - std::min(bytes, frames.free_hbm(Die{i}));
+    // there it does not lend.
+    const std::uint64_t own_bytes = std::min(bytes, frames.free_hbm(Die{i}));
+    claimed_bytes += bytes - own_bytes;
+    lent_bytes -= std::min(lent_bytes, own_bytes);
   }
-  return room_bytes - std::min(room_bytes, claimed_bytes);
+  return room_bytes + lent_bytes - std::min(room_bytes + lent_bytes, claimed_bytes);
 }
 
 // Makes room before it asks: the cache first, then what waits for its idle proof.
@@ -151,6 +153,11 @@ void Memory::drop_context(driver::Context context) {
   }
   for (const Address base : bases) (void)free(base, false);
   reclaim();
+}
+
+std::uint64_t Memory::claimed_bytes(Die die) const {
+  Lock lock(mutex_);
+  return claimed_bytes_[slot(die)];
 }
 
 std::uint64_t Memory::held_bytes(Die die) const {

@@ -94,6 +94,8 @@ class Memory {
 
   // Bytes of ranges that live on a die, in whole slots and granules.
   std::uint64_t held_bytes(Die die) const;
+  // Of these: behind handles that are not mapped.
+  std::uint64_t claimed_bytes(Die die) const;
   std::size_t count() const;
   // Gives everything back; for the end of a test.
   void clear();

@@ -55,7 +55,15 @@ Result<void> Contexts::adopt(driver::Context context, Die die, bool primary) {
   // A context that joins while a proof is outstanding was not asked; the proof starts over.
   asked_ = 0;
   entries_.push_back(entry);
+  note_dies();
   return {};
+}
+
+void Contexts::note_dies() {
+  std::uint32_t dies = 0;
+  for (const auto* entries : {&entries_, &suspended_})
+    for (const ContextEntry& entry : *entries) dies |= 1u << index_of(entry.die);
+  dies_.store(dies, std::memory_order_relaxed);
 }
 
 void Contexts::suspend(driver::Context context) {
@@ -80,6 +88,7 @@ void Contexts::forget(driver::Context context) {
   std::erase_if(entries_, same);
   std::erase_if(suspended_, same);
   std::erase_if(captures_, same);
+  note_dies();
 }
 
 std::size_t Contexts::count() const {

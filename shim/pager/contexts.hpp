@@ -7,6 +7,7 @@
 // never made while a capture lives, because it would invalidate the program's capture.
 #pragma once
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -48,6 +49,10 @@ class Contexts {
   std::size_t count() const;
   std::optional<ContextEntry> on(Die die) const;
   std::vector<ContextEntry> all() const;
+  // Without the lock, which may be held while the driver answers.
+  bool any_on(Die die) const {
+    return (dies_.load(std::memory_order_relaxed) >> index_of(die) & 1u) != 0;
+  }
 
   // Captures. A begin is counted before the driver's call, so that a proof never meets a capture.
   void capture_begins(std::uintptr_t stream, driver::Context context);
@@ -69,11 +74,13 @@ class Contexts {
   void all_quiet();
 
  private:
+  void note_dies() BARSWAP_REQUIRES(mutex_);
   Result<void> make_objects(ContextEntry& entry) const;
   void destroy_objects(const ContextEntry& entry) const;
 
   const driver::Verbs& verbs_;
   mutable Mutex<Rank::proofs> mutex_;
+  std::atomic<std::uint32_t> dies_{0};  // a bit for each with a context, suspended ones too
   std::vector<ContextEntry> entries_ BARSWAP_GUARDED_BY(mutex_);
   std::vector<ContextEntry> suspended_ BARSWAP_GUARDED_BY(mutex_);
   struct Capture {

@@ -48,6 +48,11 @@ std::uint64_t Frames::used(Die die) const {
   return dies_[slot(die)].held_bytes - dies_[slot(die)].warm_bytes;
 }
 
+std::uint64_t Frames::held(Die die) const {
+  Lock lock(mutex_);
+  return dies_[slot(die)].held_bytes;
+}
+
 std::uint64_t Frames::lent(Die die) const {
   Lock lock(mutex_);
   return dies_[slot(die)].lent_bytes;
@@ -170,15 +175,18 @@ Result<Frame> Frames::take_lent(Die lender, std::uint64_t bytes, std::uint64_t k
 }
 
 Result<Frame> Frames::take_rdma(Die die, std::uint64_t bytes) {
+  auto capable = verbs_.rdma_capable(die);
+  return make_hbm(die, bytes, capable && *capable, false);
+}
+
+Result<Frame> Frames::make_hbm(Die die, std::uint64_t bytes, bool rdma, bool past_limit) {
   {
     Lock lock(mutex_);
     DieBooks& books = dies_[slot(die)];
-    if (books.held_bytes - books.warm_bytes + bytes > in_force(books))
+    if (!past_limit && books.held_bytes - books.warm_bytes + bytes > in_force(books))
       return Error{Fault::out_of_memory};
     books.held_bytes += bytes;
   }
-  auto capable = verbs_.rdma_capable(die);
-  const bool rdma = capable && *capable;
   auto handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, rdma}, bytes);
   if (!handle && driver::refused_for_memory(handle.error()) && release_warm(die) > 0)
     handle = verbs_.create({Tier::hbm, die, driver::HostKind::none, 0, rdma}, bytes);

@@ -42,6 +42,10 @@ class Frames {
   Result<Frame> take_host(Die near, std::uint64_t bytes);
   // For a buffer that the driver would have of its own: counted, and made past the tier's limit.
   Result<Frame> take_buffer(Die near, std::uint64_t bytes) { return make_host(near, bytes, true); }
+  // The same in HBM, past the budget: of what is left to the driver.
+  Result<Frame> take_hbm_buffer(Die die, std::uint64_t bytes) {
+    return make_hbm(die, bytes, false, true);
+  }
   // For reuse, as long as the budget holds.
   void give_back(const Frame& frame);
   // To the driver, and off the books.
@@ -60,6 +64,7 @@ class Frames {
   std::uint64_t budget(Die die) const;     // in force: less what is outside and page tables
   std::uint64_t used(Die die) const;       // frames behind pages
   std::uint64_t lent(Die die) const;       // of these: behind pages of other dies
+  std::uint64_t held(Die die) const;       // all frames, unused ones too
   std::uint64_t free_hbm(Die die) const;   // what pages may still take
   std::uint64_t host_bytes() const;
   std::uint64_t host_prepared() const;
@@ -113,6 +118,7 @@ class Frames {
   std::uint64_t in_force(const DieBooks& books) const BARSWAP_REQUIRES(mutex_);
   std::uint64_t host_limit_locked() const BARSWAP_REQUIRES(mutex_);
   Result<Frame> make_host(Die near, std::uint64_t bytes, bool past_limit);
+  Result<Frame> make_hbm(Die die, std::uint64_t bytes, bool rdma, bool past_limit);
   void release(driver::Handle handle);
 
   const driver::Verbs& verbs_;

@@ -1,10 +1,11 @@
-// Lending: pages of one die in the HBM of another. A die reads them over the link between the two,
-// which is several times as fast as the one to the host, so they come before the host in the order
-// of tiers. What a die lends it takes back as soon as ranges of its own lack HBM.
+// Lending: pages of one die in the HBM of another. Over the link between dies a kernel reads them
+// several times as fast as over the one to the host, so they come before the host in the order of
+// tiers. What a die lends it takes back as soon as ranges of its own lack HBM.
 //
 // A page on a peer needs nothing there but the frame: no context, no page tables, no work. It moves
 // as any other page of its own die does.
 #include <algorithm>
+#include <iterator>
 
 #include "pager/job.hpp"
 #include "pager/pager.hpp"
@@ -30,14 +31,14 @@ bool Pager::has_lenders(Die home) const { return !lenders_[slot(home)].empty(); 
 // There is a tier that pages of this die may leave its HBM for.
 bool Pager::may_leave(Die home) const { return frames_.host_enabled() || has_lenders(home); }
 
-// A die that has no room for ranges of its own lends none, and one whose memory the program uses
-// keeps room for what it will ask for next.
+// A die that lacks HBM itself lends none, and one whose memory the program uses keeps room for what
+// it will ask for next.
 std::vector<Pager::Room> Pager::rooms_of(Die home) const {
   std::vector<Room> rooms;
   for (const Lender& lender : lenders_[slot(home)]) {
     const Die die = lender.die;
-    if (census_[slot(die)].spilled > 0 && pressed(die)) continue;
-    const std::uint64_t keep_bytes = contexts_.on(die) ? headroom(die) : 0;
+    if (pressed(die) && (census_[slot(die)].spilled > 0 || wants_back(die))) continue;
+    const std::uint64_t keep_bytes = contexts_.any_on(die) ? headroom(die) : 0;
     const std::uint64_t free_bytes = frames_.free_hbm(die), lent_bytes = frames_.lent(die);
     const std::uint64_t room_bytes = std::min(free_bytes - std::min(free_bytes, keep_bytes),
                                               lender.most_bytes -
@@ -47,15 +48,24 @@ std::vector<Pager::Room> Pager::rooms_of(Die home) const {
   return rooms;
 }
 
-std::uint64_t Pager::room_of_lenders(Die home) const {
+// In whole pages, each of which lies with one lender.
+std::uint64_t Pager::room_of_lenders(Die home, std::uint64_t page_bytes) const {
   std::uint64_t sum = 0;
-  for (const Room& room : rooms_of(home)) sum += room.bytes;
+  for (const Room& room : rooms_of(home)) sum += room.bytes / page_bytes * page_bytes;
   return sum;
+}
+
+// What lies on the host could lie on a peer, with some room to spare.
+bool Pager::comes_nearer(Die home) const {
+  const std::vector<Room> rooms = rooms_of(home);
+  return census_[slot(home)].spilled_host > 0 &&
+         std::any_of(rooms.begin(), rooms.end(),
+                     [&](const Room& room) { return room.bytes > page_most(); });
 }
 
 std::uint64_t Pager::borrowable(Die home) const {
   Lock lock(pages_);
-  return room_of_lenders(home);
+  return room_of_lenders(home, 2_MiB);
 }
 
 std::uint64_t Pager::borrowed(Die home) const {
@@ -77,37 +87,74 @@ Result<Frame> Pager::take_peer(Die home, std::uint64_t bytes) {
     if (room.bytes < bytes) break;
     auto frame = frames_.take_lent(room.die, bytes, room.keep_bytes);
     if (frame) return frame;
+    // Others have taken what the books say is there: it is not asked again.
+    if (frames_.free_hbm(room.die) >= bytes + room.keep_bytes) lends_no_more(home, room.die);
   }
   return Error{Fault::out_of_memory};
 }
 
-// Ranges of its own are out of HBM, or the next would be.
-bool Pager::wants_back(Die lender) const {
-  return frames_.lent(lender) > 0 && pressed(lender) &&
-         (census_[slot(lender)].spilled > 0 ||
-          frames_.free_hbm(lender) < headroom(lender) / 2);
+void Pager::lends_no_more(Die home, Die lender) {
+  const std::uint64_t lent_bytes = frames_.lent(lender);
+  Lock lock(pages_);
+  for (Lender& known : lenders_[slot(home)])
+    if (known.die == lender) known.most_bytes = std::min(known.most_bytes, lent_bytes);
 }
 
-// Pages that it lent, of one other die: they go on to another peer, or to the host.
+// What a die that lent would need to have its own ranges in HBM, and to stop where they come in
+// without wavering.
+std::uint64_t Pager::lacking(Die lender) const {
+  const std::uint64_t keep_bytes = headroom(lender), spilled = census_[slot(lender)].spilled;
+  const std::uint64_t free_bytes = frames_.free_hbm(lender);
+  const std::uint64_t wanted_bytes =
+      spilled > 0 ? spilled + 2 * keep_bytes + page_most() : keep_bytes;
+  if (spilled == 0 && free_bytes >= keep_bytes / 2) return 0;
+  return wanted_bytes - std::min(wanted_bytes, free_bytes);
+}
+
+bool Pager::wants_back(Die lender) const {
+  return frames_.lent(lender) > stuck_bytes_[slot(lender)] && pressed(lender) &&
+         contexts_.any_on(lender) && lacking(lender) > 0;
+}
+
+// What could not go back is tried again now and then.
+void Pager::forget_stuck() {
+  {
+    Lock lock(pages_);
+    if (std::all_of(std::begin(stuck_bytes_), std::end(stuck_bytes_),
+                    [](std::uint64_t bytes) { return bytes == 0; }))
+      return;
+    std::fill(std::begin(stuck_bytes_), std::end(stuck_bytes_), 0);
+  }
+  update_wish();
+}
+
+// Pages that it lent, of one other die: they go on to another peer, or to the host. Large ranges
+// first; small ones that several dies reach may hold what these do atomics on, and stay.
 std::vector<Pager::Job> Pager::choose_lent(Die lender, std::uint64_t bytes) {
   std::vector<Job> jobs;
-  for (const auto& run : runs_) {
-    if (!run->live || run->moving != 0 || !contexts_.on(run->home)) continue;
-    if (!jobs.empty() && run->home != jobs.front().run->home) continue;
-    for (std::size_t i = 0; i < run->pages.size() && bytes > 0; ++i) {
-      const Frame& frame = run->pages[i].frame;
+  const auto take = [&](Run& run) {
+    for (std::size_t i = 0; i < run.pages.size() && bytes > 0; ++i) {
+      const Frame& frame = run.pages[i].frame;
       if (frame.tier != Tier::peer || frame.die != lender || jobs.size() == kJobsMax) continue;
       Job job;
-      job.run = run.get();
+      job.run = &run;
       job.page = i;
       job.cause = Cause::headroom;
       job.target = Tier::peer;
-      job.address = run->pages[i].address;
+      job.address = run.pages[i].address;
       job.old = frame;
       bytes -= std::min(bytes, frame.bytes);
       jobs.push_back(job);
     }
-  }
+  };
+  for (const bool large : {true, false})
+    for (const auto& run : runs_) {
+      const auto& reached = granted_[slot(run->home)];
+      const bool alone = std::count(std::begin(reached), std::end(reached), true) == 1;
+      if ((run->kind == RunKind::large) != large || (!large && !alone)) continue;
+      if (!run->live || run->moving != 0 || !contexts_.any_on(run->home)) continue;
+      if (jobs.empty() || run->home == jobs.front().run->home) take(*run);
+    }
   for (const Job& job : jobs) ++job.run->moving;
   return jobs;
 }

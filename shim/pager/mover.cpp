@@ -44,9 +44,19 @@ std::uint64_t Pager::batch_bytes() const {
 bool Pager::move_once(Die die, std::uint64_t evict_bytes, Patience patience) {
   if (!may_move_.load(std::memory_order_relaxed) || contexts_.capturing()) return false;
   if (patience == Patience::none && !idle_now()) return false;
-  auto jobs = settings_.chaos && evict_bytes == 0 ? choose_chaos(die)
-                                                  : choose(die, batch_bytes(), evict_bytes);
+  const bool chaos = settings_.chaos && evict_bytes == 0;
+  auto jobs = chaos ? choose_chaos(die)
+                    : choose(die, batch_bytes(), evict_bytes, Lent::comes_back);
   reserve(jobs);
+  if (jobs.empty() && !chaos && frames_.lent(die) > 0) {
+    // What it lent cannot move at this time.
+    {
+      Lock lock(pages_);
+      if (wants_back(die)) stuck_bytes_[slot(die)] = frames_.lent(die);
+    }
+    jobs = choose(die, batch_bytes(), evict_bytes, Lent::stays);
+    reserve(jobs);
+  }
   if (jobs.empty() && evict_bytes == 0) {
     // Heat will ask again.
     Lock lock(pages_);

@@ -242,15 +242,22 @@ class Pager {
     std::uint64_t bytes = 0, keep_bytes = 0;
   };
   std::vector<Room> rooms_of(Die home) const BARSWAP_REQUIRES(pages_);
-  std::uint64_t room_of_lenders(Die home) const BARSWAP_REQUIRES(pages_);
+  std::uint64_t room_of_lenders(Die home, std::uint64_t page_bytes) const
+      BARSWAP_REQUIRES(pages_);
   bool has_lenders(Die home) const BARSWAP_REQUIRES(pages_);
   bool may_leave(Die home) const BARSWAP_REQUIRES(pages_);
+  bool comes_nearer(Die home) const BARSWAP_REQUIRES(pages_);
+  std::uint64_t lacking(Die lender) const BARSWAP_REQUIRES(pages_);
   bool wants_back(Die lender) const BARSWAP_REQUIRES(pages_);
+  void lends_no_more(Die home, Die lender);
+  void forget_stuck();
   Result<Frame> take_peer(Die home, std::uint64_t bytes);
   std::vector<Job> choose_lent(Die lender, std::uint64_t bytes) BARSWAP_REQUIRES(pages_);
 
   // planning.cpp
-  std::vector<Job> choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes);
+  enum class Lent { comes_back, stays };
+  std::vector<Job> choose(Die die, std::uint64_t batch_bytes, std::uint64_t evict_bytes,
+                          Lent lent);
   std::vector<Job> choose_chaos(Die die) BARSWAP_REQUIRES(mover_);
   std::vector<Job> choose_turn(Die die, const policy::Exchange& exchange);
   std::vector<Job> choose_pin(Run* run, std::uint64_t batch_bytes);
@@ -386,6 +393,7 @@ class Pager {
   std::vector<std::unique_ptr<Run>> parked_ BARSWAP_GUARDED_BY(pages_);
   bool granted_[kDiesMax][kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
   std::vector<Lender> lenders_[kDiesMax] BARSWAP_GUARDED_BY(pages_);
+  std::uint64_t stuck_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};  // lent, and cannot move
   policy::Recent recent_[kDiesMax] BARSWAP_GUARDED_BY(pages_);  // what small runs were born with
   struct Census {
     std::uint64_t bytes[3][kTiers] = {};  // by kind and tier, live runs only

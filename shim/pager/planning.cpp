@@ -57,17 +57,16 @@ bool may_turn(const Run& run, Die die) {
 }  // namespace
 
 std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
-                                      std::uint64_t evict_bytes) {
+                                      std::uint64_t evict_bytes, Lent lent) {
   std::vector<Job> jobs;
   Lock lock(pages_);
   Candidates all = candidates_of(runs_, die, heat_);
   const std::uint64_t free_bytes = frames_.free_hbm(die);
   const std::uint64_t keep_bytes = headroom(die);
   // What it lent comes before anything of its own leaves.
-  if (frames_.lent(die) > 0 && (evict_bytes > 0 || wants_back(die))) {
-    const std::uint64_t lacking_bytes = std::max(census_[slot(die)].spilled, keep_bytes);
-    jobs = choose_lent(die, std::min(evict_bytes > 0 ? evict_bytes : lacking_bytes, batch_bytes));
-    if (!jobs.empty()) return jobs;
+  if (lent == Lent::comes_back && frames_.lent(die) > 0 && (evict_bytes > 0 || wants_back(die))) {
+    const std::uint64_t wanted_bytes = evict_bytes > 0 ? evict_bytes : lacking(die);
+    return choose_lent(die, std::min(wanted_bytes, batch_bytes));
   }
   std::uint64_t small_away = 0;
   for (const policy::PageFacts& page : all.facts)
@@ -115,15 +114,15 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
             all.facts[i].wants_stream ? Tier::host : Tier::peer);
     if (evict_bytes > 0)
       for (Job& job : jobs) job.cause = Cause::pressure;
-    return jobs;
+    if (evict_bytes > 0 || !jobs.empty()) return jobs;
   }
   if (first_bytes == 0 && free_bytes > 2 * keep_bytes)
     for (const std::size_t i :
          policy::promotions(all.facts, std::min(free_bytes - 2 * keep_bytes, batch_bytes)))
       add(i, Cause::refill, Tier::hbm);
   // HBM of a peer is free, and reads faster than the host.
-  const std::uint64_t lent_bytes = room_of_lenders(die);
-  if (jobs.empty() && first_bytes == 0 && lent_bytes > page_most()) {
+  if (jobs.empty() && first_bytes == 0 && comes_nearer(die)) {
+    const std::uint64_t lent_bytes = room_of_lenders(die, page_most());
     for (policy::PageFacts& page : all.facts) page.pinned = page.pinned || page.peer;
     for (const std::size_t i : policy::promotions(all.facts, std::min(lent_bytes, batch_bytes)))
       add(i, Cause::refill, Tier::peer);
@@ -181,7 +180,10 @@ std::vector<policy::RangeFacts> Pager::survey(Die die, With with) const {
       if (with == With::heat)
         for (const Page& page : run->pages)
           heat = std::max(heat, heat_.of(page.address, page.frame.bytes, carried));
-      out.push_back({static_cast<std::uint64_t>(run->base), run->bytes, run->host_bytes(),
+      // What a peer has takes no turns: it is neither on the host nor makes room by leaving.
+      const std::uint64_t bytes = run->bytes - run->bytes_in(Tier::peer);
+      if (bytes == 0) continue;
+      out.push_back({static_cast<std::uint64_t>(run->base), bytes, run->host_bytes(),
                      run->moving == 0, heat});
     }
   }

@@ -147,7 +147,8 @@ Pager::Shares Pager::shares_of(const Birth& request, std::uint64_t page_bytes) c
   else if (request.bytes > fitting_bytes && request.place != policy::Place::resident)
     shares.away = count_pages - std::min(count_pages, fitting_bytes / page_bytes);
   if (shares.away == 0) return shares;
-  if (!streamed) shares.peer = std::min(shares.away, room_of_lenders(request.home) / page_bytes);
+  if (!streamed)
+    shares.peer = std::min(shares.away, room_of_lenders(request.home, page_bytes) / page_bytes);
   if (!may_host) shares.away = shares.peer;
   return shares;
 }
@@ -184,8 +185,11 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
     if (spread(i, shares.away, count_pages))
       wanted = spread(away++, shares.peer, shares.away) ? Tier::peer : Tier::host;
     auto frame = take(wanted, bytes);
-    for (const Tier other : {Tier::peer, Tier::host, Tier::hbm})
-      if (!frame && other != wanted) frame = take(other, bytes);
+    for (const Tier other : {Tier::peer, Tier::host, Tier::hbm}) {
+      if (frame || other == wanted) continue;
+      // Of several refusals the program is told the first.
+      if (auto another = take(other, bytes)) frame = std::move(another);
+    }
     if (!frame) {
       outcome = frame.error();
       break;
@@ -349,7 +353,8 @@ void Pager::count(const Run& run, bool add) {
   for (const Page& page : run.pages) count_page(run, page.frame, add);
 }
 
-// What the die would gain from: its small pages out of the host; headroom back; unused HBM filled.
+// What the die would gain from: what it lent; its small pages in; headroom back; unused HBM filled,
+// its own and that of others.
 bool Pager::wishes(Die die) const {
   if (settings_.chaos) return true;
   if (!pressed_[slot(die)].load(std::memory_order_relaxed)) return false;
@@ -364,7 +369,7 @@ bool Pager::wishes(Die die) const {
   if (small_away > 0 && (large_hbm > 0 || free_bytes >= 2_MiB)) return true;
   if (swap_wanted_[slot(die)] && (free_bytes >= page_most() || large_hbm > 0)) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
-  if (census.spilled_host > 0 && room_of_lenders(die) > page_most()) return true;
+  if (comes_nearer(die)) return true;
   return large_away > 0 && free_bytes > 2 * keep_bytes + page_most();
 }
 

@@ -31,12 +31,13 @@ struct Run {
       if (reached_from(Die{i})) dies.push_back(Die{i});
     return dies;
   }
-  std::uint64_t host_bytes() const {
+  std::uint64_t bytes_in(Tier tier) const {
     std::uint64_t sum = 0;
     for (const Page& page : pages)
-      if (page.frame.tier == Tier::host) sum += page.frame.bytes;
+      if (page.frame.tier == tier) sum += page.frame.bytes;
     return sum;
   }
+  std::uint64_t host_bytes() const { return bytes_in(Tier::host); }
 
   // A frame of it that is not in HBM of its own die though the policy did not ask for that.
   bool spilled(const Frame& frame) const {

@@ -81,6 +81,7 @@ bool Pager::work() {
   for (const Die die : dies_) more = prepare_frames(die) || more;
   drop_needless_copies();
   publish();
+  if (!wants_move()) forget_stuck();
   if (!wants_move()) return more;
   Lock lock(mover_);
   const std::uint64_t start_ns = now_ns();

@@ -44,10 +44,10 @@ Result<void> Crossing::follow(const Lane& behind, const Lane& ahead) {
   return outcome;
 }
 
-Result<void> Crossing::make(Bounce& bounce, Die near) {
+Result<void> Crossing::make(Bounce& bounce, Die near, bool borrows) {
   auto frame = pager_.frames().take_buffer(near, kPieceBytes);
-  // Where the host gives none, dies that reach each other may pass pieces through their HBM.
-  if (!frame) frame = pager_.frames().take_hbm(near, kPieceBytes, 0);
+  // Where the host gives none, dies that lend to each other may pass pieces through their HBM.
+  if (!frame && borrows) frame = pager_.frames().take_hbm_buffer(near, kPieceBytes);
   if (!frame) return frame.error();
   auto address = verbs_.reserve(kPieceBytes);
   Result<void> outcome;
@@ -63,9 +63,9 @@ Result<void> Crossing::make(Bounce& bounce, Die near) {
   return {};
 }
 
-Result<void> Crossing::make_bounces(Die from, Die to) {
+Result<void> Crossing::make_bounces(Die from, Die to, bool borrows) {
   for (Bounce& bounce : bounces_) {
-    if (bounce.address == Address{}) BARSWAP_TRY_VOID(make(bounce, from));
+    if (bounce.address == Address{}) BARSWAP_TRY_VOID(make(bounce, from, borrows));
     for (const Die die : {from, to}) {
       const std::uint32_t bit = 1u << index_of(die);
       if (bounce.granted & bit) continue;
@@ -115,11 +115,11 @@ Result<void> Crossing::copy(Address to, Die to_die, Address from, Die from_die, 
   if (!source || !target) return Error{Fault::not_supported};
   const Lane program = BARSWAP_TRY(lane_of(stream));
   Lock lock(mutex_);
-  if (auto made = make_bounces(from_die, to_die); !made) {
+  const bool borrows = pager_.borrowed(from_die) + pager_.borrowed(to_die) > 0;
+  if (auto made = make_bounces(from_die, to_die, borrows); !made) {
     // The driver copies between the HBM of any two dies; only pages that lie elsewhere need the
     // buffers.
-    const std::uint64_t borrowed_bytes = pager_.borrowed(from_die) + pager_.borrowed(to_die);
-    if (pager_.frames().host_bytes() + borrowed_bytes > 0) return made.error();
+    if (pager_.frames().host_bytes() > 0 || borrows) return made.error();
     return verbs_.copy(to, from, bytes, stream);
   }
   // Earlier copies left the buffers in use on the streams of other dies.

@@ -58,8 +58,8 @@ class Crossing {
   };
 
   // Both buffers exist, and both dies reach them.
-  Result<void> make_bounces(Die from, Die to) BARSWAP_REQUIRES(mutex_);
-  Result<void> make(Bounce& bounce, Die near) BARSWAP_REQUIRES(mutex_);
+  Result<void> make_bounces(Die from, Die to, bool borrows) BARSWAP_REQUIRES(mutex_);
+  Result<void> make(Bounce& bounce, Die near, bool borrows) BARSWAP_REQUIRES(mutex_);
   Result<void> submit_pieces(Address to, const pager::ContextEntry& target, Address from,
                              const pager::ContextEntry& source, std::uint64_t bytes)
       BARSWAP_REQUIRES(mutex_);

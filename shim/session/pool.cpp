@@ -1,6 +1,6 @@
-// What a die may hold: its own HBM, what other dies lend it, and what a pool of dies says it has. Dies
-// are looked at as late as possible: one with a context when it is made, one that lends when somebody
-// needs it. No context is made for that: its end would wait for all work of the process.
+// What a die may hold: its own HBM, what other dies lend it, and what a pool of dies says it has.
+// Dies are looked at as late as possible: one with a context when that is made, one that lends when
+// somebody needs it. No context is made for that: its end would wait for all work of the process.
 #include <algorithm>
 
 #include "barswap/log.hpp"
@@ -14,12 +14,15 @@ std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
 }  // namespace
 
-// The budget counts from what is free at the first context's birth, our own objects aside.
+// The budget counts from what is free at the first context's birth, our own objects and what was
+// lent before aside.
 void Session::prepare_die(DieState& state) {
-  if (state.ready.load(std::memory_order_acquire) || !state.managed) return;
+  if (!state.managed || state.known.load(std::memory_order_acquire) == DieState::Known::measured)
+    return;
   auto free = verbs_.free_bytes();
-  // What was lent before anybody could be asked was free, too.
-  if (free) set_budget(state, free->free_bytes + pager_->frames().used(state.die));
+  if (!free) return;
+  state.known.store(DieState::Known::measured, std::memory_order_release);
+  set_budget(state, free->free_bytes + pager_->frames().held(state.die));
 }
 
 void Session::set_budget(DieState& state, std::uint64_t free_bytes) {
@@ -28,62 +31,69 @@ void Session::set_budget(DieState& state, std::uint64_t free_bytes) {
   state.budget_bytes.store(budget, std::memory_order_relaxed);
   pager_->set_budget(state.die, budget);
   stats::set(stats::live().die[slot(state.die)].limit, budget);
-  state.ready.store(true, std::memory_order_release);
   pager_->publish();
   trace_die(state);
 }
 
-// Whoever reaches the die, now or later, must reach what it borrows.
+// Whoever reaches the die, now or later, must reach what it borrows, with atomics as on its own.
 std::vector<Die> Session::lenders_of(Die home) const {
   std::vector<Die> lenders;
   if (!setup_.options.tiers_peer_enable) return lenders;
   const auto reaches = [&](Die accessor, Die owner) {
-    if (accessor == owner) return true;
     auto can = verbs_.can_reach(accessor, owner);
-    return can && *can;
+    return accessor == owner || (can && *can);
+  };
+  const auto natively = [&](Die accessor, Die owner) {
+    auto can = verbs_.reaches_natively(accessor, owner);
+    return accessor == owner || (can && *can);
   };
   for (const auto& lender : dies_) {
     if (!lender->managed || lender->die == home) continue;
     const bool all = std::all_of(dies_.begin(), dies_.end(), [&](const auto& accessor) {
-      return !reaches(accessor->die, home) || reaches(accessor->die, lender->die);
+      return !reaches(accessor->die, home) || natively(accessor->die, lender->die);
     });
     if (all) lenders.push_back(lender->die);
   }
   return lenders;
 }
 
+// Several threads may ask at once; they hear the same. Where nothing moves nothing can go back, so
+// that only a pool borrows.
 void Session::borrow(Die home) {
   DieState* state = die_state(home);
   if (dies_.size() < 2 || !state || !state->managed ||
-      state->borrows.exchange(true, std::memory_order_relaxed))
+      state->borrows.load(std::memory_order_acquire))
     return;
   std::vector<pager::Lender> lenders;
-  for (const Die die : lenders_of(home)) {
-    DieState& lender = *die_state(die);
-    if (!lender.ready.load(std::memory_order_acquire) && setup_.free_of) {
-      const auto free_bytes = setup_.free_of(lender.uuid_text);
-      const pager::Pager::Hurry hurry(*pager_);
-      Lock lock(pager_->mover_mutex());
-      // Without an answer the driver's refusal will say where the end is.
-      if (free_bytes && !lender.ready.load(std::memory_order_acquire))
-        set_budget(lender, *free_bytes);
+  if (pager_->may_move() || home == pool_) {
+    for (const Die die : lenders_of(home)) {
+      DieState& lender = *die_state(die);
+      guess_budget(lender);
+      const std::uint64_t most_bytes =
+          policy::lent_bytes(setup_.options, lender.budget_bytes.load(std::memory_order_relaxed));
+      if (most_bytes > 0) lenders.push_back({die, most_bytes});
     }
-    const std::uint64_t most_bytes =
-        policy::lent_bytes(setup_.options, lender.budget_bytes.load(std::memory_order_relaxed));
-    if (most_bytes > 0) lenders.push_back({die, most_bytes});
   }
-  if (lenders.empty() && home == pool_)
-    BARSWAP_LOG(warn, "session",
-                "dies.present = \"pooled\" finds no second die: die %d has what it has. Cure: "
-                "tiers.peer.enable, and dies in dies.use that can reach each other",
-                index_of(home));
   pager_->lend(home, lenders);
+  state->borrows.store(true, std::memory_order_release);
+}
+
+// Without an answer the driver's refusal will say where the end is. Should the die get a context at
+// this moment, either figure will do: they differ by what a context takes.
+void Session::guess_budget(DieState& state) {
+  if (!setup_.free_of || state.known.load(std::memory_order_acquire) != DieState::Known::nothing)
+    return;
+  const auto free_bytes = setup_.free_of(state.uuid_text);
+  DieState::Known nothing = DieState::Known::nothing;
+  if (free_bytes && state.known.compare_exchange_strong(nothing, DieState::Known::guessed))
+    set_budget(state, *free_bytes + pager_->frames().held(state.die));
 }
 
 void Session::look_for_room(Die home, std::uint64_t bytes) {
   const DieState* state = die_state(home);
-  if (dies_.size() < 2 || !state || state->borrows.load(std::memory_order_relaxed)) return;
-  if (pager_->frames().free_hbm(home) < bytes) borrow(home);
+  if (dies_.size() < 2 || !state || state->borrows.load(std::memory_order_acquire)) return;
+  const std::uint64_t wanted_bytes = memory_->claimed_bytes(home) + round_up(bytes, 2_MiB);
+  if (pager_->pressed(home) || pager_->frames().free_hbm(home) < wanted_bytes) borrow(home);
 }
 
 std::optional<std::uint64_t> Session::advertised_total(Die die) const {

@@ -76,6 +76,11 @@ bool Session::prepare(const char** why) {
   if (setup_.options.dies_present == policy::Present::pooled) {
     pool_ = setups.front().die;
     pooled_ = lenders_of(*pool_);
+    if (pooled_.empty())
+      BARSWAP_LOG(warn, "session",
+                  "dies.present = \"pooled\" finds no second die: die %d has what it has. Cure: "
+                  "tiers.peer.enable, and dies in dies.use that can reach each other by NVLink",
+                  index_of(*pool_));
   }
 
   const policy::Options& options = setup_.options;

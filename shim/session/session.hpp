@@ -33,7 +33,8 @@ struct DieState {
   driver::Uuid uuid{};
   std::string uuid_text;
   std::uint64_t total_bytes = 0;
-  std::atomic<bool> ready{false};          // the budget is known, not only guessed
+  enum class Known : std::uint8_t { nothing, guessed, measured };
+  std::atomic<Known> known{Known::nothing};  // of what is free on it
   std::atomic<bool> borrows{false};        // others were asked to lend it HBM
   std::atomic<std::uint64_t> budget_bytes{0};
   bool managed = false;                    // its memory is virtual: VMM and the policy allow it
@@ -148,6 +149,7 @@ class Session {
   void set_budget(DieState& state, std::uint64_t free_bytes);
   std::vector<Die> lenders_of(Die home) const;
   void borrow(Die home);
+  void guess_budget(DieState& state);
   void look_for_room(Die home, std::uint64_t bytes);
 
   policy::Place place_for(std::uint64_t bytes, const void* return_address = nullptr);

@@ -89,7 +89,8 @@ __global__ void spin(volatile unsigned* stop) {
   while (!*stop) {}
 }
 
-__global__ void count_up(unsigned* narrow, unsigned long long* wide, float* real, unsigned* locked) {
+__global__ void count_up(unsigned* narrow, unsigned long long* wide, float* real,
+                         unsigned* locked) {
   atomicAdd(narrow, 1u);
   atomicAdd_system(narrow + 1, 1u);
   atomicAdd(wide, 1ull);
@@ -123,15 +124,17 @@ void rates(CUdeviceptr peer_range) {
   timed("kernel reads the peer's page",
         [&] { read_all<<<1056, 256>>>(words, kBytes / 16, sink); });
   timed("kernel writes it", [&] { write_all<<<1056, 256>>>(words, kBytes / 16, 7); });
-  timed("copy in from it", [&] { must(cuMemcpyDtoDAsync(local, peer_range, kBytes, nullptr), "copy"); });
-  timed("copy out to it", [&] { must(cuMemcpyDtoDAsync(peer_range, local, kBytes, nullptr), "copy"); });
+  timed("copy in from it",
+        [&] { must(cuMemcpyDtoDAsync(local, peer_range, kBytes, nullptr), "copy"); });
+  timed("copy out to it",
+        [&] { must(cuMemcpyDtoDAsync(peer_range, local, kBytes, nullptr), "copy"); });
 }
 
 void atomics(CUdeviceptr page) {
   must(cuMemsetD8(page, 0, 4096), "zero");
-  count_up<<<1024, 256>>>(reinterpret_cast<unsigned*>(page),
-                          reinterpret_cast<unsigned long long*>(page + 256),
-                          reinterpret_cast<float*>(page + 512), reinterpret_cast<unsigned*>(page + 768));
+  count_up<<<1024, 256>>>(
+      reinterpret_cast<unsigned*>(page), reinterpret_cast<unsigned long long*>(page + 256),
+      reinterpret_cast<float*>(page + 512), reinterpret_cast<unsigned*>(page + 768));
   must(cuCtxSynchronize(), "atomics");
   unsigned narrow[2], locked;
   unsigned long long wide;
@@ -142,12 +145,14 @@ void atomics(CUdeviceptr page) {
   must(cuMemcpyDtoH(&locked, page + 768, sizeof locked), "read");
   const unsigned want = 1024 * 256;
   expect(narrow[0] == want && narrow[1] == want && wide == want && real == float(want) &&
-             locked == want, "atomics of one die on the peer's page (add, system, 64 bit, float, CAS)");
+             locked == want,
+         "atomics of one die on the peer's page (add, system, 64 bit, float, CAS)");
 }
 
 void mixed(CUdeviceptr base) {
   std::vector<unsigned char> bytes(kBytes), got(kBytes);
-  for (std::size_t i = 0; i < kBytes; ++i) bytes[i] = static_cast<unsigned char>(i * 2654435761u >> 13);
+  for (std::size_t i = 0; i < kBytes; ++i)
+    bytes[i] = static_cast<unsigned char>(i * 2654435761u >> 13);
   must(cuMemcpyHtoD(base, bytes.data(), kBytes), "HtoD");
   must(cuMemcpyDtoH(got.data(), base, kBytes), "DtoH");
   expect(got == bytes, "copies over pages of all tiers, pageable");
@@ -168,7 +173,8 @@ void mixed(CUdeviceptr base) {
   std::printf("four asynchronous calls behind a blocked stream: %.0f us\n", us_since(start));
   *stop = 1;
   must(cuStreamSynchronize(stream), "synchronize");
-  expect(std::memcmp(pinned, bytes.data(), kBytes) == 0, "asynchronous copies between mixed ranges");
+  expect(std::memcmp(pinned, bytes.data(), kBytes) == 0,
+         "asynchronous copies between mixed ranges");
   for (std::size_t i = 0; i < 2048; ++i)
     for (int k = 0; k < 4; ++k)
       bytes[kPage - 4096 + 4 * i + k] = static_cast<unsigned char>(4 - k);
@@ -199,8 +205,9 @@ void remaps() {
       must(cuMemRelease(handle), "release");
       release += us_since(start);
     }
-    std::printf("peer frame of %zu MiB: create %.0f, map and grant %.0f, unmap %.0f, release %.0f us\n",
-                bytes >> 20, create / kRounds, map / kRounds, unmap / kRounds, release / kRounds);
+    std::printf(
+        "peer frame of %zu MiB: create %.0f, map and grant %.0f, unmap %.0f, release %.0f us\n",
+        bytes >> 20, create / kRounds, map / kRounds, unmap / kRounds, release / kRounds);
   }
 }
 
@@ -213,8 +220,8 @@ void context_there(const char* when) {
   must(cuMemGetInfo(&free_bytes, &total_bytes), "free");
   start = Clock::now();
   must(cuCtxDestroy(there), "destroy");
-  std::printf("a context on die 1 %s: made in %.0f ms, ended in %.0f ms; %zu of %zu MiB free\n", when,
-              made_us / 1e3, us_since(start) / 1e3, free_bytes >> 20, total_bytes >> 20);
+  std::printf("a context on die 1 %s: made in %.0f ms, ended in %.0f ms; %zu of %zu MiB free\n",
+              when, made_us / 1e3, us_since(start) / 1e3, free_bytes >> 20, total_bytes >> 20);
 }
 
 }  // namespace
@@ -234,12 +241,15 @@ int main() {
   int reaches = 0, rank = -1, atomic = -1;
   must(cuDeviceCanAccessPeer(&reaches, 0, 1), "can access");
   must(cuDeviceGetP2PAttribute(&rank, CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK, 0, 1), "rank");
-  must(cuDeviceGetP2PAttribute(&atomic, CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED, 0, 1), "atomic");
-  std::printf("die 0 reaches die 1: %d, performance rank %d, native atomics %d\n", reaches, rank, atomic);
+  must(cuDeviceGetP2PAttribute(&atomic, CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED, 0, 1),
+       "atomic");
+  std::printf("die 0 reaches die 1: %d, performance rank %d, native atomics %d\n", reaches, rank,
+              atomic);
   if (!reaches) return 0;
   auto start = Clock::now();
   const CUdeviceptr peers = range_of({Where::peer, Where::peer, Where::peer, Where::peer});
-  std::printf("first four pages on die 1, without a context there: %.1f ms\n", us_since(start) / 1e3);
+  std::printf("first four pages on die 1, without a context there: %.1f ms\n",
+              us_since(start) / 1e3);
   unsigned flags = 0;
   int active = -1;
   must(cuDevicePrimaryCtxGetState(1, &flags, &active), "state");

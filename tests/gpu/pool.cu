@@ -1,6 +1,6 @@
-// A program that knows one device and takes all its memory: what it can allocate, whether every byte
-// is kept, and how fast each block is read. Runs bare as well. Arguments: the most to take in MiB,
-// the size of a block in MiB. Prints one line a figure; status 1 if a byte was wrong.
+// A program that knows one device and takes all its memory: what it can allocate, whether every
+// byte is kept, and how fast each block is read. Runs bare as well. Arguments: the most to take in
+// MiB, the size of a block in MiB. Prints one line a figure; status 1 if a byte was wrong.
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -80,7 +80,8 @@ int main(int count, char** words) {
   must(cudaEventCreate(&end), "event");
   std::vector<double> rates;
   for (unsigned* block : blocks) {
-    read_all<<<1056, 256>>>(reinterpret_cast<uint4*>(block), size / 4, reinterpret_cast<unsigned*>(wrong));
+    read_all<<<1056, 256>>>(reinterpret_cast<uint4*>(block), size / 4,
+                            reinterpret_cast<unsigned*>(wrong));
     must(cudaEventRecord(start), "record");
     for (int i = 0; i < 3; ++i)
       read_all<<<1056, 256>>>(reinterpret_cast<uint4*>(block), size / 4,

@@ -145,7 +145,8 @@ void World::judge_out_of_memory(std::uint64_t bytes, std::size_t context) {
   std::uint64_t others = 0;
   for (int other = 0; other < plan_.setting.machine.dies; ++other)
     if (other != index_of(die))
-      others += std::max<std::uint64_t>(life_.machine().memory().free_bytes(other), 32_MiB) - 32_MiB;
+      others +=
+          std::max<std::uint64_t>(life_.machine().memory().free_bytes(other), 32_MiB) - 32_MiB;
   const std::uint64_t lent = std::min(session->pager().borrowable(die), others);
   constexpr std::uint64_t kSlackBytes = 24_MiB;
   if (room + lent > bytes + kSlackBytes)

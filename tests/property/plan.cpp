@@ -90,7 +90,8 @@ void describe(Plan& plan) {
       "%s, dies %d%s, vram %zu MiB, host %zu MiB%s%s, peer %d, limit %llu MiB, page %llu MiB, "
       "%u operations",
       name_of(plan.mode), machine.dies,
-      options.dies_present == policy::Present::pooled ? " (pooled)" : "", machine.vram_bytes >> 20, machine.host_bytes >> 20,
+      options.dies_present == policy::Present::pooled ? " (pooled)" : "", machine.vram_bytes >> 20,
+      machine.host_bytes >> 20,
       machine.host        ? ""
       : machine.host_numa ? " (NUMA only)"
                           : " (refused)",

@@ -79,9 +79,9 @@ struct Config {
   }
 
   // SIM_DIES, SIM_VRAM, SIM_HOST, SIM_CONTEXT, SIM_SEED, SIM_DRIVER_VERSION, SIM_NO_DEVICE,
-  // SIM_VMM, SIM_HOST_LOCATION, SIM_HOST_NUMA, SIM_PEER, SIM_ISLANDS, SIM_STRICT, SIM_STEPS, SIM_LATE,
-  // SIM_FAULT, SIM_LOSE, SIM_AUDIT. A value that cannot be read stops the process: a test must not
-  // run on a wrong machine.
+  // SIM_VMM, SIM_HOST_LOCATION, SIM_HOST_NUMA, SIM_PEER, SIM_ISLANDS, SIM_STRICT, SIM_STEPS,
+  // SIM_LATE, SIM_FAULT, SIM_LOSE, SIM_AUDIT. A value that cannot be read stops the process: a test
+  // must not run on a wrong machine.
   static Config from_environment();
 };
 

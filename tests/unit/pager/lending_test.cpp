@@ -202,6 +202,86 @@ TEST_CASE("a die gets back what it lent once ranges of its own lack HBM") {
   CHECK_FALSE(program.pager().wants_move());
 }
 
+TEST_CASE("a die takes back what it lacks, and no more") {
+  support::Setting setting = lending();
+  setting.setup.options.dies_limit.push_back({{1, ""}, policy::size_of(56_MiB)});
+  OneDie program(setting);
+  const CUdeviceptr lodger = program.alloc(72_MiB);
+  program.fill(lodger, 72_MiB, 7);
+  REQUIRE(program.pager().frames().lent(Die{1}) == 40_MiB);
+  program.use(1);
+  const CUdeviceptr own = program.alloc(32_MiB);
+  REQUIRE(program.lies(own).host_bytes == 16_MiB);
+  program.fill(own, 32_MiB, 11);
+  program.rest();
+  CHECK(program.lies(own).hbm_bytes >= 24_MiB);
+  CHECK(program.pager().frames().lent(Die{1}) >= 16_MiB);
+  CHECK(program.holds(lodger, 72_MiB, 7));
+  CHECK(program.holds(own, 32_MiB, 11));
+}
+
+TEST_CASE("what cannot go back stops nothing else") {
+  support::Setting setting = lending();
+  setting.setup.options.tiers_host_limit = policy::size_of(16_MiB);
+  OneDie program(setting);
+  const CUdeviceptr lodger = program.alloc(48_MiB);
+  program.fill(lodger, 48_MiB, 7);
+  program.use(1);
+  const CUdeviceptr own = program.alloc(32_MiB);  // the host is full from here on
+  program.fill(own, 32_MiB, 11);
+  program.rest();
+  CHECK(program.pager().frames().lent(Die{1}) == 16_MiB);
+  CHECK(program.lies(own).host_bytes == 16_MiB);
+  // Nobody goes on wanting what cannot be.
+  CHECK_FALSE(program.pager().wants_move());
+  CHECK(program.holds(lodger, 48_MiB, 7));
+  CHECK(program.holds(own, 32_MiB, 11));
+}
+
+TEST_CASE("small ranges that several dies reach stay on a peer, others go to the host") {
+  for (const bool shared : {true, false}) {
+    support::Setting setting = lending();
+    OneDie program(setting);
+    program.use(1);
+    program.use(0);
+    if (shared) REQUIRE(program.pager().grant(Die{0}, Die{1}).has_value());
+    // Small ranges alone, so that nothing makes place for those that come later.
+    std::vector<CUdeviceptr> small;
+    for (int i = 0; i < 12; ++i) small.push_back(program.alloc(4_MiB));
+    for (std::size_t i = 0; i < small.size(); ++i)
+      program.fill(small[i], 4_MiB, static_cast<unsigned>(i + 1));
+    REQUIRE(program.pager().frames().lent(Die{1}) >= 12_MiB);
+    const std::uint64_t before = program.pager().frames().lent(Die{1});
+    program.use(1);
+    const CUdeviceptr own = program.alloc(32_MiB);
+    program.fill(own, 32_MiB, 11);
+    program.rest();
+    if (shared) CHECK(program.pager().frames().lent(Die{1}) == before);
+    else CHECK(program.pager().frames().lent(Die{1}) < before);
+    program.use(0);
+    for (std::size_t i = 0; i < small.size(); ++i) {
+      if (shared) CHECK(program.lies(small[i]).host_bytes == 0);
+      CHECK(program.holds(small[i], 4_MiB, static_cast<unsigned>(i + 1)));
+    }
+  }
+}
+
+TEST_CASE("a lender that others have filled is not asked again") {
+  support::Setting setting = lending();
+  setting.setup.options.vram_limit = policy::kAutomatic;
+  setting.setup.options.dies_limit.push_back({{0, ""}, policy::size_of(32_MiB)});
+  setting.machine.losses.push_back({1, 62_MiB, 1});  // and nobody can say so
+  OneDie program(setting);
+  const CUdeviceptr first = program.alloc(48_MiB);
+  CHECK(program.lies(first).peer_bytes == 0);
+  CHECK(program.pager().borrowable(Die{0}) == 0);
+  const auto calls = program.life.machine().audit().calls;
+  const CUdeviceptr second = program.alloc(40_MiB);
+  CHECK(program.lies(second).host_bytes == 40_MiB);
+  // One frame for each page, and no refusals between them.
+  CHECK(program.life.machine().audit().calls["cuMemCreate"] == calls.at("cuMemCreate") + 5);
+}
+
 TEST_CASE("a page that is pinned comes home from a peer") {
   support::Setting setting = lending();
   setting.setup.options.dies_limit.push_back({{0, ""}, policy::size_of(48_MiB)});

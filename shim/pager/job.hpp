@@ -9,8 +9,9 @@ namespace barswap::pager {
 constexpr std::size_t kJobsMax = 64;
 
 struct Pager::Job {
-  // It goes to a tier that is further away; else it comes nearer, or stays in its tier.
-  bool leaves() const { return target > old.tier; }
+  // It goes further away, or from one frame outside HBM to another of that tier; else it comes
+  // nearer, or stays in HBM.
+  bool leaves() const { return target != Tier::hbm && target >= old.tier; }
 
   Run* run = nullptr;
   std::size_t page = 0;

@@ -43,6 +43,16 @@ def test_a_trace_changes_nothing_and_has_every_move(house, tmp_path, chaos):
     assert report["dies"][0]["budget"] == figures["limit"]
 
 
+def test_a_trace_with_pages_on_peers_says_so(simulated, tmp_path):
+    path = tmp_path / "a.trace"
+    outcome = simulated.swapped(
+        "small_late", LIMIT_MIB, Machine(dies=2), environment={"BARSWAP_TRACE": str(path)}, **OPTIONS
+    ).need_healthy()
+    assert outcome.figures()["peer"] > 0
+    report = replayed(simulated, path)
+    assert report["whole"] and "HBM of other dies" in "".join(report["notes"])
+
+
 def test_a_trace_that_cannot_be_written_is_said_once(house):
     outcome = house.swapped(
         "small_late", LIMIT_MIB, environment={"BARSWAP_TRACE": "/no/such/folder/t"}, **OPTIONS

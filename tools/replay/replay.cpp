@@ -136,6 +136,11 @@ std::vector<std::string> remarks_on(const Report& report) {
                          static_cast<unsigned long long>(trace.unknown)));
   if (workload.launches == 0)
     out.push_back("no launch is recorded, so no policy can be told from another");
+  if (workload.on_peers != 0)
+    out.push_back(
+        format("%llu pages came to lie in the HBM of other dies, which is replayed as the host; "
+               "record with tiers.peer.enable = false to see one die and the host",
+               static_cast<unsigned long long>(workload.on_peers)));
   if (workload.unseen != 0)
     out.push_back(
         format("%llu waits were for work that is not in the trace; it takes its time under "

@@ -11,6 +11,7 @@
 namespace barswap::replay {
 namespace {
 
+constexpr std::uint8_t kPeer = 1;
 constexpr std::uint64_t kLaunchNs = 2'000;  // the least that a launch takes on the die
 // A wait that was over sooner met a die that had ended before, so it says nothing about the work.
 constexpr std::uint64_t kWaitedNs = 20'000;
@@ -107,8 +108,10 @@ void Maker::run(const Record& record) {
   if (info.pages() == 0 || info.die >= kDiesMax) return;  // broken: not of our writer
   run_end(facts.run);
   std::uint64_t host_bytes = 0;
-  for (std::uint32_t i = 0; i < info.pages(); ++i)
+  for (std::uint32_t i = 0; i < info.pages(); ++i) {
     if (info.born_tiers[i] != 0) host_bytes += info.bytes_of_page(i);
+    if (info.born_tiers[i] == kPeer) ++out_.on_peers;
+  }
   Step& step = add(Step::Kind::birth, facts.head);
   tiers_.push_back(info.born_tiers);
   host_bytes_.push_back(host_bytes);
@@ -307,6 +310,7 @@ void Maker::take(const Record& record) {
       if (tier != 0) host_bytes_[run] -= bytes;
       tier = facts.to;
       if (tier != 0) host_bytes_[run] += bytes;
+      if (tier == kPeer) ++out_.on_peers;
       return;
     }
     case BARSWAP_TRACE_DRAIN: {

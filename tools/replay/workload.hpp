@@ -69,6 +69,7 @@ struct Workload {
   std::uint64_t pages = 0;
   std::uint64_t recorded_ns = 0;  // from the first record to the last
   std::uint64_t launches = 0, opaque = 0, timed = 0;
+  std::uint64_t on_peers = 0;  // pages that came to lie in the HBM of another die
   std::uint64_t unseen = 0;  // waits for work that the trace does not have
   std::uint32_t add_run(RunInfo run);
   std::uint64_t peak_bytes(int die) const;

@@ -150,6 +150,19 @@ std::vector<std::size_t> order_of(std::span<const PageFacts> pages, Rank rank,
   return order;
 }
 
+// Ranges of which the larger share is out come first, then the youngest.
+std::vector<std::size_t> whole_order(std::span<const PageFacts> pages) {
+  std::vector<Spread> spreads = spreads_of(pages, Direction::out);
+  std::stable_sort(spreads.begin(), spreads.end(), [](const Spread& left, const Spread& right) {
+    if (left.share_out() != right.share_out()) return left.share_out() > right.share_out();
+    return left.order > right.order;
+  });
+  std::vector<std::size_t> order;
+  for (const Spread& spread : spreads)
+    order.insert(order.end(), spread.candidates.begin(), spread.candidates.end());
+  return order;
+}
+
 std::uint64_t sum_of(std::span<const PageFacts> pages, const std::vector<std::size_t>& chosen) {
   return std::accumulate(chosen.begin(), chosen.end(), std::uint64_t{0},
                          [&](std::uint64_t sum, std::size_t i) { return sum + pages[i].bytes; });
@@ -190,11 +203,14 @@ int heat_step(std::uint32_t heat, std::uint32_t usual) {
   return (static_cast<int>(std::bit_width(heat / std::max(usual, 1u))) - 1) / 2;
 }
 
-std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t bytes_needed) {
+std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t bytes_needed,
+                                 Large large) {
   std::vector<std::size_t> chosen;
   std::uint64_t freed_bytes = 0;
   for (int rank = 0; rank < kRanks && freed_bytes < bytes_needed; ++rank) {
-    for (const std::size_t page : order_of(pages, static_cast<Rank>(rank), Direction::out)) {
+    const bool whole = large == Large::whole && static_cast<Rank>(rank) == Rank::large;
+    for (const std::size_t page :
+         whole ? whole_order(pages) : order_of(pages, static_cast<Rank>(rank), Direction::out)) {
       if (freed_bytes >= bytes_needed) break;
       chosen.push_back(page);
       freed_bytes += pages[page].bytes;

@@ -11,17 +11,32 @@ extern "C" {
 #endif
 
 #define BARSWAP_STATS_MAGIC 0x3153544154534242ull /* "BBSTATS1" */
-#define BARSWAP_STATS_VERSION 4u
+#define BARSWAP_STATS_VERSION 5u
 #define BARSWAP_STATS_DIES 16
 #define BARSWAP_STATS_TIERS 3   /* hbm, peer, host */
-#define BARSWAP_STATS_CAUSES 8  /* headroom, small, refill, hot, pin, pressure, chaos, turn */
+#define BARSWAP_STATS_CAUSES 9  /* headroom, small, refill, hot, pin, pressure, chaos, turn, carry */
 #define BARSWAP_STATS_EVENTS 256
+#define BARSWAP_STATS_KEPT 10   /* enum barswap_kept */
 
 enum barswap_state {
   BARSWAP_STATE_ACTIVE = 1,     /* device memory is virtual, pages may move */
   BARSWAP_STATE_PLACE_ONLY = 2, /* pages get a tier at birth and never move; see reason */
   BARSWAP_STATE_BYPASS = 3,     /* the program runs as if we were not there; see reason */
   BARSWAP_STATE_CLOSING = 4     /* the process is at its end */
+};
+
+/* Why a launch stayed on its own die though most of the bytes that it names lie on another one. */
+enum barswap_kept {
+  BARSWAP_KEPT_STATE = 0,     /* its kernel's module keeps globals, constants, printf, malloc */
+  BARSWAP_KEPT_UNKNOWN = 1,   /* nobody can say what its module keeps */
+  BARSWAP_KEPT_FUNCTION = 2,  /* a CUfunction, which belongs to one context */
+  BARSWAP_KEPT_KIND = 3,      /* cooperative, or with attributes or on a stream that tie it */
+  BARSWAP_KEPT_POLICY = 4,    /* a [[kernel]] rule */
+  BARSWAP_KEPT_STREAMS = 5,   /* other streams had kernels under way, or other threads submitted */
+  BARSWAP_KEPT_OUTSIDE = 6,   /* it names memory, or the program has some, that the die cannot reach */
+  BARSWAP_KEPT_CAPTURE = 7,   /* a capture lived */
+  BARSWAP_KEPT_REFUSED = 8,   /* the driver refused it there */
+  BARSWAP_KEPT_SMALL = 9      /* a change of die would have cost more than reading from afar */
 };
 
 /* All sizes in bytes. */
@@ -97,7 +112,10 @@ struct barswap_stats {
   uint64_t host_copies;          /* of host_bytes: copies of pages in HBM, given up when needed */
   uint64_t clean_bytes;          /* left HBM for such a copy, without being copied */
   uint64_t beside_bytes;         /* came into HBM while other work ran (paging.overlap) */
-  uint64_t reserved[13];
+  uint64_t routed;               /* launches that ran on another die than they were launched on */
+  uint64_t die_changes;          /* of a chain of launches, each with two calls for events */
+  uint64_t kept[BARSWAP_STATS_KEPT]; /* see enum barswap_kept */
+  uint64_t reserved[1];
   struct barswap_cause_stats causes[BARSWAP_STATS_CAUSES];
   struct barswap_die_stats die[BARSWAP_STATS_DIES];
   uint64_t event_count;          /* events ever; the newest is events[(event_count - 1) % EVENTS] */

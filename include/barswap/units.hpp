@@ -47,8 +47,9 @@ enum class Cause : std::uint8_t {
   pressure,  // the driver itself ran out of memory
   chaos,     // forced by BARSWAP_CHAOS
   turn,      // ranges of a program that repeats itself take turns in HBM
+  carry,     // what launches name goes along to the die that they are routed to
 };
-constexpr int kCauses = 8;
+constexpr int kCauses = 9;
 constexpr const char* name_of(Cause cause) {
   switch (cause) {
     case Cause::headroom: return "headroom";
@@ -59,6 +60,7 @@ constexpr const char* name_of(Cause cause) {
     case Cause::pressure: return "pressure";
     case Cause::chaos: return "chaos";
     case Cause::turn: return "turn";
+    case Cause::carry: return "carry";
   }
   return "?";
 }

@@ -25,7 +25,7 @@ def read_layout(text):
 
 NUMBERS, Stats = read_layout(HEADER.read_text())
 STATES = {1: "active", 2: "place-only", 3: "bypass", 4: "closing"}
-CAUSES = ["headroom", "small", "refill", "hot", "pin", "pressure", "chaos", "turn"]
+CAUSES = ["headroom", "small", "refill", "hot", "pin", "pressure", "chaos", "turn", "carry"]
 
 
 def read(path):
@@ -54,7 +54,7 @@ def summary(stats):
     for name in ("host_limit", "host_bytes", "host_prepared", "host_copies", "clean_bytes", "beside_bytes",
                  "allocations", "frees", "out_of_memory",
                  "driver_retries", "drains", "drains_failed", "drain_ns", "stalls", "stall_ns",
-                 "unknown_functions", "moves_off"):
+                 "unknown_functions", "moves_off", "routed", "die_changes"):
         out[name] = getattr(stats, name)
     out["causes"] = {cause: {name: getattr(row, name) for name, _ in row._fields_}
                      for cause, row in zip(CAUSES, stats.causes) if row.pages_out or row.pages_in}

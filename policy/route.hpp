@@ -1,0 +1,75 @@
+// Where a launch should run, if its kernel may run on any die of a pool: the decider behind
+// routing.kernels = "data". Values in, advice out; it keeps what it saw of earlier launches, takes no
+// lock and knows no clock. Wrong advice costs time, never bytes.
+//
+// A launch goes to the die that holds most of what it names, if that is worth two changes of die;
+// else it stays where its chain is. What a chain names again and again while it lies on another die
+// is carried along: once reading it from afar has cost as much as moving it, and from then on with
+// each change to that die, as long as that pays.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "barswap/units.hpp"
+
+namespace barswap::policy {
+
+// What an address stands for: the bytes up to the next one that was ever named, by where they lie.
+struct Stretch {
+  std::uint64_t first = 0;  // a whole granule
+  std::uint64_t bytes = 0;
+  std::array<std::uint64_t, kDiesMax> on{};  // in the HBM of each die; the rest is on the host
+  bool movable = false;     // of a range that may be carried
+};
+
+// What changes of die and moves cost here, in bytes that a kernel reads over the link meanwhile.
+struct RouteCosts {
+  std::uint64_t change_bytes = 4_MiB;  // both ways: some 12 us at 340 GB/s
+  std::uint64_t carry_bytes = 96_MiB;  // a drain and its remaps: some 300 us
+};
+
+class Route {
+ public:
+  explicit Route(const RouteCosts& costs = {}) : costs_(costs) {}
+
+  struct Advice {
+    Die die{0};
+    std::vector<Stretch> carry;  // to that die, before the launch
+  };
+  // `at`: where the chain is. `open`: a bit for each die that may be chosen, one at least; if the
+  // chain's is not among them it has to change.
+  Advice launch(Die at, std::uint32_t open, std::span<const Stretch> named);
+  // Bytes that lie on the die less those on the one that holds most; 0: it is the best one.
+  static std::uint64_t missed_bytes(Die die, std::uint32_t open, std::span<const Stretch> named);
+  // It could not be carried: it is tried again only once it has cost twice as much.
+  void refused(Die die, const Stretch& stretch);
+
+ private:
+  // What is known of a stretch while the chain is on one die.
+  struct Toll {
+    std::uint64_t stay = 0;        // the last one that named it
+    std::uint64_t far_bytes = 0;   // named in that stay while it lay elsewhere
+    std::uint64_t named_bytes = 0;  // named in that stay, wherever it lay
+    bool carried = false;          // it came along, and should again
+    std::uint8_t refusals = 0;
+  };
+  using Tolls = std::unordered_map<std::uint64_t, Toll>;  // by the stretch's first address
+  static constexpr std::size_t kTollsMax = 4096;
+  // A smaller stretch is read from afar in less than a launch takes; a larger one is data.
+  static constexpr std::uint64_t kCarryLeast = 2_MiB, kCarryMost = 256_MiB;
+
+  std::uint64_t worth(const Stretch& stretch) const { return costs_.carry_bytes + stretch.bytes; }
+  void begin_stay(Die die, Advice& advice);
+  void note(Die die, const Stretch& stretch, Advice& advice);
+
+  const RouteCosts costs_;
+  std::array<Tolls, kDiesMax> tolls_;
+  std::array<std::vector<Stretch>, kDiesMax> along_;  // what comes along with a change to the die
+  std::uint64_t stay_ = 0;
+};
+
+}  // namespace barswap::policy

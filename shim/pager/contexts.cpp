@@ -42,11 +42,12 @@ void Contexts::destroy_objects(const ContextEntry& entry) const {
     for (const driver::Event mark : direction) destroy(mark);
 }
 
-Result<void> Contexts::adopt(driver::Context context, Die die, bool primary) {
+Result<void> Contexts::adopt(driver::Context context, Die die, bool primary, Owner owner) {
   ContextEntry entry;
   entry.context = context;
   entry.die = die;
   entry.primary = primary;
+  entry.ours = owner == Owner::ours;
   if (auto made = make_objects(entry); !made) {
     destroy_objects(entry);
     return made.error();
@@ -98,9 +99,17 @@ std::size_t Contexts::count() const {
 
 std::optional<ContextEntry> Contexts::on(Die die) const {
   Lock lock(mutex_);
+  std::optional<ContextEntry> found;
   for (const ContextEntry& entry : entries_)
-    if (entry.die == die) return entry;
-  return std::nullopt;
+    if (entry.die == die && (!found || found->ours)) found = entry;
+  return found;
+}
+
+bool Contexts::program_on(Die die) const {
+  Lock lock(mutex_);
+  return std::any_of(entries_.begin(), entries_.end(), [&](const ContextEntry& entry) {
+    return entry.die == die && !entry.ours;
+  });
 }
 
 std::vector<ContextEntry> Contexts::all() const {

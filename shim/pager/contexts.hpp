@@ -21,6 +21,7 @@ struct ContextEntry {
   driver::Context context = driver::Context::none;
   Die die{0};
   bool primary = false;
+  bool ours = false;  // we made it, and nobody else submits work to it
   // The link carries both directions at once; the first also copies between dies.
   driver::Stream copier = driver::Stream::none, out_copier = driver::Stream::none;
   // How far the copies of a batch have come, in either direction.
@@ -38,7 +39,9 @@ class Contexts {
   bool known(driver::Context context) const;
   bool knows_primary(Die die) const;
   // Makes our objects; `context` must be current on this thread.
-  Result<void> adopt(driver::Context context, Die die, bool primary);
+  enum class Owner : std::uint8_t { program, ours };
+  Result<void> adopt(driver::Context context, Die die, bool primary,
+                     Owner owner = Owner::program);
   // While the program's call may end the context: nobody uses our objects in it, no drain begins
   // and no proof completes, until it is forgotten or resumed. The caller holds Rank::mover. The
   // objects die with the context.
@@ -47,7 +50,10 @@ class Contexts {
   void forget(driver::Context context);
 
   std::size_t count() const;
+  // The program's, if it has one there.
   std::optional<ContextEntry> on(Die die) const;
+  // The program has one there, whatever we have.
+  bool program_on(Die die) const;
   std::vector<ContextEntry> all() const;
   // Without the lock, which may be held while the driver answers.
   bool any_on(Die die) const {

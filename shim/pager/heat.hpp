@@ -38,6 +38,11 @@ class Heat {
   }
   void look() { looked_.store(operations_.load(std::memory_order_relaxed)); }
 
+  // Some address in the granule was named since it was given to its range.
+  bool named(std::uint64_t address) const {
+    const Counter* counter = counters_.of(address);
+    return counter && counter->load(std::memory_order_relaxed) != 0;
+  }
   // The uses of a page. Pages of a range are asked in rising order: `carried` holds what the last
   // named address before the page had, and begins at 0 with each range.
   std::uint32_t of(Address page, std::uint64_t bytes, std::uint32_t& carried) const;

@@ -1,5 +1,7 @@
 // One move of one page, from choice to end. Private to this room.
 #pragma once
+#include <optional>
+
 #include "pager/pager.hpp"
 #include "pager/run.hpp"
 
@@ -17,6 +19,7 @@ struct Pager::Job {
   std::size_t page = 0;
   Cause cause = Cause::headroom;
   Tier target = Tier::host;  // while nothing is reserved, Tier::peer stands for the host as well
+  std::optional<Die> on;     // with Tier::peer: on that die, and nowhere else
   Address address{};       // of the page
   Frame old;               // behind it when chosen
   Frame fresh;             // will be behind it

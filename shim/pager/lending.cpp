@@ -93,6 +93,31 @@ Result<Frame> Pager::take_peer(Die home, std::uint64_t bytes) {
   return Error{Fault::out_of_memory};
 }
 
+// For pages that have to lie on that very die. What it keeps free is there for them, too: they come
+// and go.
+Result<Frame> Pager::take_on(Die home, Die lender, std::uint64_t bytes) {
+  if (lender == home) return frames_.take_hbm(home, bytes, 0);
+  {
+    Lock lock(pages_);
+    const auto& lenders = lenders_[slot(home)];
+    const auto known = std::find_if(lenders.begin(), lenders.end(), [&](const Lender& candidate) {
+      return candidate.die == lender;
+    });
+    if (known == lenders.end() || frames_.lent(lender) + bytes > known->most_bytes)
+      return Error{Fault::out_of_memory};
+  }
+  return frames_.take_lent(lender, bytes, 0);
+}
+
+// The first lender with room for a whole range, in the order of dies, so that ranges that were
+// allocated one after the other lie together.
+std::optional<Die> Pager::room_for_all(Die home, std::uint64_t bytes) const {
+  std::optional<Die> found;
+  for (const Room& room : rooms_of(home))
+    if (room.bytes >= bytes && (!found || room.die < *found)) found = room.die;
+  return found;
+}
+
 void Pager::lends_no_more(Die home, Die lender) {
   const std::uint64_t lent_bytes = frames_.lent(lender);
   Lock lock(pages_);

@@ -245,11 +245,14 @@ bool Pager::drain_failed(bool timed_out) {
 }
 
 // A die may spin for a launch on another that our closed gate holds, and a host callback may want a
-// lock whose holder waits at the gate: then only an instant at which all is idle will do.
+// lock whose holder waits at the gate: then only an instant at which all is idle will do. Where we
+// alone submit, a die waits for nothing that its own chain of launches does not hold already.
 bool Pager::must_not_wait(std::span<const ContextEntry> all) const {
+  const auto home = std::find_if(all.begin(), all.end(),
+                                 [](const ContextEntry& entry) { return !entry.ours; });
   return callbacks_.load(std::memory_order_relaxed) ||
          std::any_of(all.begin(), all.end(), [&](const ContextEntry& entry) {
-           return entry.die != all.front().die;
+           return !entry.ours && entry.die != home->die;
          });
 }
 
@@ -462,6 +465,7 @@ void Pager::finish(std::vector<Job>& jobs) {
       if (job.moved) {
         if (run.live) count_page(run, job.old, false);
         run.pages[job.page].frame = job.fresh;
+        places_.note(job.address, job.fresh);
         if (run.live) count_page(run, job.fresh, true);
         trace::moved(run.home, run.order, job.page, job.old.tier, job.fresh.tier, job.cause);
       }

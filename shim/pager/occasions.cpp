@@ -37,19 +37,22 @@ void Pager::free_moment() {
   mover_.unlock();
 }
 
-// The worker looks now and then whether a move is possible, and a turn that were given up for that
-// would cost more. The limit is for whoever waits for this very thread while it holds the lock.
+// The worker looks now and then whether a move is possible, and what were given up for that would
+// cost more. The limit is for whoever waits for this very thread while it holds the lock.
+bool Pager::take_mover() {
+  const Hurry hurry(*this);
+  const std::uint64_t limit_ns = now_ns() + kMoverNs;
+  while (!mover_.try_lock()) {
+    if (now_ns() > limit_ns) return false;
+    sched_yield();
+  }
+  return true;
+}
+
 bool Pager::exchange(Die die, policy::Exchange& exchange, Drains drains) {
   if (contexts_.capturing()) return false;
   Steps steps;
-  {
-    const Hurry hurry(*this);
-    const std::uint64_t limit_ns = now_ns() + kMoverNs;
-    while (!mover_.try_lock()) {
-      if (now_ns() > limit_ns) return false;
-      sched_yield();
-    }
-  }
+  if (!take_mover()) return false;
   steps.done("alone");
   const driver::RelaxedCapture relaxed(verbs_);
   bool moved = false;

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <vector>
@@ -24,9 +25,11 @@
 #include "pager/flights.hpp"
 #include "pager/frames.hpp"
 #include "pager/heat.hpp"
+#include "pager/places.hpp"
 #include "pager/veil.hpp"
 #include "policy/options.hpp"
 #include "policy/place.hpp"
+#include "policy/route.hpp"
 #include "policy/turns.hpp"
 
 namespace barswap::pager {
@@ -44,6 +47,7 @@ struct Settings {
   bool keep_copies = true;  // of pages that came in, on the host
   bool beside = false;      // paging.overlap: turns are taken beside work that does not name them
   bool worker = true;     // a thread of our own once use nears the budget
+  bool whole = false;     // launches go to their bytes: a large range lies on one die, if it can
   bool verify = false;    // ranges are hidden from work that does not name them; nothing moves
 };
 
@@ -118,6 +122,13 @@ class Pager {
   // From now on pages of `home` may lie in the HBM of these dies. All that can reach `home`, now or
   // later, can reach them.
   void lend(Die home, std::span<const Lender> lenders);
+  // For routing, from any thread, without a lock: what an address stands for, up to the next one
+  // that was ever named or to `end`, and where that lies. Advice: pages move meanwhile.
+  policy::Stretch stretch(Address named, Address end) const;
+  // Moves pages of `home` that hold these to the HBM of a die that it may borrow from, or back, in
+  // drains. False: nothing moved.
+  bool carry(Die home, Die to, std::span<const policy::Stretch> stretches);
+
   // What they would still hold; what they hold.
   std::uint64_t borrowable(Die home) const;
   std::uint64_t borrowed(Die home) const;
@@ -215,6 +226,7 @@ class Pager {
   // residency.cpp
   struct Shares {
     std::uint64_t away = 0, peer = 0;  // in pages; peers' are among those away
+    std::optional<Die> on;             // all of those on a peer lie there
   };
   Shares shares_of(const Birth& request, std::uint64_t page_bytes) const;
   Result<void> fill(Run& run, const Birth& request);
@@ -252,6 +264,8 @@ class Pager {
   void lends_no_more(Die home, Die lender);
   void forget_stuck();
   Result<Frame> take_peer(Die home, std::uint64_t bytes);
+  Result<Frame> take_on(Die home, Die lender, std::uint64_t bytes);
+  std::optional<Die> room_for_all(Die home, std::uint64_t bytes) const BARSWAP_REQUIRES(pages_);
   std::vector<Job> choose_lent(Die lender, std::uint64_t bytes) BARSWAP_REQUIRES(pages_);
 
   // planning.cpp
@@ -261,6 +275,8 @@ class Pager {
   std::vector<Job> choose_chaos(Die die) BARSWAP_REQUIRES(mover_);
   std::vector<Job> choose_turn(Die die, const policy::Exchange& exchange);
   std::vector<Job> choose_pin(Run* run, std::uint64_t batch_bytes);
+  std::vector<Job> choose_carry(Die home, Die to, std::span<const policy::Stretch> stretches);
+  bool take_mover() BARSWAP_TRY_ACQUIRE(true, mover_);
   void set_pinning(Run& run, bool pinning);
   Result<void> bring_in(Run* run) BARSWAP_REQUIRES(mover_);
   void reserve(std::vector<Job>& jobs);
@@ -385,6 +401,7 @@ class Pager {
   Contexts contexts_;
   Frames frames_;
   Heat heat_;
+  Places places_;
   Flights flights_;
 
   Mutex<Rank::mover> mover_;

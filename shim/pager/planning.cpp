@@ -44,6 +44,11 @@ Candidates candidates_of(const std::vector<std::unique_ptr<Run>>& runs, Die die,
   return out;
 }
 
+// Where launches go to their bytes, what lies on a peer is where it should be.
+void keep_on_peers(Candidates& all) {
+  for (policy::PageFacts& page : all.facts) page.pinned = page.pinned || page.peer;
+}
+
 std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
 // A swap needs an alias for each of its two sides.
@@ -61,6 +66,8 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   std::vector<Job> jobs;
   Lock lock(pages_);
   Candidates all = candidates_of(runs_, die, heat_);
+  if (settings_.whole) keep_on_peers(all);
+  const auto large = settings_.whole ? policy::Large::whole : policy::Large::spread;
   const std::uint64_t free_bytes = frames_.free_hbm(die);
   const std::uint64_t keep_bytes = headroom(die);
   // What it lent comes before anything of its own leaves.
@@ -107,7 +114,8 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   if (evict_bytes == 0 && (small_away > 0 || cramped || free_bytes < keep_bytes / 2))
     leave_bytes = small_away + wanted_bytes - std::min(free_bytes, wanted_bytes);
   if (leave_bytes > 0) {
-    for (const std::size_t i : policy::victims(all.facts, std::min(leave_bytes, batch_bytes)))
+    for (const std::size_t i :
+         policy::victims(all.facts, std::min(leave_bytes, batch_bytes), large))
       // Only what is large makes place: small for small would gain nothing.
       if (all.facts[i].large || all.facts[i].wants_stream)
         add(i, small_away > 0 ? Cause::small : cramped ? Cause::hot : Cause::headroom,
@@ -155,9 +163,9 @@ void Pager::weigh_heat() {
     {
       Lock lock(pages_);
       free_bytes = frames_.free_hbm(die);
-      if (!turns_taken(die))
-        swap = policy::swaps(candidates_of(runs_, die, heat_).facts,
-                             std::max(free_bytes, page_most()));
+      Candidates all = candidates_of(runs_, die, heat_);
+      if (settings_.whole) keep_on_peers(all);
+      if (!turns_taken(die)) swap = policy::swaps(all.facts, std::max(free_bytes, page_most()));
       swap_wanted_[slot(die)] = !swap.empty();
     }
     BARSWAP_LOG(debug, "pager",
@@ -317,7 +325,11 @@ void Pager::reserve(std::vector<Job>& jobs) {
     const Die home = job.run->home;
     const std::uint64_t bytes = job.old.bytes;
     Result<Frame> frame = Error{Fault::out_of_memory};
-    if (job.target == Tier::peer) {
+    if (job.on) {
+      // There or nowhere.
+      frame = take_on(home, *job.on, bytes);
+      if (!frame) continue;
+    } else if (job.target == Tier::peer) {
       frame = take_peer(home, bytes);
       // What is on the host already has nothing to gain there.
       if (!frame && job.old.tier == Tier::host) continue;
@@ -328,7 +340,7 @@ void Pager::reserve(std::vector<Job>& jobs) {
       continue;
     }
     if (job.target == Tier::host) frame = take_host(home, bytes);
-    else if (job.target == Tier::hbm)
+    else if (job.target == Tier::hbm && !job.on)
       frame = job.cause == Cause::pin ? frames_.take_rdma(home, bytes)
                                       : frames_.take_hbm(home, bytes, 0);
     if (!frame) continue;

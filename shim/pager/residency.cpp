@@ -101,6 +101,7 @@ Result<Run*> Pager::admit(std::unique_ptr<Run> run) {
     for (const Die die : late) run->reach |= 1u << index_of(die);
     run->moving = late.empty() ? 0 : 1;
     count(*run, true);
+    for (const Page& page : run->pages) places_.note(page.address, page.frame);
     if (run->has_spilled()) pressed_[slot(home)].store(true, std::memory_order_relaxed);
     trace_run(*run);
     run->index = runs_.size();
@@ -147,6 +148,9 @@ Pager::Shares Pager::shares_of(const Birth& request, std::uint64_t page_bytes) c
   else if (request.bytes > fitting_bytes && request.place != policy::Place::resident)
     shares.away = count_pages - std::min(count_pages, fitting_bytes / page_bytes);
   if (shares.away == 0) return shares;
+  const bool whole = settings_.whole && request.kind == RunKind::large && !streamed;
+  if (whole) shares.on = room_for_all(request.home, request.bytes);
+  if (shares.on) return {count_pages, count_pages, shares.on};
   if (!streamed)
     shares.peer = std::min(shares.away, room_of_lenders(request.home, page_bytes) / page_bytes);
   if (!may_host) shares.away = shares.peer;
@@ -171,6 +175,8 @@ Result<void> Pager::fill(Run& run, const Birth& request) {
   };
   const auto take = [&](Tier tier, std::uint64_t bytes) -> Result<Frame> {
     if (tier == Tier::hbm) return frames_.take_hbm(run.home, bytes, 0);
+    if (tier == Tier::peer && shares.on)
+      if (auto there = take_on(run.home, *shares.on, bytes)) return there;
     if (tier == Tier::peer) return take_peer(run.home, bytes);
     if (request.never_host) return Error{Fault::out_of_memory};
     return take_host(run.home, bytes);
@@ -359,9 +365,11 @@ bool Pager::wishes(Die die) const {
   if (settings_.chaos) return true;
   if (!pressed_[slot(die)].load(std::memory_order_relaxed)) return false;
   const Census& census = census_[slot(die)];
-  const std::uint64_t small_away = census.small(Tier::peer) + census.small(Tier::host);
+  // Where launches go to their bytes, what lies on a peer is not away.
+  const auto on_peers = [&](std::uint64_t bytes) { return settings_.whole ? 0 : bytes; };
+  const std::uint64_t small_away = on_peers(census.small(Tier::peer)) + census.small(Tier::host);
   const std::uint64_t large_hbm = census.large(Tier::hbm);
-  const std::uint64_t large_away = census.large(Tier::peer) + census.large(Tier::host);
+  const std::uint64_t large_away = on_peers(census.large(Tier::peer)) + census.large(Tier::host);
   const std::uint64_t free_bytes = frames_.free_hbm(die);
   const std::uint64_t keep_bytes = headroom(die);
   if (wants_back(die)) return true;
@@ -425,6 +433,7 @@ void Pager::publish() const {
 
 void Pager::cover(Address base, std::uint64_t bytes) {
   heat_.cover(base, bytes);
+  if (settings_.whole) places_.cover(base, bytes);
   if (settings_.beside || settings_.verify) flights_.cover(base, bytes);
 }
 

@@ -1,0 +1,83 @@
+// Carrying: pages that launches name go along to the die that these are routed to. A page may lie on
+// any die of its pool; where it lies is a matter of speed.
+#include <algorithm>
+
+#include "base/clock.hpp"
+#include "pager/job.hpp"
+#include "pager/pager.hpp"
+#include "pager/run.hpp"
+
+namespace barswap::pager {
+
+policy::Stretch Pager::stretch(Address named, Address end) const {
+  constexpr std::uint64_t kGranule = Places::kGranuleBytes;
+  constexpr int kGranulesMax = 256;  // more says nothing new
+  policy::Stretch out;
+  out.first = value_of(named) / kGranule * kGranule;
+  std::uint64_t at = out.first;
+  for (int i = 0; i < kGranulesMax && at < value_of(end); ++i, at += kGranule) {
+    if (i > 0 && heat_.named(at)) break;
+    const std::uint64_t bytes = std::min(kGranule, value_of(end) - at);
+    out.bytes += bytes;
+    if (const auto die = places_.die_of(at)) out.on[static_cast<std::size_t>(index_of(*die))] += bytes;
+  }
+  return out;
+}
+
+std::vector<Pager::Job> Pager::choose_carry(Die home, Die to,
+                                            std::span<const policy::Stretch> stretches) {
+  std::vector<Job> jobs;
+  const auto add = [&](Run& run, std::size_t page) {
+    const Page& moving = run.pages[page];
+    const bool there = moving.frame.tier != Tier::host && moving.frame.die == to;
+    if (there || jobs.size() == kJobsMax) return;
+    Job job;
+    job.run = &run;
+    job.page = page;
+    job.cause = Cause::carry;
+    job.target = to == home ? Tier::hbm : Tier::peer;
+    job.on = to;
+    job.address = moving.address;
+    job.old = moving.frame;
+    jobs.push_back(job);
+  };
+  Lock lock(pages_);
+  for (const auto& run : runs_) {
+    if (run->home != home || !run->live || run->moving != 0 || run->pinned || run->pinning ||
+        run->place != policy::Place::automatic)
+      continue;
+    const std::uint64_t base = value_of(run->base);
+    for (const policy::Stretch& stretch : stretches) {
+      if (stretch.first >= base + run->bytes || stretch.first + stretch.bytes <= base) continue;
+      const std::uint64_t first = std::max(stretch.first, base) - base;
+      const std::uint64_t last =
+          std::min(stretch.first + stretch.bytes - base, run->bytes) - 1;
+      for (std::size_t i = first / run->page_bytes; i <= last / run->page_bytes; ++i)
+        if (std::none_of(jobs.begin(), jobs.end(), [&](const Job& job) {
+              return job.run == run.get() && job.page == i;
+            }))
+          add(*run, i);
+    }
+  }
+  for (Job& job : jobs) ++job.run->moving;
+  return jobs;
+}
+
+// One batch: what is carried is small, and what finds no room stays where it is.
+bool Pager::carry(Die home, Die to, std::span<const policy::Stretch> stretches) {
+  if (stretches.empty() || !may_move() || contexts_.capturing() || !take_mover()) return false;
+  const driver::RelaxedCapture relaxed(verbs_);
+  const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;
+  bool moved = false;
+  if (rested && !closing_.load(std::memory_order_relaxed) &&
+      (!must_not_wait(contexts_.all()) || idle_now())) {
+    auto jobs = choose_carry(home, to, stretches);
+    reserve(jobs);
+    moved = !jobs.empty() && move_batch(jobs, Patience::queue);
+  }
+  update_wish();
+  mover_.unlock();
+  return moved;
+}
+
+}  // namespace barswap::pager

@@ -127,6 +127,7 @@ class Layering {
   void program(const Value& section);
   void schema(const Value& root);
   void publish_rules();
+  void agreement();
   void problem(const Problem& problem);
 
   const Request& request_;
@@ -310,7 +311,27 @@ void Layering::publish_rules() {
   rules_ = std::exchange(new_, {});
 }
 
+// Keys that stand alone each and cannot be together. Told where the one was set that asks for the
+// other.
+void Layering::agreement() {
+  const Options& options = loaded_.options;
+  if (!loaded_.ok() || options.routing_kernels != Kernels::data ||
+      options.dies_present == Present::pooled)
+    return;
+  const auto setting = [&](const char* key) {
+    return std::find_if(loaded_.settings.begin(), loaded_.settings.end(),
+                        [&](const Setting& known) { return known.key == key; });
+  };
+  const auto asks = setting("routing.kernels"), needs = setting("dies.present");
+  loaded_.diagnostics.push_back(
+      {asks->source, asks->line, asks->column,
+       "routing.kernels = \"data\" needs dies.present = \"pooled\", which is " + needs->value +
+           ": set that, or leave routing.kernels at \"home\"",
+       ""});
+}
+
 Loaded Layering::take() && {
+  agreement();
   loaded_.options.allocations = std::move(rules_.allocations);
   loaded_.options.kernels = std::move(rules_.kernels);
   loaded_.settings.insert(loaded_.settings.end(), rules_.settings.begin(), rules_.settings.end());

@@ -8,6 +8,7 @@
 #pragma once
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,11 +58,14 @@ struct DieLimit {
 };
 using DieLimits = std::vector<DieLimit>;
 
-enum class Present : std::uint8_t { as_is, pooled };
+enum class Present : std::uint8_t { as_is, pooled, one };
+enum class Kernels : std::uint8_t { home, data };
+enum class Processes : std::uint8_t { most_free, round_robin, least_busy };
 enum class Plan : std::uint8_t { automatic, stream, move };
 enum class Overlap : std::uint8_t { off, reach };
 enum class Place : std::uint8_t { automatic, resident, stream };
 enum class KernelReach : std::uint8_t { parameters, everything };
+enum class KernelRoute : std::uint8_t { automatic, home };
 
 // Both ends count.
 struct SizeRange {
@@ -83,11 +87,13 @@ struct AllocationRule {
   bool operator==(const AllocationRule&) const = default;
 };
 
-// One [[kernel]]: which kernels (name), and what they may touch.
+// One [[kernel]]: which kernels (name), what they may touch and where they may run. A rule that
+// does not say one of these leaves it to the rules after it.
 struct KernelRule {
 #define BARSWAP_KERNEL(leaf, type, example, sentence) type leaf = {};
 #include "policy/schema.def"
-  KernelReach reach = KernelReach::parameters;
+  std::optional<KernelReach> reach = {};
+  std::optional<KernelRoute> route = {};
   bool operator==(const KernelRule&) const = default;
 };
 
@@ -95,6 +101,8 @@ struct KernelRule {
 #define BARSWAP_FIELD_DieSet(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_DieLimits(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_Present(group, leaf) group##_##leaf
+#define BARSWAP_FIELD_Kernels(group, leaf) group##_##leaf
+#define BARSWAP_FIELD_Processes(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_Plan(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_Overlap(group, leaf) group##_##leaf
 #define BARSWAP_FIELD_bool(group, leaf) group##_##leaf
@@ -124,8 +132,12 @@ struct AllocationFacts {
 // The place that the first matching rule gives; automatic without one.
 Place place_of(const Options& options, const AllocationFacts& facts);
 
-// What a kernel may touch, by the first rule that matches; what its parameters name without one.
+// What a kernel may touch, by the first matching rule that says so; what its parameters name
+// without one.
 KernelReach reach_of(const Options& options, std::string_view kernel_name);
+// Whether a kernel stays on the die that it is launched on, by the first matching rule that says
+// so.
+KernelRoute route_of(const Options& options, std::string_view kernel_name);
 
 // Whether any rule asks for the calling library or symbol, so that finding them out is worth it.
 bool wants_callers(const Options& options);

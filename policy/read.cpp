@@ -199,6 +199,14 @@ std::optional<Problem> read(const Key& key, const Value& value, Present& present
   return read_choice(key, value, present);
 }
 
+std::optional<Problem> read(const Key& key, const Value& value, Kernels& kernels) {
+  return read_choice(key, value, kernels);
+}
+
+std::optional<Problem> read(const Key& key, const Value& value, Processes& processes) {
+  return read_choice(key, value, processes);
+}
+
 std::optional<Problem> read(const Key& key, const Value& value, Plan& plan) {
   return read_choice(key, value, plan);
 }
@@ -255,6 +263,8 @@ std::string write(const Key&, Share share) { return in_quotes(text_of_share(shar
 std::string write(const Key&, Milliseconds ms) { return in_quotes(text_of_duration(ms)); }
 std::string write(const Key&, bool toggle) { return toggle ? "true" : "false"; }
 std::string write(const Key& key, Present present) { return write_choice(key, present); }
+std::string write(const Key& key, Kernels kernels) { return write_choice(key, kernels); }
+std::string write(const Key& key, Processes processes) { return write_choice(key, processes); }
 std::string write(const Key& key, Plan plan) { return write_choice(key, plan); }
 std::string write(const Key& key, Overlap overlap) { return write_choice(key, overlap); }
 
@@ -296,9 +306,9 @@ std::string in_quotes(std::string_view text) {
 }
 
 Problem unknown_key(std::string_view key, Position at) {
-  std::vector<std::string_view> known(
-      {"schema", "allocation", "allocation.match", "allocation.place", "kernel", "kernel.match",
-       "kernel.reach", "program", "program.match"});
+  std::vector<std::string_view> known({"schema", "allocation", "allocation.match",
+                                       "allocation.place", "kernel", "kernel.match", "kernel.reach",
+                                       "kernel.route", "program", "program.match"});
   for (const Key& row : keys()) {
     const std::string_view name = row.name;
     known.insert(known.end(), {name, name.substr(0, name.rfind('.'))});

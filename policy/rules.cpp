@@ -10,6 +10,15 @@ namespace {
 constexpr Accepts kPlaces = Accepts{}.words("auto", "resident", "stream").later("peer");
 // In the order of KernelReach.
 constexpr Accepts kReaches = Accepts{}.words("parameters", "everything");
+// In the order of KernelRoute.
+constexpr Accepts kRoutes = Accepts{}.words("auto", "home");
+
+// A key of a rule besides `match`, and the place of its value among the words that it accepts.
+struct Part {
+  const char* key;
+  const Accepts& accepts;
+  int index = -1;  // -1: not said
+};
 
 std::string wants(const Condition& condition) { return std::string(condition.name) + " wants "; }
 
@@ -84,22 +93,32 @@ std::optional<Problem> read_match(const Value& value, KernelRule& rule) {
                          });
 }
 
-// A rule is `match` and one more key, a word of `accepts`.
+// "'reach' or 'route'".
+std::string keys_of(std::span<const Part> parts) {
+  std::string text;
+  for (const Part& part : parts)
+    text += (text.empty() ? "'" : " or '") + std::string(part.key) + "'";
+  return text;
+}
+
+// A rule is `match` and one of `parts` at least.
 template <class Rule>
-std::optional<Problem> read_parts(const Value& value, const std::string& kind, const char* key,
-                                  const Accepts& accepts, Rule& rule, int& index) {
+std::optional<Problem> read_parts(const Value& value, const std::string& kind,
+                                  std::span<Part> parts, Rule& rule) {
   if (value.kind != Value::Kind::table)
     return not_a_table(kind.c_str(), ("[[" + kind + "]]").c_str(), value);
-  bool has_match = false, has_key = false;
+  bool has_match = false, has_part = false;
   for (const Entry& entry : value.entries) {
     const std::string name = kind + "." + entry.key;
     if (entry.key == "match") {
       if (auto problem = read_match(entry.value, rule)) return problem;
       has_match = true;
-    } else if (entry.key == key) {
-      index = word_index(accepts, entry.value);
-      if (index < 0) return unfit(name, accepts, entry.value);
-      has_key = true;
+    } else if (const auto part = std::find_if(parts.begin(), parts.end(),
+                                              [&](const Part& p) { return entry.key == p.key; });
+               part != parts.end()) {
+      part->index = word_index(part->accepts, entry.value);
+      if (part->index < 0) return unfit(name, part->accepts, entry.value);
+      has_part = true;
     } else if (std::find(later_keys().begin(), later_keys().end(), name) != later_keys().end()) {
       return Problem{entry.at, "'" + name + "' is not in this version"};
     } else {
@@ -107,15 +126,24 @@ std::optional<Problem> read_parts(const Value& value, const std::string& kind, c
     }
   }
   if (!has_match) return Problem{value.at, "this [[" + kind + "]] has no 'match'"};
-  if (!has_key) return Problem{value.at, "this [[" + kind + "]] has no '" + key + "'"};
+  if (!has_part) return Problem{value.at, "this [[" + kind + "]] has no " + keys_of(parts)};
   return std::nullopt;
 }
 
-// The conditions, then the word.
-std::string rule_text(const std::string& conditions, const char* key, const Accepts& accepts,
-                      std::size_t index, const char* between) {
-  return "match = {" + conditions + (conditions.empty() ? "" : " ") + "}" + between + key + " = " +
-         in_quotes(accepts.word[index]);
+// The conditions, then the words that are said.
+std::string rule_text(const std::string& conditions, std::span<const Part> parts,
+                      const char* between) {
+  std::string text = "match = {" + conditions + (conditions.empty() ? "" : " ") + "}";
+  for (const Part& part : parts)
+    if (part.index >= 0)
+      text += between + std::string(part.key) + " = " +
+              in_quotes(part.accepts.word[static_cast<std::size_t>(part.index)]);
+  return text;
+}
+
+template <class Choice>
+int index_of(const std::optional<Choice>& choice) {
+  return choice ? static_cast<int>(*choice) : -1;
 }
 
 std::string text_of_condition(const Glob& glob) { return glob.empty() ? "" : in_quotes(glob); }
@@ -130,7 +158,18 @@ std::string kernel_rule_text(const KernelRule& rule, const char* between) {
   if (const std::string condition = text_of_condition(rule.leaf); !condition.empty()) \
     text += (text.empty() ? " " : ", ") + std::string(#leaf " = ") + condition;
 #include "policy/schema.def"
-  return rule_text(text, "reach", kReaches, static_cast<std::size_t>(rule.reach), between);
+  const Part parts[] = {{"reach", kReaches, index_of(rule.reach)},
+                        {"route", kRoutes, index_of(rule.route)}};
+  return rule_text(text, parts, between);
+}
+
+// What the first matching rule says that says it at all.
+template <class Choice>
+std::optional<Choice> said_of(const Options& options, std::string_view kernel_name,
+                              std::optional<Choice> KernelRule::*field) {
+  for (const KernelRule& rule : options.kernels)
+    if (rule.*field && (rule.name.empty() || matches(rule.name, kernel_name))) return rule.*field;
+  return std::nullopt;
 }
 
 // A pattern that asks about nothing is met by everything.
@@ -141,17 +180,19 @@ bool meets(const Glob& glob, std::string_view path) {
 }  // namespace
 
 std::optional<Problem> read_rule(const Value& value, AllocationRule& rule) {
-  int place = 0;
-  auto problem = read_parts(value, "allocation", "place", kPlaces, rule, place);
-  if (!problem) rule.place = static_cast<Place>(place);
+  Part place[] = {{"place", kPlaces}};
+  auto problem = read_parts(value, "allocation", place, rule);
+  if (!problem) rule.place = static_cast<Place>(place[0].index);
   return problem;
 }
 
 std::optional<Problem> read_rule(const Value& value, KernelRule& rule) {
-  int reach = 0;
-  auto problem = read_parts(value, "kernel", "reach", kReaches, rule, reach);
-  if (!problem) rule.reach = static_cast<KernelReach>(reach);
-  return problem;
+  Part parts[] = {{"reach", kReaches}, {"route", kRoutes}};
+  auto problem = read_parts(value, "kernel", parts, rule);
+  if (problem) return problem;
+  if (parts[0].index >= 0) rule.reach = static_cast<KernelReach>(parts[0].index);
+  if (parts[1].index >= 0) rule.route = static_cast<KernelRoute>(parts[1].index);
+  return std::nullopt;
 }
 
 std::optional<Problem> read_match(const Value& value, ProgramMatch& match) {
@@ -176,8 +217,8 @@ std::string write_rule(const AllocationRule& rule) {
   if (const std::string condition = text_of_condition(rule.leaf); !condition.empty()) \
     text += (text.empty() ? " " : ", ") + std::string(#leaf " = ") + condition;
 #include "policy/schema.def"
-  return "{ " + rule_text(text, "place", kPlaces, static_cast<std::size_t>(rule.place), ", ") +
-         " }";
+  const Part place[] = {{"place", kPlaces, static_cast<int>(rule.place)}};
+  return "{ " + rule_text(text, place, ", ") + " }";
 }
 
 std::string write_rule(const KernelRule& rule) {
@@ -200,9 +241,11 @@ Place place_of(const Options& options, const AllocationFacts& facts) {
 }
 
 KernelReach reach_of(const Options& options, std::string_view kernel_name) {
-  for (const KernelRule& rule : options.kernels)
-    if (rule.name.empty() || matches(rule.name, kernel_name)) return rule.reach;
-  return KernelReach::parameters;
+  return said_of(options, kernel_name, &KernelRule::reach).value_or(KernelReach::parameters);
+}
+
+KernelRoute route_of(const Options& options, std::string_view kernel_name) {
+  return said_of(options, kernel_name, &KernelRule::route).value_or(KernelRoute::automatic);
 }
 
 bool wants_callers(const Options& options) {

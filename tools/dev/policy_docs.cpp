@@ -84,9 +84,13 @@ std::string sample() {
       "# [[allocation]]\n# match = {";
   text += example_of("allocation.match.size") + "}\n# place = \"stream\"\n";
   text +=
-      "\n# Kernels that touch more than their parameters name, for paging.overlap = \"reach\"; the "
-      "first\n"
-      "# rule that matches counts. The reach is \"parameters\" or \"everything\".\n"
+      "\n# Kernels that touch more than their parameters name, for paging.overlap = \"reach\", or "
+      "that\n"
+      "# stay on the die they are launched on, for routing.kernels = \"data\"; the first rule "
+      "that\n"
+      "# matches and says so counts. The reach is \"parameters\" or \"everything\", the route "
+      "\"auto\"\n"
+      "# or \"home\".\n"
       "# [[kernel]]\n# match = {" +
       example_of("kernel.match.name") + "}\n# reach = \"everything\"\n";
   text +=
@@ -163,11 +167,16 @@ std::string reference() {
   }
   text +=
       "\n## [[kernel]]\n"
-      "What the kernels that match may touch, where `paging.overlap = \"reach\"` asks. Each rule "
-      "has "
-      "`match`,\nas above, and `reach`: `\"parameters\"` (what its parameters name, as without a "
-      "rule) or `\"everything\"`\n(it follows pointers kept in device memory: it waits for every "
-      "page on its way, and turns wait for it). The\nfirst rule that matches counts.\n\n"
+      "What the kernels that match may touch, where `paging.overlap = \"reach\"` asks, and where "
+      "they run, where\n`routing.kernels = \"data\"` asks. Each rule has `match`, as above, and "
+      "one "
+      "or both of\n"
+      "- `reach`: `\"parameters\"` (what its parameters name, as without a rule) or "
+      "`\"everything\"` (it follows\n  pointers kept in device memory: it waits for every page on "
+      "its way, and turns wait for it);\n"
+      "- `route`: `\"auto\"` (where its data is, as without a rule) or `\"home\"` (it stays on the "
+      "die that it is\n  launched on).\n\n"
+      "For each of them the first rule counts that matches and says it.\n\n"
       "| condition | example | meaning |\n| --- | --- | --- |\n" +
       kernels +
       "\n## [[program]]\n"

@@ -49,20 +49,40 @@ TEST_CASE("an unknown key names the nearest") {
 }
 
 TEST_CASE("a key of a later version says so") {
-  CHECK(said("routing.kernels = \"data\"\n") ==
-        "p:2:9: error: 'routing.kernels' is not in this version\n");
-  CHECK(said("[[kernel]]\nmatch = { name = \"*\" }\nroute = \"home\"\n") ==
-        "p:4:1: error: 'kernel.route' is not in this version\n");
   CHECK(said("dies.atomics = \"drain\"\n") ==
         "p:2:6: error: 'dies.atomics' is not in this version\n");
   CHECK(said("paging.overlap = \"drain\"\n") ==
         "p:2:18: error: paging.overlap wants \"off\" or \"reach\", not \"drain\"\n");
 }
 
+TEST_CASE("kernels follow their data in a pool only") {
+  CHECK(said("routing.kernels = \"data\"\ndies.present = \"pooled\"\n") == "");
+  CHECK(said("routing.kernels = \"home\"\ndies.present = \"one\"\n") == "");
+  CHECK(said("[dies]\npresent = \"one\"\n[routing]\nkernels = \"data\"\n") ==
+        "p:5:11: error: routing.kernels = \"data\" needs dies.present = \"pooled\", which is "
+        "\"one\": set that, or leave routing.kernels at \"home\"\n");
+  CHECK(said_of_set({"dies.present=pooled; routing.kernels=data", "dies.present=as-is"}) ==
+        "--set:2:17: error: routing.kernels = \"data\" needs dies.present = \"pooled\", which is "
+        "\"as-is\": set that, or leave routing.kernels at \"home\"\n");
+  // Of keys that could not be read nothing follows.
+  CHECK(said("routing.kernels = \"data\"\ndies.present = \"pool\"\n") ==
+        "p:3:16: error: dies.present wants \"as-is\", \"pooled\" or \"one\", not \"pool\"; did you "
+        "mean 'pooled'?\n");
+  // Of another program's section neither.
+  CHECK(said("[[program]]\nmatch = { exe = \"nobody\" }\nrouting.kernels = \"data\"\n") == "");
+}
+
+TEST_CASE("words of routing are checked") {
+  CHECK(said("[[kernel]]\nmatch = { name = \"*\" }\nroute = \"away\"\n") ==
+        "p:4:9: error: kernel.route wants \"auto\" or \"home\", not \"away\"\n");
+  CHECK(said("[[kernel]]\nmatch = { name = \"*\" }\nroot = \"home\"\n") ==
+        "p:4:1: error: unknown key 'kernel.root'; did you mean 'kernel.route'?\n");
+  CHECK(said("routing.processes = \"least-bussy\"\n") ==
+        "p:2:21: error: routing.processes wants \"most-free\", \"round-robin\" or \"least-busy\", "
+        "not \"least-bussy\"; did you mean 'least-busy'?\n");
+}
+
 TEST_CASE("a word of a later version says which this one knows") {
-  CHECK(said("dies.present = \"one\"\n") ==
-        "p:2:16: error: dies.present = \"one\" is not in this version, which knows only \"as-is\" "
-        "or \"pooled\"\n");
   CHECK(said("[[allocation]]\nmatch = {}\nplace = \"peer\"\n") ==
         "p:4:9: error: allocation.place = \"peer\" is not in this version, which knows only "
         "\"auto\", "
@@ -222,7 +242,8 @@ TEST_CASE("a file of a layer that is there but cannot be read is told") {
 TEST_CASE("rules of [[kernel]] are checked") {
   CHECK(said("[[kernel]]\nreach = \"everything\"\n") ==
         "p:2:1: error: this [[kernel]] has no 'match'\n");
-  CHECK(said("[[kernel]]\nmatch = {}\n") == "p:2:1: error: this [[kernel]] has no 'reach'\n");
+  CHECK(said("[[kernel]]\nmatch = {}\n") ==
+        "p:2:1: error: this [[kernel]] has no 'reach' or 'route'\n");
   CHECK(said("[[kernel]]\nmatch = {}\nreach = \"all\"\n") ==
         "p:4:9: error: kernel.reach wants \"parameters\" or \"everything\", not \"all\"\n");
   CHECK(said("[[kernel]]\nmatch = { nam = \"a\" }\nreach = \"everything\"\n") ==

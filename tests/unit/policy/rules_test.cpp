@@ -65,10 +65,9 @@ TEST_CASE("what is not known matches only what matches everything") {
 TEST_CASE("a kernel touches what its parameters name, unless a rule says otherwise") {
   CHECK(reach_of(Options{}, "gather") == KernelReach::parameters);
   Request request;
-  request.sets = {
-      "kernel=[{match={name=\"*safe*\"}, reach=\"parameters\"}]",
-      "allocation=[{match={}, place=\"auto\"}]",
-      "kernel=[{match={name=\"*chase*\"}, reach=\"everything\"}]"};
+  request.sets = {"kernel=[{match={name=\"*safe*\"}, reach=\"parameters\"}]",
+                  "allocation=[{match={}, place=\"auto\"}]",
+                  "kernel=[{match={name=\"*chase*\"}, reach=\"everything\"}]"};
   const Loaded loaded = load(request);
   REQUIRE(loaded.ok());
   CHECK(reach_of(loaded.options, "pointer_chase") == KernelReach::everything);
@@ -81,8 +80,27 @@ TEST_CASE("a kernel touches what its parameters name, unless a rule says otherwi
         "{ match = { name = \"*safe*\" }, reach = \"parameters\" }");
   CHECK(write_section(loaded.options.kernels.back()) ==
         "[[kernel]]\nmatch = { name = \"*safe*\" }\nreach = \"parameters\"\n");
-  CHECK(write_section({}) == "[[kernel]]\nmatch = {}\nreach = \"parameters\"\n");
   CHECK(loaded.settings.back().key == "kernel");
+}
+
+TEST_CASE("a kernel goes where its data is, unless a rule says otherwise") {
+  CHECK(route_of(Options{}, "gather") == KernelRoute::automatic);
+  Request request;
+  request.sets = {"kernel=[{match={name=\"*\"}, reach=\"everything\", route=\"home\"}]",
+                  "kernel=[{match={name=\"*gather*\"}, route=\"auto\"}, {match={name=\"*chase*\"}, "
+                  "reach=\"parameters\"}]"};
+  const Loaded loaded = load(request);
+  REQUIRE(loaded.ok());
+  CHECK(route_of(loaded.options, "gather") == KernelRoute::automatic);
+  // What a rule does not say is left to the next.
+  CHECK(reach_of(loaded.options, "gather") == KernelReach::everything);
+  CHECK(route_of(loaded.options, "chase") == KernelRoute::home);
+  CHECK(reach_of(loaded.options, "chase") == KernelReach::parameters);
+  CHECK(route_of(loaded.options, "") == KernelRoute::home);
+  CHECK(loaded.settings.back().value ==
+        "{ match = { name = \"*\" }, reach = \"everything\", route = \"home\" }");
+  CHECK(write_section(loaded.options.kernels.front()) ==
+        "[[kernel]]\nmatch = { name = \"*gather*\" }\nroute = \"auto\"\n");
 }
 
 TEST_CASE("callers are wanted only by rules that ask for them") {

@@ -76,6 +76,12 @@ TEST_CASE("words stand in the order of the enumerators") {
   };
   CHECK(options_of("paging.plan=auto").paging_plan == Plan::automatic);
   CHECK(options_of("paging.plan=stream").paging_plan == Plan::stream);
+  CHECK(options_of("dies.present=pooled").dies_present == Present::pooled);
+  CHECK(options_of("dies.present=one").dies_present == Present::one);
+  CHECK(options_of("dies.present=pooled;routing.kernels=data").routing_kernels == Kernels::data);
+  CHECK(options_of("routing.processes=most-free").routing_processes == Processes::most_free);
+  CHECK(options_of("routing.processes=round-robin").routing_processes == Processes::round_robin);
+  CHECK(options_of("routing.processes=least-busy").routing_processes == Processes::least_busy);
   CHECK(options_of("vram.advertise=virtual").vram_advertise.kind == Amount::Kind::virtual_);
   CHECK(options_of("vram.advertise=physical").vram_advertise.kind == Amount::Kind::physical);
   CHECK(options_of("allocation=[{match={},place=\"resident\"}]").allocations.at(0).place ==

@@ -10,7 +10,9 @@ def main():
     if not (pathlib.Path(build) / 'build.ninja').exists():
         subprocess.run(['meson', 'setup', build, source, '--cross-file', cross_file,
                         f'-Dcuda-headers={cuda_include}', f'-Dmimalloc_source={mimalloc}',
-                        f'-Dlibunwind-headers={unwind}'],
+                        f'-Dlibunwind-headers={unwind}',
+                        # Their packages cannot be installed beside the native ones.
+                        '-Dunpack=disabled'],
                        check=True)
     # Only what the two tests need: meson builds it by their dependencies.
     return subprocess.run(['meson', 'test', '-C', build, '--print-errorlogs', 'abi', 'wayin'],

@@ -5,6 +5,7 @@
 packages_needed() {
   echo meson ninja-build g++ clang clang-tidy clang-format pkg-config git ccache \
     libunwind-dev libtomlplusplus-dev doctest-dev libcli11-dev nlohmann-json3-dev \
+    liblz4-dev libzstd-dev \
     python3 python3-pytest python3-pip dpkg-dev binutils
   # The runtime of clang's sanitizers and fuzzer has the version in its name.
   apt-cache depends clang 2>/dev/null |

@@ -24,6 +24,7 @@ struct Instruction {
 constexpr std::uint64_t kLoad = 0x182;                                 // LDC
 constexpr std::uint64_t kUniformLoad = 0xb9, kNewUniformLoad = 0x1ac;  // ULDC, since 10.0 LDCU
 constexpr std::uint64_t kCall = 0x143, kJump = 0x14c;                  // CALL.ABS, JMX
+constexpr std::uint64_t kRelativeCall = 0x144;                         // CALL.REL
 constexpr std::uint64_t kImmediate = 4;                                // a form
 constexpr unsigned kUserBank = 3, kAddressBank = 4;
 constexpr unsigned kAddressBytes = 8;
@@ -78,8 +79,7 @@ class Reader {
 
   void take(const Instruction& instruction) {
     if (instruction.has_constant()) take_constant(instruction);
-    const std::uint64_t operation = instruction.operation();
-    if ((operation == kCall || operation == kJump) && instruction.form() != kImmediate) ++calls_;
+    if (instruction.form() != kImmediate) take_call(instruction.operation());
   }
   Uses uses() {
     std::sort(uses_.addresses.begin(), uses_.addresses.end());
@@ -88,11 +88,17 @@ class Reader {
     // Functions of the driver, such as malloc, are called through an address loaded for each call.
     uses_.all_functions = loaded_ > 0;
     uses_.all_addresses = loaded_ > calls_;
-    uses_.pointer_calls = calls_ > loaded_;
+    uses_.pointer_calls |= calls_ > loaded_;
     return std::move(uses_);
   }
 
  private:
+  void take_call(std::uint64_t operation) {
+    if (operation == kCall || operation == kJump) ++calls_;
+    // Of functions of the same image alone: virtual ones, for which it reads the tables of its
+    // context, and pointers that were taken.
+    else if (operation == kRelativeCall) uses_.pointer_calls = true;
+  }
   void take_constant(const Instruction& instruction) {
     const unsigned place = place_of(instruction);
     const std::uint64_t bank = instruction.bank();

@@ -4,8 +4,8 @@
 //
 // Bytes in, facts out. It owns nothing, takes no lock, calls no driver, and keeps no answer: that
 // is for the caller. An image is read in its own bounds alone; one that is not understood makes its
-// kernels `kUnknown`. What a kernel finds through its parameters, such as a texture object or a
-// function's address, no image shows.
+// kernels `kUnknown`. What comes in by parameters or memory, such as a texture object or the
+// address of a variable that another kernel has stored, no image shows.
 #pragma once
 #include <cstddef>
 #include <cstdint>

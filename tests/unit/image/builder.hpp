@@ -33,7 +33,8 @@ class CodeMaker {
   // The same with a register added to the place.
   CodeMaker& load_computed(std::uint64_t bank) { return add(0xb82 | 4 << 24 | bank << 54, 0xa00); }
   CodeMaker& call_register() { return add(0x343, 0); }
-  CodeMaker& call_immediate() { return add(0x943, 0); }
+  CodeMaker& call_virtual() { return add(0x344, 0); }
+  CodeMaker& call_immediate() { return add(0x943, 0).add(0x944, 0); }
   CodeMaker& other() { return add(0x918, 0); }
   const Blob& blob() const { return blob_; }
 

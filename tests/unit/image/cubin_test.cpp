@@ -71,11 +71,13 @@ TEST_CASE("a computed place in the table is a function's, if it is called") {
   with.maker.kernel("prints", CodeMaker().load_computed(4).call_register());
   with.maker.kernel("takes", CodeMaker().load_computed(4));
   with.maker.kernel("jumps", CodeMaker().call_register());
+  with.maker.kernel("overrides", CodeMaker().call_virtual());
   with.maker.kernel("calls", CodeMaker().call_immediate());
   const Facts facts = facts_of(with.maker);
   CHECK(facts.of("prints") == (kPrintf | kHeap));
   CHECK(facts.of("takes") == (kPrintf | kHeap | kGlobal | kInitialised));
   CHECK(facts.of("jumps") == kPointer);
+  CHECK(facts.of("overrides") == kPointer);
   CHECK(facts.of("calls") == 0);
 }
 

@@ -150,10 +150,18 @@ std::vector<std::size_t> order_of(std::span<const PageFacts> pages, Rank rank,
   return order;
 }
 
-// Ranges of which the larger share is out come first, then the youngest.
+// What is named least goes first; of equals, ranges of which the larger share is out, then the
+// youngest.
 std::vector<std::size_t> whole_order(std::span<const PageFacts> pages) {
   std::vector<Spread> spreads = spreads_of(pages, Direction::out);
-  std::stable_sort(spreads.begin(), spreads.end(), [](const Spread& left, const Spread& right) {
+  const std::uint32_t usual = usual_heat(pages);
+  const auto step = [&](const Spread& spread) {
+    std::uint32_t heat = 0;
+    for (const std::size_t page : spread.candidates) heat = std::max(heat, pages[page].heat);
+    return heat_step(heat, usual);
+  };
+  std::stable_sort(spreads.begin(), spreads.end(), [&](const Spread& left, const Spread& right) {
+    if (step(left) != step(right)) return step(left) < step(right);
     if (left.share_out() != right.share_out()) return left.share_out() > right.share_out();
     return left.order > right.order;
   });

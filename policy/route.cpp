@@ -6,36 +6,51 @@
 namespace barswap::policy {
 namespace {
 
+using Sums = std::array<std::uint64_t, kDiesMax>;
+
 std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 bool opens(std::uint32_t open, std::size_t die) { return (open >> die & 1u) != 0; }
 
-std::array<std::uint64_t, kDiesMax> sum_of(std::span<const Stretch> named) {
-  std::array<std::uint64_t, kDiesMax> sum{};
-  for (const Stretch& stretch : named)
-    for (std::size_t die = 0; die < sum.size(); ++die) sum[die] += stretch.on[die];
-  return sum;
+void add(Sums& sums, const Stretch& stretch) {
+  for (std::size_t die = 0; die < sums.size(); ++die) sums[die] += stretch.on[die];
 }
 
 // The one that holds most; of equals `at`, else the first.
-std::size_t best_of(const std::array<std::uint64_t, kDiesMax>& sum, std::uint32_t open,
-                    std::size_t at) {
+std::size_t best_of(const Sums& sums, std::uint32_t open, std::size_t at) {
   std::size_t best = opens(open, at) ? at : static_cast<std::size_t>(std::countr_zero(open));
-  for (std::size_t die = 0; die < sum.size(); ++die)
-    if (opens(open, die) && sum[die] > sum[best]) best = die;
+  for (std::size_t die = 0; die < sums.size(); ++die)
+    if (opens(open, die) && sums[die] > sums[best]) best = die;
   return best;
+}
+
+std::uint64_t elsewhere(Die die, const Stretch& stretch) {
+  std::uint64_t sum = 0;
+  for (std::size_t other = 0; other < stretch.on.size(); ++other)
+    if (other != slot(die)) sum += stretch.on[other];
+  return sum;
 }
 
 }  // namespace
 
 std::uint64_t Route::missed_bytes(Die die, std::uint32_t open, std::span<const Stretch> named) {
-  const auto sum = sum_of(named);
-  return sum[best_of(sum, open, slot(die))] - sum[slot(die)];
+  Sums sums{};
+  for (const Stretch& stretch : named) add(sums, stretch);
+  return sums[best_of(sums, open, slot(die))] - sums[slot(die)];
+}
+
+// It was named shortly before, so it is no data that is read once in a while.
+bool Route::handed_on(const Stretch& stretch) {
+  if (seen_.size() >= kKnownMost && !seen_.contains(stretch.first)) seen_.clear();
+  Seen& seen = seen_[stretch.first];
+  const bool near = seen.launch != 0 && launches_ - seen.launch <= kNear;
+  seen.launch = launches_;
+  return near && launches_ >= seen.refused_until && stretch.bytes <= kCarryMost;
 }
 
 // What did not come to use while the chain was there comes along no more.
 void Route::begin_stay(Die die, Advice& advice) {
-  ++stay_;
-  Tolls& tolls = tolls_[slot(die)];
+  ++stays_;
+  auto& tolls = tolls_[slot(die)];
   auto& along = along_[slot(die)];
   std::erase_if(along, [&](const Stretch& stretch) {
     const auto found = tolls.find(stretch.first);
@@ -43,24 +58,21 @@ void Route::begin_stay(Die die, Advice& advice) {
     if (found != tolls.end()) found->second.carried = false;
     return true;
   });
-  for (const Stretch& stretch : along) advice.carry.push_back(stretch);
+  advice.carry.insert(advice.carry.end(), along.begin(), along.end());
 }
 
 void Route::note(Die die, const Stretch& stretch, Advice& advice) {
-  if (!stretch.movable || stretch.bytes <= kCarryLeast || stretch.bytes > kCarryMost) return;
-  Tolls& tolls = tolls_[slot(die)];
-  if (tolls.size() == kTollsMax && !tolls.contains(stretch.first)) tolls.clear();
+  auto& tolls = tolls_[slot(die)];
+  if (tolls.size() >= kKnownMost && !tolls.contains(stretch.first)) tolls.clear();
   Toll& toll = tolls[stretch.first];
-  if (toll.stay != stay_) {
-    toll.stay = stay_;
+  if (toll.stay != stays_) {
+    toll.stay = stays_;
     toll.far_bytes = toll.named_bytes = 0;
   }
+  const std::uint64_t far_bytes = elsewhere(die, stretch);
   toll.named_bytes += stretch.bytes;
-  std::uint64_t elsewhere = 0;
-  for (std::size_t other = 0; other < stretch.on.size(); ++other)
-    if (other != slot(die)) elsewhere += stretch.on[other];
-  toll.far_bytes += elsewhere;
-  if (elsewhere == 0 || toll.far_bytes >> toll.refusals < worth(stretch)) return;
+  toll.far_bytes += far_bytes;
+  if (far_bytes == 0 || toll.far_bytes < worth(stretch)) return;
   toll.far_bytes = 0;
   advice.carry.push_back(stretch);
   if (!toll.carried) along_[slot(die)].push_back(stretch);
@@ -68,22 +80,30 @@ void Route::note(Die die, const Stretch& stretch, Advice& advice) {
 }
 
 Route::Advice Route::launch(Die at, std::uint32_t open, std::span<const Stretch> named) {
+  ++launches_;
   Advice advice{at, {}};
-  const auto sum = sum_of(named);
-  const std::size_t best = best_of(sum, open, slot(at));
-  if (!opens(open, slot(at)) || sum[best] - sum[slot(at)] > costs_.change_bytes)
+  Sums data{};
+  std::uint64_t along = 0;  // a bit for each of the first
+  for (std::size_t i = 0; i < named.size() && i < 64; ++i) {
+    if (named[i].packed || named[i].bytes <= kCarryOver) continue;
+    if (handed_on(named[i])) along |= std::uint64_t{1} << i;
+    else add(data, named[i]);
+  }
+  const std::size_t best = best_of(data, open, slot(at));
+  if (!opens(open, slot(at)) || data[best] - data[slot(at)] > costs_.change_bytes)
     advice.die = Die{static_cast<int>(best)};
   if (advice.die != at) begin_stay(advice.die, advice);
-  for (const Stretch& stretch : named) note(advice.die, stretch, advice);
+  for (std::size_t i = 0; i < named.size() && i < 64; ++i)
+    if ((along >> i & 1u) != 0) note(advice.die, named[i], advice);
   return advice;
 }
 
 void Route::refused(Die die, const Stretch& stretch) {
-  constexpr std::uint8_t kMost = 24;
+  Seen& seen = seen_[stretch.first];
+  seen.refused_until = launches_ + (kRest << seen.refusals);
+  if (seen.refusals < kDoublings) ++seen.refusals;
   const auto found = tolls_[slot(die)].find(stretch.first);
-  if (found == tolls_[slot(die)].end()) return;
-  found->second.refusals = std::min<std::uint8_t>(found->second.refusals + 1, kMost);
-  found->second.carried = false;
+  if (found != tolls_[slot(die)].end()) found->second.carried = false;
   std::erase_if(along_[slot(die)],
                 [&](const Stretch& other) { return other.first == stretch.first; });
 }

@@ -2,10 +2,12 @@
 // routing.kernels = "data". Values in, advice out; it keeps what it saw of earlier launches, takes no
 // lock and knows no clock. Wrong advice costs time, never bytes.
 //
-// A launch goes to the die that holds most of what it names, if that is worth two changes of die;
-// else it stays where its chain is. What a chain names again and again while it lies on another die
-// is carried along: once reading it from afar has cost as much as moving it, and from then on with
-// each change to that die, as long as that pays.
+// What launches name is of two kinds. Data, such as weights, is named once in a while: a launch goes
+// to the die that holds most of it, if that is worth two changes of die. What a chain of launches
+// hands on, such as activations and workspaces, was named a few launches ago: it does not draw a
+// launch anywhere, so that a launch without data stays where the chain is. Instead it is carried to
+// the chain's die, once reading it from afar has cost as much as moving it, and from then on at each
+// change to that die, as long as that pays.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -23,12 +25,12 @@ struct Stretch {
   std::uint64_t first = 0;  // a whole granule
   std::uint64_t bytes = 0;
   std::array<std::uint64_t, kDiesMax> on{};  // in the HBM of each die; the rest is on the host
-  bool movable = false;     // of a range that may be carried
+  bool packed = false;  // small allocations share it: its size says little, and it stays
 };
 
 // What changes of die and moves cost here, in bytes that a kernel reads over the link meanwhile.
 struct RouteCosts {
-  std::uint64_t change_bytes = 4_MiB;  // both ways: some 12 us at 340 GB/s
+  std::uint64_t change_bytes = 4_MiB;  // there and back: some 12 us at 340 GB/s
   std::uint64_t carry_bytes = 96_MiB;  // a drain and its remaps: some 300 us
 };
 
@@ -43,33 +45,41 @@ class Route {
   // `at`: where the chain is. `open`: a bit for each die that may be chosen, one at least; if the
   // chain's is not among them it has to change.
   Advice launch(Die at, std::uint32_t open, std::span<const Stretch> named);
-  // Bytes that lie on the die less those on the one that holds most; 0: it is the best one.
+  // Bytes of what is named that lie on the open die that holds most, less those on `die`; 0: it is
+  // the best one.
   static std::uint64_t missed_bytes(Die die, std::uint32_t open, std::span<const Stretch> named);
-  // It could not be carried: it is tried again only once it has cost twice as much.
+  // It could not be carried: it counts as data for some launches, twice as many each time.
   void refused(Die die, const Stretch& stretch);
 
  private:
-  // What is known of a stretch while the chain is on one die.
-  struct Toll {
-    std::uint64_t stay = 0;        // the last one that named it
-    std::uint64_t far_bytes = 0;   // named in that stay while it lay elsewhere
-    std::uint64_t named_bytes = 0;  // named in that stay, wherever it lay
-    bool carried = false;          // it came along, and should again
+  struct Seen {
+    std::uint64_t launch = 0;  // the last one that named it
+    std::uint64_t refused_until = 0;  // it counts as data before that launch
     std::uint8_t refusals = 0;
   };
-  using Tolls = std::unordered_map<std::uint64_t, Toll>;  // by the stretch's first address
-  static constexpr std::size_t kTollsMax = 4096;
-  // A smaller stretch is read from afar in less than a launch takes; a larger one is data.
-  static constexpr std::uint64_t kCarryLeast = 2_MiB, kCarryMost = 256_MiB;
+  // What is known of a stretch while the chain is on one die.
+  struct Toll {
+    std::uint64_t stay = 0;         // the last one that named it
+    std::uint64_t far_bytes = 0;    // named in that stay while it lay elsewhere
+    std::uint64_t named_bytes = 0;  // named in that stay, wherever it lay
+    bool carried = false;           // it came along, and should again
+  };
+  static constexpr std::size_t kKnownMost = 4096;
+  static constexpr std::uint64_t kNear = 16, kRest = 64;  // launches
+  static constexpr std::uint8_t kDoublings = 14;
+  // What is smaller is read from afar in a few microseconds; what is larger is data.
+  static constexpr std::uint64_t kCarryOver = 2_MiB, kCarryMost = 256_MiB;
 
   std::uint64_t worth(const Stretch& stretch) const { return costs_.carry_bytes + stretch.bytes; }
+  bool handed_on(const Stretch& stretch);
   void begin_stay(Die die, Advice& advice);
   void note(Die die, const Stretch& stretch, Advice& advice);
 
   const RouteCosts costs_;
-  std::array<Tolls, kDiesMax> tolls_;
+  std::uint64_t launches_ = 0, stays_ = 0;
+  std::unordered_map<std::uint64_t, Seen> seen_;  // by the stretch's first address
+  std::array<std::unordered_map<std::uint64_t, Toll>, kDiesMax> tolls_;
   std::array<std::vector<Stretch>, kDiesMax> along_;  // what comes along with a change to the die
-  std::uint64_t stay_ = 0;
 };
 
 }  // namespace barswap::policy

@@ -35,6 +35,7 @@ enum class Rank : std::uint8_t {
   start,    // session: start and end of the process's life with us
   mover,    // pager: one drain at a time; a context's birth and death
   crossing,  // session: the buffers of copies between dies
+  routing,  // session: the chain of launches that are sent to other dies
   reach,    // session: what executable graphs name
   foresight,  // session: the learnt cycle
   stopwatch,  // session: the events around launches that are timed

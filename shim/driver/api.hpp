@@ -51,6 +51,8 @@ BARSWAP_TYPEDEF(cuStreamGetGreenCtx, 12040);
   BARSWAP_PROOF(symbol, api, version, suffix)
 #define BARSWAP_RETRY(symbol, api, version, suffix, arity) \
   BARSWAP_PROOF(symbol, api, version, suffix)
+#define BARSWAP_ORDER(symbol, api, version, suffix, arity) \
+  BARSWAP_PROOF(symbol, api, version, suffix)
 #define BARSWAP_CALL(symbol, api, version, suffix, arity) \
   BARSWAP_PROOF(symbol, api, version, suffix)
 #define BARSWAP_PASS(symbol, api, version, suffix, arity, reason) \
@@ -65,6 +67,7 @@ struct Api {
 #define BARSWAP_SUBMIT(symbol, api, version, suffix, arity, traits) BARSWAP_SLOT(symbol)
 #define BARSWAP_SYNC(symbol, api, version, suffix, arity) BARSWAP_SLOT(symbol)
 #define BARSWAP_RETRY(symbol, api, version, suffix, arity) BARSWAP_SLOT(symbol)
+#define BARSWAP_ORDER(symbol, api, version, suffix, arity) BARSWAP_SLOT(symbol)
 #define BARSWAP_CALL(symbol, api, version, suffix, arity) BARSWAP_SLOT(symbol)
 #include "driver/driver_api.def"
 #undef BARSWAP_SLOT

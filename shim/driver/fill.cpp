@@ -9,6 +9,7 @@ void fill(Api& api, Finder find, void* state) {
 #define BARSWAP_SUBMIT(symbol, api_name, version, suffix, arity, traits) BARSWAP_FILL(symbol)
 #define BARSWAP_SYNC(symbol, api_name, version, suffix, arity) BARSWAP_FILL(symbol)
 #define BARSWAP_RETRY(symbol, api_name, version, suffix, arity) BARSWAP_FILL(symbol)
+#define BARSWAP_ORDER(symbol, api_name, version, suffix, arity) BARSWAP_FILL(symbol)
 #define BARSWAP_CALL(symbol, api_name, version, suffix, arity) BARSWAP_FILL(symbol)
 #include "driver/driver_api.def"
 #undef BARSWAP_FILL

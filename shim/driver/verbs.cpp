@@ -92,6 +92,26 @@ Result<int> Verbs::compute_major(Die die) const {
   return attribute(*api_, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, die);
 }
 
+Result<int> Verbs::compute_capability(Die die) const {
+  const int minor =
+      BARSWAP_TRY(attribute(*api_, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, die));
+  return 10 * BARSWAP_TRY(compute_major(die)) + minor;
+}
+
+// Libraries choose kernels, grids and workspaces by these.
+Result<bool> Verbs::alike(Die left, Die right) const {
+  for (const CUdevice_attribute which :
+       {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+        CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE,
+        CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN,
+        CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR,
+        CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR,
+        CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR})
+    if (BARSWAP_TRY(attribute(*api_, which, left)) != BARSWAP_TRY(attribute(*api_, which, right)))
+      return false;
+  return true;
+}
+
 Result<bool> Verbs::rdma_capable(Die die) const {
   return BARSWAP_TRY(attribute(*api_, CU_DEVICE_ATTRIBUTE_GPU_DIRECT_RDMA_WITH_CUDA_VMM_SUPPORTED,
                                die)) != 0;
@@ -174,17 +194,47 @@ Result<std::uint64_t> Verbs::parameter_bytes(Function function, FunctionKind kin
   return answer<std::uint64_t>(code, size);
 }
 
+bool Verbs::is_kernel(Function function) const {
+  auto bytes = parameter_bytes(function, FunctionKind::kernel, 0);
+  return bytes || bytes.error().fault == Fault::invalid;
+}
+
+Result<Library> Verbs::library_of(Function kernel) const {
+  CUlibrary library = nullptr;
+  const auto handle = reinterpret_cast<CUkernel>(static_cast<std::uintptr_t>(kernel));
+  const CUresult code =
+      api_->cuKernelGetLibrary ? api_->cuKernelGetLibrary(&library, handle) : kMissing;
+  return answer(code, static_cast<Library>(reinterpret_cast<std::uintptr_t>(library)));
+}
+
+Result<void> Verbs::copy_attributes(Function kernel, Die from, Die to) const {
+  if (!api_->cuKernelGetAttribute || !api_->cuKernelSetAttribute) return refused(kMissing);
+  const auto handle = reinterpret_cast<CUkernel>(static_cast<std::uintptr_t>(kernel));
+  for (const CUfunction_attribute which :
+       {CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+        CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_WIDTH,
+        CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_HEIGHT, CU_FUNC_ATTRIBUTE_REQUIRED_CLUSTER_DEPTH,
+        CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED,
+        CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE}) {
+    int here = 0, there = 0;
+    BARSWAP_TRY_VOID(done(api_->cuKernelGetAttribute(&here, which, handle, index_of(from))));
+    BARSWAP_TRY_VOID(done(api_->cuKernelGetAttribute(&there, which, handle, index_of(to))));
+    if (here != there)
+      BARSWAP_TRY_VOID(done(api_->cuKernelSetAttribute(which, here, handle, index_of(to))));
+  }
+  return {};
+}
+
 // A handle of the other kind is told by the driver's answer to a question about parameters, which
 // it checks; the first parameter need not exist.
 Result<const char*> Verbs::kernel_name(Function function) const {
   const auto word = static_cast<std::uintptr_t>(function);
-  auto bytes = parameter_bytes(function, FunctionKind::kernel, 0);
-  const bool is_kernel = bytes || bytes.error().fault == Fault::invalid;
+  const bool kernel = is_kernel(function);
   const char* name = nullptr;
   CUresult code = kMissing;
-  if (is_kernel && api_->cuKernelGetName)
+  if (kernel && api_->cuKernelGetName)
     code = api_->cuKernelGetName(&name, reinterpret_cast<CUkernel>(word));
-  else if (!is_kernel && api_->cuFuncGetName)
+  else if (!kernel && api_->cuFuncGetName)
     code = api_->cuFuncGetName(&name, reinterpret_cast<CUfunction>(word));
   if (code == CUDA_SUCCESS && name == nullptr) return Error{Fault::not_supported};
   return answer<const char*>(code, name);
@@ -240,6 +290,27 @@ Result<std::vector<GraphWork>> Verbs::work_of(Graph graph) const {
 }
 
 Result<void> Verbs::synchronize() const { return done(api_->cuCtxSynchronize()); }
+
+Result<Context> Verbs::make_context(Die die) const {
+  CUcontext context = nullptr;
+  CUresult code = kMissing;
+  if (api_->cuCtxCreate_v4) code = api_->cuCtxCreate_v4(&context, nullptr, 0, index_of(die));
+  else if (api_->cuCtxCreate_v2) code = api_->cuCtxCreate_v2(&context, 0, index_of(die));
+  BARSWAP_TRY_VOID(done(code));
+  BARSWAP_TRY_VOID(pop());
+  return static_cast<Context>(reinterpret_cast<std::uintptr_t>(context));
+}
+
+Result<std::uint64_t> Verbs::stack_bytes() const {
+  std::size_t bytes = 0;
+  const CUresult code =
+      api_->cuCtxGetLimit ? api_->cuCtxGetLimit(&bytes, CU_LIMIT_STACK_SIZE) : kMissing;
+  return answer<std::uint64_t>(code, bytes);
+}
+
+Result<void> Verbs::set_stack_bytes(std::uint64_t size_bytes) const {
+  return done(api_->cuCtxSetLimit(CU_LIMIT_STACK_SIZE, size_bytes));
+}
 
 Result<Verbs::Free> Verbs::free_bytes() const {
   std::size_t free = 0, total = 0;
@@ -319,6 +390,26 @@ Result<Stream> Verbs::make_stream() const {
   CUstream stream = nullptr;
   const CUresult code = api_->cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING);
   return answer(code, static_cast<Stream>(reinterpret_cast<std::uintptr_t>(stream)));
+}
+
+Result<Stream> Verbs::make_stream(int priority) const {
+  CUstream stream = nullptr;
+  const CUresult code =
+      api_->cuStreamCreateWithPriority(&stream, CU_STREAM_NON_BLOCKING, priority);
+  return answer(code, static_cast<Stream>(reinterpret_cast<std::uintptr_t>(stream)));
+}
+
+Result<int> Verbs::priority_of(Stream stream) const {
+  int priority = 0;
+  const CUresult code =
+      api_->cuStreamGetPriority ? api_->cuStreamGetPriority(native(stream), &priority) : kMissing;
+  return answer(code, priority);
+}
+
+Result<bool> Verbs::idle(Stream stream) const {
+  const CUresult code = api_->cuStreamQuery(native(stream));
+  if (code == CUDA_ERROR_NOT_READY) return false;
+  return answer(code, true);
 }
 
 Result<Context> Verbs::context_of(Stream stream) const {

@@ -18,8 +18,11 @@ struct Api;
 enum class Context : std::uintptr_t { none = 0 };
 enum class Event : std::uintptr_t { none = 0 };
 enum class Stream : std::uintptr_t { none = 0 };
+// What cuda.h calls the legacy and the per-thread default stream.
+constexpr Stream kLegacyStream{1}, kPerThreadStream{2};
 enum class Function : std::uintptr_t { none = 0 };  // of either kind: CUfunction or CUkernel
 enum class Module : std::uintptr_t { none = 0 };
+enum class Library : std::uintptr_t { none = 0 };
 enum class Handle : std::uint64_t { none = 0 };  // a VMM allocation: the memory behind one frame
 
 enum class HostKind : std::uint8_t { none, numa, plain };  // HOST_NUMA, else HOST
@@ -67,6 +70,9 @@ class Verbs {
   Result<bool> rdma_capable(Die die) const;
   Result<int> numa_node(Die die) const;
   Result<bool> shared_by_mps(Die die) const;  // with clients of other processes
+  // What a program could learn of one, and choose its kernels by, it could learn of the other.
+  Result<bool> alike(Die left, Die right) const;
+  Result<int> compute_capability(Die die) const;  // 90 is 9.0
   Result<bool> can_reach(Die accessor, Die owner) const;
   // Reaches it, and atomics on its memory are what they are on the accessor's own.
   Result<bool> reaches_natively(Die accessor, Die owner) const;
@@ -81,6 +87,10 @@ class Verbs {
   Result<Context> retain_primary(Die die) const;
   Result<void> release_primary(Die die) const;
   Result<void> synchronize() const;
+  // Of our own, with the program's current one left as it is.
+  Result<Context> make_context(Die die) const;
+  Result<std::uint64_t> stack_bytes() const;  // a thread's, in the current context
+  Result<void> set_stack_bytes(std::uint64_t size_bytes) const;
   struct Free {
     std::uint64_t free_bytes, total_bytes;
   };
@@ -100,6 +110,9 @@ class Verbs {
 
   // Work of our own. Streams and events belong to the current context.
   Result<Stream> make_stream() const;
+  Result<Stream> make_stream(int priority) const;
+  Result<int> priority_of(Stream stream) const;
+  Result<bool> idle(Stream stream) const;
   void destroy(Stream stream) const;
   // The context that a stream belongs to; of 0, legacy and per-thread the current one.
   Result<Context> context_of(Stream stream) const;
@@ -134,6 +147,12 @@ class Verbs {
   // the driver cannot say (before 12.4), or the handle is of the other kind.
   Result<std::uint64_t> parameter_bytes(Function function, FunctionKind kind,
                                         std::size_t index) const;
+
+  // A CUkernel, which runs on any die, and not a CUfunction, which belongs to one context.
+  bool is_kernel(Function function) const;
+  Result<Library> library_of(Function kernel) const;
+  // What the program may have set of it for one die, so that it holds on the other.
+  Result<void> copy_attributes(Function kernel, Die from, Die to) const;
 
   // As the driver knows it: mangled, if it is C++. It lives as long as the kernel.
   Result<const char*> kernel_name(Function function) const;

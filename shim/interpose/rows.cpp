@@ -16,6 +16,7 @@ constexpr const char* kNames[] = {
 #define BARSWAP_SUBMIT(symbol, api, version, suffix, arity, traits) #symbol,
 #define BARSWAP_SYNC(symbol, api, version, suffix, arity) #symbol,
 #define BARSWAP_RETRY(symbol, api, version, suffix, arity) #symbol,
+#define BARSWAP_ORDER(symbol, api, version, suffix, arity) #symbol,
 #define BARSWAP_CALL(symbol, api, version, suffix, arity) #symbol,
 #define BARSWAP_PASS(symbol, api, version, suffix, arity, reason) #symbol,
 #include "driver/driver_api.def"
@@ -31,6 +32,7 @@ void* const kWrappers[kCount] = {
   reinterpret_cast<void*>(&::symbol),
 #define BARSWAP_SYNC(symbol, api, version, suffix, arity) reinterpret_cast<void*>(&::symbol),
 #define BARSWAP_RETRY(symbol, api, version, suffix, arity) reinterpret_cast<void*>(&::symbol),
+#define BARSWAP_ORDER(symbol, api, version, suffix, arity) reinterpret_cast<void*>(&::symbol),
 #define BARSWAP_CALL(symbol, api, version, suffix, arity) nullptr,
 #define BARSWAP_PASS(symbol, api, version, suffix, arity, reason) nullptr,
 #include "driver/driver_api.def"

@@ -8,7 +8,9 @@ namespace barswap::memory {
 void Outside::grew(OutsideKind kind, std::uint64_t key, Die die, std::uint64_t bytes) {
   {
     Lock lock(mutex_);
-    entries_[static_cast<std::size_t>(kind)].insert_or_assign(key, Entry{die, bytes});
+    const bool fresh =
+        entries_[static_cast<std::size_t>(kind)].insert_or_assign(key, Entry{die, bytes}).second;
+    if (fresh && has_address(kind)) addressed_.fetch_add(1, std::memory_order_relaxed);
     held_bytes_[index_of(die)] += bytes;
   }
   stats::add(stats::live().die[index_of(die)].outside, bytes);
@@ -26,6 +28,7 @@ bool Outside::shrank(OutsideKind kind, std::uint64_t key) {
     if (found == entries.end()) return false;
     entry = found->second;
     entries.erase(found);
+    if (has_address(kind)) addressed_.fetch_sub(1, std::memory_order_relaxed);
     held_bytes_[index_of(entry.die)] -= entry.bytes;
   }
   stats::subtract(stats::live().die[index_of(entry.die)].outside, entry.bytes);

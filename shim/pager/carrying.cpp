@@ -64,20 +64,23 @@ std::vector<Pager::Job> Pager::choose_carry(Die home, Die to,
 }
 
 // One batch: what is carried is small, and what finds no room stays where it is.
-bool Pager::carry(Die home, Die to, std::span<const policy::Stretch> stretches) {
-  if (stretches.empty() || !may_move() || contexts_.capturing() || !take_mover()) return false;
+Pager::Carried Pager::carry(Die home, Die to, std::span<const policy::Stretch> stretches) {
+  if (!may_move() || contexts_.capturing() || !take_mover()) return Carried::not_now;
   const driver::RelaxedCapture relaxed(verbs_);
   const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;
-  bool moved = false;
+  Carried out = Carried::not_now;
   if (rested && !closing_.load(std::memory_order_relaxed) &&
       (!must_not_wait(contexts_.all()) || idle_now())) {
     auto jobs = choose_carry(home, to, stretches);
+    const std::size_t wanted = jobs.size();
     reserve(jobs);
-    moved = !jobs.empty() && move_batch(jobs, Patience::queue);
+    const bool moved = !jobs.empty() && move_batch(jobs, Patience::queue);
+    if (jobs.size() < wanted) out = Carried::no_room;
+    else if (moved || wanted == 0) out = Carried::all;
   }
   update_wish();
   mover_.unlock();
-  return moved;
+  return out;
 }
 
 }  // namespace barswap::pager

@@ -105,6 +105,18 @@ std::optional<ContextEntry> Contexts::on(Die die) const {
   return found;
 }
 
+driver::Context Contexts::only_one() const {
+  Lock lock(mutex_);
+  driver::Context found = driver::Context::none;
+  for (const auto* entries : {&entries_, &suspended_})
+    for (const ContextEntry& entry : *entries) {
+      if (entry.ours) continue;
+      if (found != driver::Context::none) return driver::Context::none;
+      found = entry.context;
+    }
+  return found;
+}
+
 bool Contexts::program_on(Die die) const {
   Lock lock(mutex_);
   return std::any_of(entries_.begin(), entries_.end(), [&](const ContextEntry& entry) {

@@ -54,6 +54,8 @@ class Contexts {
   std::optional<ContextEntry> on(Die die) const;
   // The program has one there, whatever we have.
   bool program_on(Die die) const;
+  // The only one that the program has; none if it has several, or none.
+  driver::Context only_one() const;
   std::vector<ContextEntry> all() const;
   // Without the lock, which may be held while the driver answers.
   bool any_on(Die die) const {

@@ -126,8 +126,9 @@ class Pager {
   // that was ever named or to `end`, and where that lies. Advice: pages move meanwhile.
   policy::Stretch stretch(Address named, Address end) const;
   // Moves pages of `home` that hold these to the HBM of a die that it may borrow from, or back, in
-  // drains. False: nothing moved.
-  bool carry(Die home, Die to, std::span<const policy::Stretch> stretches);
+  // one drain.
+  enum class Carried : std::uint8_t { all, no_room, not_now };
+  Carried carry(Die home, Die to, std::span<const policy::Stretch> stretches);
 
   // What they would still hold; what they hold.
   std::uint64_t borrowable(Die home) const;
@@ -229,6 +230,7 @@ class Pager {
     std::optional<Die> on;             // all of those on a peer lie there
   };
   Shares shares_of(const Birth& request, std::uint64_t page_bytes) const;
+  std::uint64_t page_bytes_of(const Birth& request) const;
   Result<void> fill(Run& run, const Birth& request);
   Result<Run*> admit(std::unique_ptr<Run> run);
   std::unique_ptr<Run> take_out(Run* run) BARSWAP_REQUIRES(pages_);

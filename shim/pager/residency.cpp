@@ -157,13 +157,18 @@ Pager::Shares Pager::shares_of(const Birth& request, std::uint64_t page_bytes) c
   return shares;
 }
 
+// A range that lies whole on one die is not spread, and what a move costs hardly depends on its size.
+std::uint64_t Pager::page_bytes_of(const Birth& request) const {
+  constexpr std::uint64_t kMostBytes = 64_MiB;
+  if (request.kind == RunKind::packed) return request.bytes;
+  const std::uint64_t bytes = policy::page_bytes_of(request.bytes, settings_.page_bytes);
+  return settings_.whole ? std::clamp(request.bytes, bytes, std::max(bytes, kMostBytes)) : bytes;
+}
+
 // Frames first, then mappings, then one grant over the whole run: what can fail comes before what
 // anybody else could see.
 Result<void> Pager::fill(Run& run, const Birth& request) {
-  const std::uint64_t page_bytes =
-      request.kind == RunKind::packed
-          ? request.bytes
-          : policy::page_bytes_of(request.bytes, settings_.page_bytes);
+  const std::uint64_t page_bytes = page_bytes_of(request);
   run.page_bytes = page_bytes;
   std::uint64_t most = page_most();
   while (page_bytes > most && !page_most_.compare_exchange_weak(most, page_bytes)) {}

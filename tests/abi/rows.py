@@ -1,7 +1,7 @@
 """The tables of the shim, as the tests of its face read them."""
 import re
 
-ROW = re.compile(r'^BARSWAP_(HOOK|SUBMIT|SYNC|RETRY|CALL|PASS)'
+ROW = re.compile(r'^BARSWAP_(HOOK|SUBMIT|SYNC|RETRY|ORDER|CALL|PASS)'
                  r'\((\w+), *(\w+), *(\d+), *(\w*), *(\d+)')
 LIBC_HOOKS = ('dlopen', 'dlsym', 'dlvsym')
 

@@ -48,6 +48,13 @@ CUresult collect(const Function& function, void** parameters, void** extra,
   return CUDA_SUCCESS;
 }
 
+// More than 48 KiB is to be asked for, on each die.
+std::size_t shared_limit(const Function& function, int die) {
+  const auto set =
+      function.attributes.find({die, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES});
+  return set == function.attributes.end() ? 48 << 10 : static_cast<std::size_t>(set->second);
+}
+
 }  // namespace
 
 CUresult make_kernel(CUfunction handle, const unsigned (&grid)[3], const unsigned (&block)[3],
@@ -94,8 +101,10 @@ CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, uns
   Node node;
   BARSWAP_SIM_TRY(
       make_kernel(f, {gx, gy, gz}, {bx, by, bz}, shared_bytes, parameters, extra, op, node));
-  const Context* own = look_up(objects().functions, f)->context;
+  const Function& function = *look_up(objects().functions, f);
+  const Context* own = function.context;
   if (own != nullptr && own != stream->context) return CUDA_ERROR_INVALID_HANDLE;
+  if (shared_bytes > shared_limit(function, stream->context->die)) return CUDA_ERROR_INVALID_VALUE;
   return submit(stream, std::move(op), &node);
 }
 

@@ -85,12 +85,13 @@ CUresult parameter_info(const void* handle, std::size_t index, std::size_t* offs
   return CUDA_SUCCESS;
 }
 
-CUresult get_attribute(int* value, int attribute, const void* handle) {
+// A kernel has its attributes on each die; a function, on its context's.
+CUresult get_attribute(int* value, int attribute, const void* handle, int die) {
   const Function* function = look_up(objects().functions, handle);
   if (function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (value == nullptr || attribute < 0 || attribute >= CU_FUNC_ATTRIBUTE_MAX)
     return CUDA_ERROR_INVALID_VALUE;
-  const auto set = function->attributes.find(attribute);
+  const auto set = function->attributes.find({die, attribute});
   switch (attribute) {
     case CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK: *value = 1024; break;
     case CU_FUNC_ATTRIBUTE_NUM_REGS: *value = 32; break;
@@ -101,10 +102,10 @@ CUresult get_attribute(int* value, int attribute, const void* handle) {
   return CUDA_SUCCESS;
 }
 
-CUresult set_attribute(const void* handle, int attribute, int value) {
+CUresult set_attribute(const void* handle, int attribute, int value, int die) {
   Function* function = look_up(objects().functions, handle);
   if (function == nullptr) return CUDA_ERROR_INVALID_HANDLE;
-  function->attributes[attribute] = value;
+  function->attributes[{die, attribute}] = value;
   return CUDA_SUCCESS;
 }
 
@@ -304,19 +305,27 @@ CUresult cuFuncGetParamInfo(CUfunction f, std::size_t index, std::size_t* offset
 }
 CUresult cuKernelGetParamInfo(CUkernel k, std::size_t index, std::size_t* offset,
                               std::size_t* size) {
+  const Function* function = look_up(objects().functions, k);
+  if (function != nullptr && function->context != nullptr) return CUDA_ERROR_INVALID_HANDLE;
   return parameter_info(k, index, offset, size);
 }
 CUresult cuFuncGetAttribute(int* value, CUfunction_attribute attribute, CUfunction f) {
-  return get_attribute(value, attribute, f);
+  Context* context = nullptr;
+  BARSWAP_SIM_TRY(machine().need(context));
+  return get_attribute(value, attribute, f, context->die);
 }
-CUresult cuKernelGetAttribute(int* value, CUfunction_attribute attribute, CUkernel k, CUdevice) {
-  return get_attribute(value, attribute, k);
+CUresult cuKernelGetAttribute(int* value, CUfunction_attribute attribute, CUkernel k,
+                              CUdevice die) {
+  return get_attribute(value, attribute, k, die);
 }
 CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute attribute, int value) {
-  return set_attribute(f, attribute, value);
+  Context* context = nullptr;
+  BARSWAP_SIM_TRY(machine().need(context));
+  return set_attribute(f, attribute, value, context->die);
 }
-CUresult cuKernelSetAttribute(CUfunction_attribute attribute, int value, CUkernel k, CUdevice) {
-  return set_attribute(k, attribute, value);
+CUresult cuKernelSetAttribute(CUfunction_attribute attribute, int value, CUkernel k,
+                              CUdevice die) {
+  return set_attribute(k, attribute, value, die);
 }
 CUresult cuFuncSetCacheConfig(CUfunction, CUfunc_cache) { return CUDA_SUCCESS; }
 CUresult cuKernelSetCacheConfig(CUkernel, CUfunc_cache, CUdevice) { return CUDA_SUCCESS; }

@@ -40,7 +40,7 @@ struct Function {
   const KernelTwin* twin = nullptr;
   Context* context = nullptr;  // null for a CUkernel, which belongs to no context
   void* image = nullptr;       // the module or library it came from
-  std::map<int, int> attributes;
+  std::map<std::pair<int, int>, int> attributes;  // by die and attribute
 };
 
 struct Global {

@@ -12,6 +12,7 @@
 #define BARSWAP_SUBMIT(symbol, api, version, suffix, arity, traits)
 #define BARSWAP_SYNC(symbol, api, version, suffix, arity)
 #define BARSWAP_RETRY(symbol, api, version, suffix, arity)
+#define BARSWAP_ORDER(symbol, api, version, suffix, arity)
 #define BARSWAP_CALL(symbol, api, version, suffix, arity) BARSWAP_UNHOOKED(symbol, arity)
 #define BARSWAP_PASS(symbol, api, version, suffix, arity, reason) BARSWAP_UNHOOKED(symbol, arity)
 #include "driver/driver_api.def"

@@ -148,6 +148,7 @@ struct Answer<&::cuGetExportTable> {
 #define BARSWAP_SUBMIT(symbol, api, version, suffix, arity, traits) ROW(symbol, arity)
 #define BARSWAP_SYNC(symbol, api, version, suffix, arity) ROW(symbol, arity)
 #define BARSWAP_RETRY(symbol, api, version, suffix, arity) ROW(symbol, arity)
+#define BARSWAP_ORDER(symbol, api, version, suffix, arity) ROW(symbol, arity)
 #define BARSWAP_CALL(symbol, api, version, suffix, arity) ROW(symbol, arity)
 #define BARSWAP_PASS(symbol, api, version, suffix, arity, reason) ROW(symbol, arity)
 #include "driver/driver_api.def"
@@ -182,6 +183,7 @@ const Entry entries[] = {
   ENTRY(symbol, api, version, suffix)
 #define BARSWAP_SYNC(symbol, api, version, suffix, arity) ENTRY(symbol, api, version, suffix)
 #define BARSWAP_RETRY(symbol, api, version, suffix, arity) ENTRY(symbol, api, version, suffix)
+#define BARSWAP_ORDER(symbol, api, version, suffix, arity) ENTRY(symbol, api, version, suffix)
 #define BARSWAP_CALL(symbol, api, version, suffix, arity) ENTRY(symbol, api, version, suffix)
 #define BARSWAP_PASS(symbol, api, version, suffix, arity, reason) \
   ENTRY(symbol, api, version, suffix)

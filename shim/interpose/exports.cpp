@@ -35,9 +35,18 @@ CUresult wait_in_driver(bool traced, A... arguments) {
 template <auto Slot, class... A>
 CUresult synchronize(A... arguments) {
   session::Door door;
+  if (door.open()) session::come_home();
   const CUresult result = wait_in_driver<Slot>(door.open(), arguments...);
-  if (door.open()) session::free_moment();
-  return result;
+  if (!door.open()) return result;
+  session::free_moment();
+  return heard(result);
+}
+
+template <auto Slot, class... A>
+CUresult order(A... arguments) {
+  const session::Door door;
+  const session::AtHome home(door.open());
+  return forward<Slot>(arguments...);
 }
 
 template <auto Slot, class... A>
@@ -67,6 +76,8 @@ CUresult retry(A... arguments) {
   BARSWAP_BODY(symbol, arity, submit<&barswap::driver::Api::symbol, Trait::traits>)
 #define BARSWAP_SYNC(symbol, api, version, suffix, arity) \
   BARSWAP_BODY(symbol, arity, synchronize<&barswap::driver::Api::symbol>)
+#define BARSWAP_ORDER(symbol, api, version, suffix, arity) \
+  BARSWAP_BODY(symbol, arity, order<&barswap::driver::Api::symbol>)
 #define BARSWAP_RETRY(symbol, api, version, suffix, arity) \
   BARSWAP_BODY(symbol, arity, retry<&barswap::driver::Api::symbol>)
 #include "driver/driver_api.def"

@@ -37,9 +37,12 @@ CUresult end(CUstream stream, CUgraph* graph) {
 template <auto Slot>
 CUresult destroy(CUstream stream) {
   const Call call;
+  const session::AtHome home(static_cast<bool>(call));
   const CUresult result = forward<Slot>(stream);
-  if (call && result == CUDA_SUCCESS)
-    call->pager().contexts().capture_ends(word_of_stream(stream));
+  if (!call || result != CUDA_SUCCESS) return result;
+  call->pager().contexts().capture_ends(word_of_stream(stream));
+  if (session::Router* router = call->router())
+    router->forget(static_cast<driver::Stream>(word_of_stream(stream)));
   return result;
 }
 

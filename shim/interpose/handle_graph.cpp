@@ -24,6 +24,11 @@ CUresult instantiated(CUgraphExec* exec, CUgraph graph, A... arguments) {
 
 template <auto Slot>
 CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
+  const session::AtHome home(session::door_depth == 0);
+  session::Session* current = session::Session::current();
+  if (session::door_depth == 0 && current && current->router() &&
+      session::routing.load(std::memory_order_relaxed))
+    current->router()->launches_at_home(on);
   const auto note = [&](session::Session& session) {
     return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream));
   };

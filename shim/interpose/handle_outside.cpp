@@ -49,7 +49,9 @@ CUresult from_pool(CUdeviceptr* pointer, std::size_t bytes, Arguments... argumen
     result = forward<Slot>(pointer, bytes, arguments...);
   }
   // Inside a capture nothing is allocated: the graph will own a node.
-  if (result == CUDA_SUCCESS && !call->capturing()) grew(call, OutsideKind::pool, *pointer, bytes);
+  if (result != CUDA_SUCCESS) return result;
+  if (!call->capturing()) grew(call, OutsideKind::pool, *pointer, bytes);
+  else call->tie_launches("memory of graphs is mapped for one die");
   return result;
 }
 
@@ -65,7 +67,10 @@ CUresult to_pool(CUdeviceptr pointer, CUstream stream) {
 
 CUresult cuMemAllocManaged(CUdeviceptr* pointer, std::size_t bytes, unsigned flags) {
   const Call call;
-  return forward_with_room<&driver::Api::cuMemAllocManaged>(call, pointer, bytes, flags);
+  const CUresult result =
+      forward_with_room<&driver::Api::cuMemAllocManaged>(call, pointer, bytes, flags);
+  if (call && result == CUDA_SUCCESS) call->tie_launches("managed memory is the driver's to place");
+  return result;
 }
 
 CUresult cuMemAllocAsync(CUdeviceptr* pointer, std::size_t bytes, CUstream stream) {

@@ -11,6 +11,7 @@
 #include "pager/flights.hpp"
 #include "pager/gate.hpp"
 #include "pager/veil.hpp"
+#include "session/at_home.hpp"
 
 namespace barswap::session {
 
@@ -56,11 +57,13 @@ enum class Says : std::uint8_t { everything, declared, nothing };
 // The gate, entered shared: no page moves while one lives, but for ranges that it does not name.
 class Submission {
  public:
-  explicit Submission(bool may_block, Says says = Says::everything) noexcept {
-    pager::Gate::enter(may_block);
-    pager::Flights* flights = pager::Flights::current();
-    if (flights && says != Says::nothing) [[unlikely]] board(*flights, may_block, says);
+  explicit Submission(bool may_block, Says says = Says::everything) noexcept
+      : home_(true) {
+    enter(may_block, says);
   }
+  // Of a launch that is sent to another die.
+  struct Away {};
+  explicit Submission(Away) noexcept : home_(false) { enter(false, Says::declared); }
   ~Submission() {
     pager::Gate::leave();
     if (admitted_) [[unlikely]] admitted_->dismiss();
@@ -69,9 +72,15 @@ class Submission {
   Submission& operator=(const Submission&) = delete;
 
  private:
+  void enter(bool may_block, Says says) noexcept {
+    pager::Gate::enter(may_block);
+    pager::Flights* flights = pager::Flights::current();
+    if (flights && says != Says::nothing) [[unlikely]] board(*flights, may_block, says);
+  }
   void board(pager::Flights& flights, bool may_block, Says says) noexcept;
   void veiled(pager::Veil& veil, bool may_block, const pager::Names& names) noexcept;
 
+  const AtHome home_;  // before the gate: whoever comes home may wait
   pager::Veil* admitted_ = nullptr;
 };
 

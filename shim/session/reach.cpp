@@ -136,13 +136,32 @@ bool Reach::touches_everything(driver::Function function) const {
   return !name || policy::reach_of(options_, *name) == policy::KernelReach::everything;
 }
 
-Timing Reach::launch(const Launch& launch) {
+// An integer that looks like an address of ours costs a wrong count here, too. Memory that is not of
+// the pool, or that the program maps itself, is not for other dies to reach.
+void Reach::add(RouteNames& names, Address word) const {
+  if (!memory_.ours(word)) {
+    names.foreign = names.foreign || router_->foreign().holds(word);
+    return;
+  }
+  const auto range = memory_.find(word);
+  if (!range) return;
+  if (range->handle != 0 || range->home != router_->home()) {
+    names.foreign = true;
+    return;
+  }
+  policy::Stretch stretch = pager_.stretch(word, range->base + range->mapping_bytes);
+  stretch.packed = range->packed;
+  names.add(stretch);
+}
+
+Timing Reach::launch(const Launch& launch, RouteNames* names_routed) {
   const auto each = [&](auto take) {
     return each_word(launch.function, launch.parameters, launch.extra, take);
   };
   const bool heats = heat_.watching();
   const bool declares = pager::Flights::current() != nullptr;
-  const bool names = foretells() || trace::on() || declares;
+  const bool foretold = foretells();
+  const bool names = foretold || trace::on() || declares;
   if (heats) heat_.operations(1);
   Ranges ranges(memory_);
   const bool known = each([&](Address word, bool aligned) {
@@ -150,11 +169,13 @@ Timing Reach::launch(const Launch& launch) {
     if (!aligned) return;
     if (heats) heat_.note(word);
     if (names) ranges.add(word);
+    if (names_routed) add(*names_routed, word);
   });
+  if (names_routed) names_routed->foreign = names_routed->foreign || !known;
   Timing timing;
   if (!names) return timing;
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
-  if (foretells()) timing.sampled = foretell(site, launch.grid, Samples::wanted, ranges);
+  if (foretold) timing.sampled = foretell(site, launch.grid, Samples::wanted, ranges);
   if (!known) ranges.add_everything();
   if (declares) {
     declared_names = ranges.movable();

@@ -17,6 +17,7 @@
 #include "memory/memory.hpp"
 #include "pager/pager.hpp"
 #include "session/foresight.hpp"
+#include "session/router.hpp"
 #include "trace/trace.hpp"
 
 namespace barswap::session {
@@ -29,14 +30,24 @@ struct Launch {
   // For the trace: what tells one use of the function from another.
   std::uint64_t block = 0, grid = 0;  // threads, blocks
   std::uintptr_t stream = 0;
+  // What it is submitted to (never 0), and that something ties it to its own context.
+  driver::Stream behind = driver::Stream::none;
+  bool tied = false;
 };
 
 class Reach {
  public:
   // `options` outlives it.
-  Reach(const driver::Verbs& verbs, const memory::Memory& memory, pager::Heat& heat,
-        Foresight& foresight, const policy::Options& options)
-      : verbs_(verbs), memory_(memory), heat_(heat), foresight_(foresight), options_(options) {}
+  // `router`: null where launches are not routed.
+  Reach(const driver::Verbs& verbs, const memory::Memory& memory, pager::Pager& pager,
+        Foresight& foresight, const policy::Options& options, Router* router)
+      : verbs_(verbs),
+        memory_(memory),
+        pager_(pager),
+        heat_(pager.heat()),
+        foresight_(foresight),
+        options_(options),
+        router_(router) {}
   Reach(const Reach&) = delete;
   Reach& operator=(const Reach&) = delete;
 
@@ -45,7 +56,8 @@ class Reach {
   }
   // What is told is declared for the submission that follows (session::declared_names), if somebody
   // asks. Answers what the launch is to be timed for; below as well.
-  Timing launch(const Launch& launch);
+  // `names`: filled, where launches are routed.
+  Timing launch(const Launch& launch, RouteNames* names = nullptr);
   // `host`: what the call names as memory of the host, if it does.
   void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks,
             Address host);
@@ -66,16 +78,22 @@ class Reach {
   // The ranges behind addresses, each once.
   class Ranges;
   bool touches_everything(driver::Function function) const;
-  bool foretells() const { return heat_.watching() && foresight_.wanted(); }
+  void add(RouteNames& names, Address word) const;
+  // What lies on dies alone takes no turns.
+  bool foretells() const {
+    return heat_.watching() && foresight_.wanted() && (!router_ || pager_.frames().host_needed());
+  }
   std::optional<Sample> foretell(std::uint64_t site, std::uint64_t variant, Samples samples,
                                  const Ranges& ranges);
   trace::Where here(std::uintptr_t stream) const;
 
   const driver::Verbs& verbs_;
   const memory::Memory& memory_;
+  pager::Pager& pager_;
   pager::Heat& heat_;
   Foresight& foresight_;
   const policy::Options& options_;
+  Router* const router_;
 
   Mutex<Rank::reach> mutex_;
   struct Named {

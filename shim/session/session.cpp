@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "barswap/log.hpp"
+#include "session/at_home.hpp"
 #include "session/callsite.hpp"
 #include "stats/stats.hpp"
 #include "trace/trace.hpp"
@@ -94,6 +95,9 @@ bool Session::prepare(const char** why) {
   settings.chaos = setup_.chaos;
   settings.chaos_seed = setup_.chaos_seed;
   settings.worker = setup_.worker;
+  // Where the program maps memory itself it says who reaches it.
+  settings.whole = options.routing_kernels == policy::Kernels::data && !pooled_.empty() &&
+                   !setup_.verify && !options.vram_virtual_maps;
   settings.verify = setup_.verify;
   settings.may_move = options.paging_plan != policy::Plan::stream && !setup_.verify;
   settings.beside = options.paging_overlap == policy::Overlap::reach && settings.keep_copies &&
@@ -114,7 +118,13 @@ bool Session::prepare(const char** why) {
   if (setup_.verify) pager_->start_flights();
   stopwatch_ = std::make_unique<Stopwatch>(verbs_);
   foresight_ = std::make_unique<Foresight>(*pager_, *stopwatch_, options.paging_plan);
-  reach_ = std::make_unique<Reach>(verbs_, *memory_, pager_->heat(), *foresight_, setup_.options);
+  if (settings.whole) router_ = std::make_unique<Router>(*this, *pool_, pooled_);
+  else if (options.routing_kernels == policy::Kernels::data)
+    BARSWAP_LOG(warn, "session",
+                "routing.kernels = \"data\" is not used: it needs dies.present = \"pooled\" with "
+                "two dies, and goes neither with vram.virtual_maps nor with barswap verify");
+  reach_ = std::make_unique<Reach>(verbs_, *memory_, *pager_, *foresight_, setup_.options,
+                                   router_.get());
   if (setup_.verify) stats::set_state(BARSWAP_STATE_PLACE_ONLY, "barswap verify watches");
   else if (!settings.may_move)
     stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
@@ -169,22 +179,23 @@ bool Session::made_by_program(driver::Context context) const {
   });
 }
 
-// `context` is current on this thread.
-void Session::adopt(driver::Context context, Die die) {
+// `context` is current on this thread. True: it is known now.
+bool Session::adopt(driver::Context context, Die die, Owner owner) {
   DieState* state = die_state(die);
-  if (!state || !state->managed || pager_->contexts().known(context)) return;
+  if (!state || !state->managed || pager_->contexts().known(context)) return true;
   const driver::RelaxedCapture relaxed(verbs_);
   constexpr const char* kNoRoom = "a context has no room for our events";
   bool refused = false;
   {
     const pager::Pager::Hurry hurry(*pager_);
     Lock lock(pager_->mover_mutex());
-    if (pager_->contexts().known(context)) return;
+    if (pager_->contexts().known(context)) return true;
     pager_->present_all();
     prepare_die(*state);
-    const bool primary = !made_by_program(context);
-    auto outcome = pager_->contexts().adopt(context, die, primary);
+    const bool primary = owner == Owner::program && !made_by_program(context);
+    auto outcome = pager_->contexts().adopt(context, die, primary, owner);
     refused = !outcome && !driver::sticky(outcome.error());
+    if (!outcome && owner == Owner::ours) return false;
     if (refused) pager_->stop_moving(kNoRoom);
     if (outcome && primary) {
       Lock known(mutex_);
@@ -193,6 +204,15 @@ void Session::adopt(driver::Context context, Die die) {
   }
   if (refused) pager_->lift_veil(kNoRoom);
   if (die == pool_) borrow(die);
+  return !refused;
+}
+
+bool Session::adopt_ours(driver::Context context, Die die) {
+  return adopt(context, die, Owner::ours);
+}
+
+void Session::tie_launches(const char* why) {
+  if (router_) router_->stop(BARSWAP_KEPT_OUTSIDE, why);
 }
 
 // A primary context that the runtime retained through the driver's private tables.
@@ -256,6 +276,7 @@ policy::Place Session::place_for(std::uint64_t bytes, const void* return_address
 }
 
 Result<bool> Session::free(Address base) {
+  come_home();
   const auto range = memory_->at(base);
   if (!range || range->handle != 0) return false;
   bool idle = false;
@@ -294,6 +315,8 @@ std::optional<driver::Context> Session::primary_of(Die die) const {
 }
 
 void Session::context_ends(driver::Context context) {
+  come_home();
+  if (router_) router_->context_ends(context);
   collect_times();
   stopwatch_->forget(context);
   {
@@ -373,6 +396,7 @@ bool Session::make_room() {
 void Session::close() {
   collect_times();
   if (pager::Veil* veil = pager::Veil::current()) pager_->last_look(*veil);
+  if (router_) router_->close();
   pager_->close();  // first: the turn in hand gives up its waits
   foresight_->close();
 }

@@ -24,6 +24,7 @@
 #include "session/door.hpp"
 #include "session/foresight.hpp"
 #include "session/reach.hpp"
+#include "session/router.hpp"
 #include "session/stopwatch.hpp"
 
 namespace barswap::session {
@@ -126,6 +127,13 @@ class Session {
   Crossing& crossing() { return *crossing_; }
 
   Reach& reach() { return *reach_; }
+  // Null: launches run where the program says.
+  Router* router() const { return router_.get(); }
+  const policy::Options& options() const { return setup_.options; }
+  // A context of our own on a die, current on this thread.
+  bool adopt_ours(driver::Context context, Die die);
+  // Something of the program's ties all its launches to its own die from now on.
+  void tie_launches(const char* why);
   Stopwatch& stopwatch() { return *stopwatch_; }
   bool times_launches() const { return setup_.trace_times && trace::on(); }
   // A die's limits, for the trace.
@@ -140,7 +148,8 @@ class Session {
   void close();
 
  private:
-  void adopt(driver::Context context, Die die);
+  using Owner = pager::Contexts::Owner;
+  bool adopt(driver::Context context, Die die, Owner owner = Owner::program);
   void adopt_strays();
   void collect_times();
 
@@ -172,6 +181,7 @@ class Session {
   std::unique_ptr<Stopwatch> stopwatch_;
   std::unique_ptr<Foresight> foresight_;
   std::unique_ptr<Reach> reach_;
+  std::unique_ptr<Router> router_;
   std::atomic<std::uint64_t> allocation_order_{0};
   pager::Veil veil_;
 

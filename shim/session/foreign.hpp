@@ -1,0 +1,43 @@
+// Foreign: device memory of the program that is not of our pages and that other dies cannot reach,
+// such as the variables of its modules. Who launches asks for each word that it passes, so asking
+// takes no lock; what was noted once is never forgotten.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+#include "barswap/units.hpp"
+
+namespace barswap::session {
+
+class Foreign {
+ public:
+  // False: there is no room to note more.
+  bool note(Address base, std::uint64_t bytes) {
+    const std::size_t at = count_.fetch_add(1, std::memory_order_relaxed);
+    if (at >= kMost) return false;
+    entries_[at].end.store(value_of(base) + bytes, std::memory_order_relaxed);
+    entries_[at].first.store(value_of(base), std::memory_order_release);
+    return true;
+  }
+  bool holds(Address address) const {
+    const std::size_t count = count_.load(std::memory_order_relaxed);
+    for (std::size_t i = 0; i < count && i < kMost; ++i) {
+      const std::uint64_t first = entries_[i].first.load(std::memory_order_acquire);
+      if (first != 0 && value_of(address) >= first &&
+          value_of(address) < entries_[i].end.load(std::memory_order_relaxed))
+        return true;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr std::size_t kMost = 64;
+  struct Entry {
+    std::atomic<std::uint64_t> first{0}, end{0};
+  };
+  std::array<Entry, kMost> entries_;
+  std::atomic<std::size_t> count_{0};
+};
+
+}  // namespace barswap::session

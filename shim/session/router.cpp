@@ -1,0 +1,425 @@
+#include "session/router.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "barswap/log.hpp"
+#include "base/clock.hpp"
+#include "session/at_home.hpp"
+#include "session/session.hpp"
+#include "stats/stats.hpp"
+
+namespace barswap::session {
+namespace {
+
+constexpr std::uint64_t kRestNs = 20'000;            // between looks at the device
+constexpr std::uint64_t kOthersNs = 1'000'000'000;  // for kernels on another die to end
+
+unsigned capability_of(const driver::Verbs& verbs, Die die) {
+  auto capability = verbs.compute_capability(die);
+  return capability ? static_cast<unsigned>(*capability) : 0;
+}
+
+}  // namespace
+
+void RouteNames::add(const policy::Stretch& stretch) {
+  for (std::size_t i = 0; i < count; ++i)
+    if (stretches[i].first == stretch.first) return;
+  if (count == kMost) foreign = true;
+  else stretches[count++] = stretch;
+}
+
+Router::Router(Session& session, Die home, std::vector<Die> dies)
+    : session_(session),
+      verbs_(session.verbs()),
+      pager_(session.pager()),
+      home_(home),
+      dies_(std::move(dies)),
+      kernels_(verbs_, session.options(), capability_of(verbs_, home)) {}
+
+Router::~Router() { close(); }
+
+void Router::keep(barswap_kept reason) const {
+  stats::add(stats::live().kept[static_cast<std::size_t>(reason)]);
+}
+
+std::uint32_t Router::open_dies() const {
+  std::uint32_t open = 1u << index_of(home_);
+  for (const Die die : dies_)
+    if (!lanes_[slot(die)].refused && !pager_.contexts().program_on(die))
+      open |= 1u << index_of(die);
+  return open;
+}
+
+// What is known before anything is tried.
+std::optional<barswap_kept> Router::kept_by(const Order& order, const RouteNames& names) {
+  if (stopped_.load(std::memory_order_relaxed)) return stop_reason_.load();
+  if (order.tied || order.stream == driver::kPerThreadStream) return BARSWAP_KEPT_KIND;
+  if (std::find(tied_.begin(), tied_.end(), order.stream) != tied_.end()) return BARSWAP_KEPT_KIND;
+  if (names.foreign || session_.outside().addressed()) return BARSWAP_KEPT_OUTSIDE;
+  if (pager_.contexts().capturing()) return BARSWAP_KEPT_CAPTURE;
+  return kernels_.kept(order.function);
+}
+
+// The stream is of the program's only context, which is the caller's, too: the names of its legacy
+// stream mean that context's.
+bool Router::ordered_here(const Order& order) const {
+  const driver::Context only = pager_.contexts().only_one();
+  auto current = verbs_.current();
+  auto context = verbs_.context_of(order.stream);
+  return only != driver::Context::none && current && context && *current == only &&
+         *context == only;
+}
+
+std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
+  policy::Route::Advice advice;
+  bool follows = false;  // on the chain, which is there
+  auto current = verbs_.current();
+  {
+    Lock lock(mutex_);
+    const std::uint32_t open = open_dies();
+    const Die at = away_.load(std::memory_order_relaxed) ? chain_.die : home_;
+    const auto missed = policy::Route::missed_bytes(home_, open, names.all());
+    const auto kept = kept_by(order, names);
+    advice = route_.launch(at, kept ? 1u << index_of(home_) : open, names.all());
+    follows = away_.load(std::memory_order_relaxed) && advice.die == at &&
+              order.stream == chain_.stream && current && *current == program_;
+    if (missed > 0 && advice.die == home_) keep(kept.value_or(BARSWAP_KEPT_SMALL));
+  }
+  if (advice.die != home_ && !follows && (!ordered_here(order) || !open(advice.die))) {
+    keep(BARSWAP_KEPT_KIND);
+    return std::nullopt;
+  }
+  if (!advice.carry.empty() && pager_.carry(home_, advice.die, advice.carry) ==
+                                   pager::Pager::Carried::no_room) {
+    Lock lock(mutex_);
+    for (const policy::Stretch& stretch : advice.carry) route_.refused(advice.die, stretch);
+  }
+  if (advice.die == home_) return std::nullopt;
+  return advice.die;
+}
+
+// Only once somebody wants to go there, and outside our lock: it takes a tenth of a second, and the
+// mover.
+bool Router::open(Die die) {
+  {
+    Lock lock(mutex_);
+    if (lanes_[slot(die)].refused) return false;
+    if (lanes_[slot(die)].context != driver::Context::none) return true;
+  }
+  if (opening_.exchange(true)) return false;
+  Lane lane;
+  const bool filled = fill(lane, die);
+  {
+    Lock lock(mutex_);
+    lane.refused = !filled;
+    lanes_[slot(die)] = lane;
+  }
+  if (filled) routing.store(true);
+  opening_.store(false);
+  BARSWAP_LOG(info, "session", filled ? "die %d receives launches" : "die %d receives no launches",
+              index_of(die));
+  return filled;
+}
+
+// What can fail comes before anything else knows of it; a context that is of no use stays, since its
+// end would wait for all work of the process.
+bool Router::fill(Lane& lane, Die die) {
+  auto same = verbs_.alike(home_, die);
+  if (!same || !*same || pager_.contexts().program_on(die)) return false;
+  const driver::RelaxedCapture relaxed(verbs_);
+  auto stack_bytes = verbs_.stack_bytes();
+  auto context = verbs_.make_context(die);
+  if (!stack_bytes || !context) return false;
+  lane.context = *context;
+  const driver::Entered entered(verbs_, *context);
+  if (!entered.ok() || !verbs_.set_stack_bytes(*stack_bytes)) return false;
+  auto back = verbs_.make_event();
+  if (!back) return false;
+  lane.back = *back;
+  for (driver::Event& mark : lane.marks) {
+    auto event = verbs_.make_event();
+    if (!event) return false;
+    mark = *event;
+  }
+  return session_.adopt_ours(*context, die) && pager_.grant(home_, die).has_value();
+}
+
+void Router::enter_home() {
+  for (;;) {
+    users_.fetch_add(1);
+    if (!away_.load()) break;
+    users_.fetch_sub(1);
+    join();
+  }
+  epoch_.fetch_add(1);
+}
+
+void Router::leave_home() { users_.fetch_sub(1); }
+
+void Router::join() {
+  Lock lock(mutex_);
+  join_locked();
+}
+
+// The stream waits for all that was sent away. The caller may have no context, or another one.
+void Router::join_locked() {
+  if (!away_.load()) return;
+  const Lane& lane = lanes_[slot(chain_.die)];
+  Result<void> outcome;
+  {
+    const driver::RelaxedCapture relaxed(verbs_);
+    {
+      const driver::Entered there(verbs_, lane.context);
+      outcome = there.ok() ? verbs_.record(lane.back, chain_.lane) : there.outcome();
+    }
+    const driver::Entered here(verbs_, program_);
+    if (outcome) outcome = here.ok() ? verbs_.wait(chain_.stream, lane.back) : here.outcome();
+  }
+  stats::add(stats::live().die_changes);
+  if (!outcome) lose(outcome.error());
+  away_.store(false);
+}
+
+// What a failed context would have done is lost. The program meets the error that it made there.
+void Router::lose(Error error) {
+  constexpr int kUnspecific = 999;  // CUDA_ERROR_UNKNOWN
+  lost_away.store(error.fault == Fault::driver ? error.driver_code : kUnspecific);
+  stop(BARSWAP_KEPT_REFUSED, "a context on another die has failed");
+}
+
+void Router::stop(barswap_kept reason, const char* why) {
+  if (stopped_.exchange(true)) return;
+  stop_reason_.store(reason);
+  BARSWAP_LOG(info, "session", "launches stay on their die from now on: %s", why);
+}
+
+// Streams that have come to rest, or are gone, are looked at no more.
+bool Router::others_at_work(driver::Stream stream) {
+  std::erase_if(busy_, [&](driver::Stream other) {
+    if (other == stream) return true;
+    auto idle = verbs_.idle(other);
+    return idle && *idle;
+  });
+  return !busy_.empty();
+}
+
+std::optional<driver::Stream> Router::lane_for(const Order& order, Die die) {
+  Lane& lane = lanes_[slot(die)];
+  auto priority = verbs_.priority_of(order.stream);
+  if (!priority) return std::nullopt;
+  const auto found = lane.streams.find(*priority);
+  if (found != lane.streams.end()) return found->second;
+  const driver::Entered entered(verbs_, lane.context);
+  if (!entered.ok()) return std::nullopt;
+  auto stream = verbs_.make_stream(*priority);
+  if (!stream) return std::nullopt;
+  return lane.streams.emplace(*priority, *stream).first->second;
+}
+
+// The chain leaves, if nobody else is about to add to what it left behind. `epoch`: of before the
+// event was recorded.
+bool Router::leave_for(const Order& order, Die die, std::uint64_t epoch) {
+  const auto lane = lane_for(order, die);
+  if (!lane) return false;
+  away_.store(true);
+  const bool alone = users_.load() == 0 && epoch_.load() == epoch;
+  // Captures begin inside of AtHome.
+  if (!alone || pager_.contexts().capturing() || others_at_work(order.stream) ||
+      !verbs_.wait(*lane, out_)) {
+    away_.store(false);
+    return false;
+  }
+  chain_ = {order.stream, *lane, die};
+  stats::add(stats::live().die_changes);
+  return true;
+}
+
+void Router::await_room(Die die) {
+  driver::Event mark = driver::Event::none;
+  {
+    Lock lock(mutex_);
+    const Lane& lane = lanes_[slot(die)];
+    const std::uint64_t marked = lane.launches / Lane::kMarkEvery;
+    if (lane.launches % Lane::kMarkEvery == 0 && marked >= lane.marks.size())
+      mark = lane.marks[marked % lane.marks.size()];
+  }
+  if (mark == driver::Event::none) return;
+  for (auto ready = verbs_.ready(mark); ready && !*ready; ready = verbs_.ready(mark))
+    sleep_ns(kRestNs);
+}
+
+// The event that a lane waits for before a chain leaves. Recording it may sleep, as any call of the
+// program on that stream may, so it comes before the lock; one thread at a time.
+bool Router::mark_stream(const Order& order) {
+  driver::Event out = driver::Event::none;
+  {
+    Lock lock(mutex_);
+    const driver::Context only = pager_.contexts().only_one();
+    if (out_ == driver::Event::none || program_ != only) {
+      auto made = verbs_.make_event();
+      if (!made) return false;
+      out_ = *made;
+      program_ = only;
+    }
+    out = out_;
+  }
+  return verbs_.record(out, order.stream).has_value();
+}
+
+Router::Sending::Sending(Router& router, const Order& order, Die die)
+    : router_(router), order_(order), die_(die) {
+  router_.await_room(die);
+  const bool leaves = !router_.away_.load();
+  const std::uint64_t epoch = router_.epoch_.load();
+  if (leaves && router_.leaving_.exchange(true)) {
+    router_.keep(BARSWAP_KEPT_STREAMS);
+    return;
+  }
+  const bool marked = leaves && router_.mark_stream(order);
+  router_.mutex_.lock();
+  const Chain& chain = router_.chain_;
+  const bool joined = router_.away_.load() && chain.stream == order.stream && chain.die == die;
+  if (!joined) router_.join_locked();
+  const bool gone = joined || (marked && router_.leave_for(order, die, epoch));
+  if (leaves) router_.leaving_.store(false);
+  if (gone && router_.kernels_.prepare(order.function, router_.home_, die)) {
+    stream_ = chain.lane;
+    return;
+  }
+  router_.mutex_.unlock();
+  router_.keep(gone ? BARSWAP_KEPT_REFUSED : BARSWAP_KEPT_STREAMS);
+}
+
+Router::Sending::~Sending() {
+  if (ready()) router_.mutex_.unlock();
+}
+
+bool Router::Sending::sent(int code, bool sticky) {
+  Lane& lane = router_.lanes_[slot(die_)];
+  lane.unheard = lane.running = true;
+  if (code == 0) {
+    stats::add(stats::live().routed);
+    if (++lane.launches % Lane::kMarkEvery == 0) {
+      const driver::Entered entered(router_.verbs_, lane.context);
+      const std::size_t mark = lane.launches / Lane::kMarkEvery % lane.marks.size();
+      (void)router_.verbs_.record(lane.marks[mark], stream_);
+    }
+    return true;
+  }
+  if (sticky) {
+    router_.lose(Error{Fault::driver, code});
+    return true;
+  }
+  router_.kernels_.refuse(order_.function);
+  router_.keep(BARSWAP_KEPT_REFUSED);
+  return false;
+}
+
+// A kernel that waits for one on another die, or is waited for, would never end if this had no
+// limit; from then on nothing is sent away.
+void Router::launches_at_home(driver::Stream stream) {
+  driver::Event back = driver::Event::none;
+  {
+    Lock lock(mutex_);
+    if (std::find(busy_.begin(), busy_.end(), stream) == busy_.end()) busy_.push_back(stream);
+    const Lane& lane = lanes_[slot(chain_.die)];
+    if (chain_.stream != stream && lane.running) back = lane.back;
+  }
+  if (stream == driver::kPerThreadStream)
+    stop(BARSWAP_KEPT_STREAMS, "the program launches on per-thread streams, which have one name");
+  if (back == driver::Event::none) return;
+  const std::uint64_t limit_ns = now_ns() + kOthersNs;
+  for (auto ready = verbs_.ready(back); ready && !*ready; ready = verbs_.ready(back)) {
+    if (now_ns() > limit_ns)
+      return stop(BARSWAP_KEPT_STREAMS, "a kernel on another die outlasts a launch beside it");
+    sleep_ns(kRestNs);
+  }
+  Lock lock(mutex_);
+  if (!away_.load()) lanes_[slot(chain_.die)].running = false;
+}
+
+void Router::forget(driver::Stream stream) {
+  Lock lock(mutex_);
+  std::erase(busy_, stream);
+  std::erase(tied_, stream);
+}
+
+void Router::tie(driver::Stream stream) {
+  Lock lock(mutex_);
+  if (std::find(tied_.begin(), tied_.end(), stream) == tied_.end()) tied_.push_back(stream);
+}
+
+// The driver tells an error of a context to whoever asks there.
+int Router::check_away(int result) {
+  if (result != 0) return result;
+  if (const int lost = lost_away.load()) return lost;
+  std::vector<std::pair<driver::Context, driver::Stream>> asked;
+  {
+    Lock lock(mutex_);
+    for (Lane& lane : lanes_) {
+      if (!std::exchange(lane.unheard, away_.load())) continue;
+      for (const auto& [priority, stream] : lane.streams) asked.emplace_back(lane.context, stream);
+    }
+  }
+  for (const auto& [context, stream] : asked) {
+    const driver::Entered entered(verbs_, context);
+    auto idle = verbs_.idle(stream);
+    if (!idle && driver::sticky(idle.error())) lose(idle.error());
+  }
+  return lost_away.load();
+}
+
+void Router::library_loaded(driver::Library library, const void* bytes, bool stays) {
+  Lock lock(mutex_);
+  kernels_.loaded(library, bytes, stays);
+}
+
+void Router::library_gone(driver::Library library) {
+  Lock lock(mutex_);
+  kernels_.unloaded(library);
+}
+
+void Router::variable_asked(driver::Library library, Address address, std::uint64_t bytes) {
+  if (!foreign_.note(address, bytes))
+    stop(BARSWAP_KEPT_OUTSIDE, "the program asks for the addresses of many variables");
+  Lock lock(mutex_);
+  kernels_.variables_asked(library);
+}
+
+void Router::attributes_changed(driver::Function function) {
+  Lock lock(mutex_);
+  kernels_.attributes_changed(function);
+}
+
+void Router::stack_changed(std::uint64_t size_bytes) {
+  std::vector<driver::Context> contexts;
+  {
+    Lock lock(mutex_);
+    for (const Lane& lane : lanes_)
+      if (lane.context != driver::Context::none && !lane.refused) contexts.push_back(lane.context);
+  }
+  for (const driver::Context context : contexts) {
+    const driver::Entered entered(verbs_, context);
+    if (!entered.ok() || !verbs_.set_stack_bytes(size_bytes))
+      stop(BARSWAP_KEPT_REFUSED, "another die has no room for the stacks that the program asks for");
+  }
+}
+
+// Its events and streams are gone with it. What it had away has come home before.
+void Router::context_ends(driver::Context context) {
+  Lock lock(mutex_);
+  if (context != program_) return;
+  program_ = driver::Context::none;
+  out_ = driver::Event::none;
+  chain_ = {};
+  busy_.clear();
+  tied_.clear();
+}
+
+void Router::close() {
+  if (!routing.exchange(false)) return;
+  join();
+}
+
+}  // namespace barswap::session

@@ -1,0 +1,178 @@
+// Router: launches go to the die of a pool that holds most of the bytes they name
+// (routing.kernels = "data"). The program sees one device; its streams are of that device's context,
+// and every call but a routed launch finds all order there.
+//
+// One chain of launches is away at a time: of one stream, on one die. Its first launch waits, by an
+// event, for what the stream holds; those that follow it need no event. Any other call of the
+// program brings the chain home first (at_home.hpp): the stream waits, by an event, for what the
+// lane on the other die holds. So the end of a stream is never in two places, and kernels of the
+// device run on one die at a time, but for work of other streams that was submitted while the chain
+// was away (docs/routing.md).
+//
+// It owns a lane on each die that receives launches (a context of our own there, a stream a
+// priority), the chain, what is known of kernels, and the decider; Rank::routing guards them. That
+// lock is held while a routed launch and its events are submitted: the lane's queue is kept short,
+// so that these calls do not sleep. It is wrong to send what keeps state in a context; `Kernels`
+// (kernels.hpp) says which that is.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "barswap/mutex.hpp"
+#include "barswap/stats.h"
+#include "driver/verbs.hpp"
+#include "pager/pager.hpp"
+#include "policy/route.hpp"
+#include "session/foreign.hpp"
+#include "session/kernels.hpp"
+
+namespace barswap::session {
+
+class Session;
+
+// What a launch names, for routing.
+struct RouteNames {
+  static constexpr std::size_t kMost = 24;
+  std::array<policy::Stretch, kMost> stretches;
+  std::size_t count = 0;
+  bool foreign = false;  // also device memory that is not of the pool's pages, or too much to say
+  std::span<const policy::Stretch> all() const { return {stretches.data(), count}; }
+  void add(const policy::Stretch& stretch);
+};
+
+class Router {
+ public:
+  // Pages of `home` may lie on any of `dies`.
+  Router(Session& session, Die home, std::vector<Die> dies);
+  ~Router();
+  Router(const Router&) = delete;
+  Router& operator=(const Router&) = delete;
+
+  Die home() const { return home_; }
+  Foreign& foreign() { return foreign_; }
+  // Of kernels, under our lock.
+  void library_loaded(driver::Library library, const void* bytes, bool stays);
+  void library_gone(driver::Library library);
+  void variable_asked(driver::Library library, Address address, std::uint64_t bytes);
+  void attributes_changed(driver::Function function);
+
+  // Where a launch should go; what it names may be moved there before. Called outside the gate.
+  // `tied`: something ties it to its own context, whatever its kernel.
+  struct Order {
+    driver::Function function = driver::Function::none;
+    driver::Stream stream = driver::Stream::none;  // never 0
+    bool tied = false;
+  };
+  std::optional<Die> plan(const Order& order, const RouteNames& names);
+  // Before a launch at home: kernels of one device run on one die at a time, so those of other
+  // streams than the chain's wait here, for a second at most.
+  void launches_at_home(driver::Stream stream);
+  // A stream of the program's is gone, or has attributes that ours lack.
+  void forget(driver::Stream stream);
+  void tie(driver::Stream stream);
+
+  // While one lives, the calling thread alone may submit to the lane. Made inside the gate.
+  class Sending {
+   public:
+    Sending(Router& router, const Order& order, Die die) BARSWAP_NO_ANALYSIS;
+    ~Sending() BARSWAP_NO_ANALYSIS;
+    Sending(const Sending&) = delete;
+    Sending& operator=(const Sending&) = delete;
+    bool ready() const { return stream_ != driver::Stream::none; }
+    driver::Stream stream() const { return stream_; }
+    // What the driver said of the launch. False: it is to be made at home after all.
+    bool sent(int code, bool sticky) BARSWAP_NO_ANALYSIS;
+
+   private:
+    Router& router_;
+    const Order order_;
+    const Die die_;
+    driver::Stream stream_ = driver::Stream::none;
+  };
+
+  // Something of the program's ties all its kernels to its context from now on; `why` is for the
+  // user.
+  void stop(barswap_kept reason, const char* why);
+  // The program's context has changed its limit.
+  void stack_changed(std::uint64_t size_bytes);
+  // It is gone, or about to go.
+  void context_ends(driver::Context context);
+  void close();
+
+  // at_home.hpp
+  void enter_home();
+  void leave_home();
+  int check_away(int result);
+
+ private:
+  struct Lane {
+    driver::Context context = driver::Context::none;
+    std::map<int, driver::Stream> streams;  // by priority
+    driver::Event back = driver::Event::none;
+    // Every so many launches a mark, so that the queue is never full.
+    static constexpr std::uint64_t kMarkEvery = 128;
+    std::array<driver::Event, 4> marks{};
+    std::uint64_t launches = 0;
+    bool refused = false;  // no context is to be had there, or the die is not alike
+    bool unheard = false;  // launches since the program last waited for anything
+    bool running = false;  // launches that are not known to have ended
+  };
+  struct Chain {
+    driver::Stream stream = driver::Stream::none;  // the program's
+    driver::Stream lane = driver::Stream::none;
+    Die die{0};
+  };
+  static std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+
+  std::uint32_t open_dies() const BARSWAP_REQUIRES(mutex_);
+  std::optional<barswap_kept> kept_by(const Order& order, const RouteNames& names)
+      BARSWAP_REQUIRES(mutex_);
+  bool open(Die die);
+  bool fill(Lane& lane, Die die);
+  void join();
+  void join_locked() BARSWAP_REQUIRES(mutex_);
+  bool mark_stream(const Order& order);
+  bool leave_for(const Order& order, Die die, std::uint64_t epoch) BARSWAP_REQUIRES(mutex_);
+  bool others_at_work(driver::Stream stream) BARSWAP_REQUIRES(mutex_);
+  std::optional<driver::Stream> lane_for(const Order& order, Die die) BARSWAP_REQUIRES(mutex_);
+  void await_room(Die die);
+  void lose(Error error);
+  void keep(barswap_kept reason) const;
+  bool ordered_here(const Order& order) const;
+
+  Session& session_;
+  const driver::Verbs& verbs_;
+  pager::Pager& pager_;
+  const Die home_;
+  const std::vector<Die> dies_;
+  Kernels kernels_ BARSWAP_GUARDED_BY(mutex_);
+  Foreign foreign_;
+
+  std::atomic<bool> stopped_{false};
+  std::atomic<barswap_kept> stop_reason_{BARSWAP_KEPT_OUTSIDE};
+  // Calls of the program that submit or order work at home; a chain leaves only while none is under
+  // way. The two together are what makes it safe: whoever enters raises `users_` and then reads
+  // `away_`; whoever leaves with a chain sets `away_` and then reads `users_`.
+  std::atomic<std::uint32_t> users_{0};
+  std::atomic<std::uint64_t> epoch_{0};  // such calls so far
+  std::atomic<bool> away_{false};
+  std::atomic<bool> opening_{false};  // a lane
+  std::atomic<bool> leaving_{false};  // a thread marks a stream, to leave it
+
+  Mutex<Rank::routing> mutex_;
+  std::array<Lane, kDiesMax> lanes_ BARSWAP_GUARDED_BY(mutex_);
+  Chain chain_ BARSWAP_GUARDED_BY(mutex_);  // the last one, while none is away
+  policy::Route route_ BARSWAP_GUARDED_BY(mutex_);
+  driver::Context program_ BARSWAP_GUARDED_BY(mutex_) = driver::Context::none;
+  driver::Event out_ BARSWAP_GUARDED_BY(mutex_) = driver::Event::none;  // of its context
+  std::vector<driver::Stream> busy_ BARSWAP_GUARDED_BY(mutex_);  // launched on, not known to rest
+  std::vector<driver::Stream> tied_ BARSWAP_GUARDED_BY(mutex_);
+};
+
+}  // namespace barswap::session

@@ -1,0 +1,394 @@
+// Routing: launches go to the die that holds their bytes, and a program's streams keep their order.
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "session/session.hpp"
+#include "stats/stats.hpp"
+#include "support/bench.hpp"
+
+namespace {
+
+using namespace barswap;
+
+constexpr std::uint64_t kBytes = 64_MiB;
+
+support::Setting routed(int dies = 2) {
+  support::Setting setting = support::small_setting(dies);
+  setting.machine.vram_bytes = 256_MiB;
+  setting.machine.host_bytes = 512_MiB;
+  setting.setup.options.vram_limit = policy::size_of(96_MiB);
+  setting.setup.options.vram_headroom = policy::size_of(0);
+  setting.setup.options.dies_present = policy::Present::pooled;
+  setting.setup.options.routing_kernels = policy::Kernels::data;
+  return setting;
+}
+
+std::string kernels_text() {
+  std::ifstream file(BARSWAP_KERNELS_PTX);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::uint32_t updated(std::uint32_t x, std::uint32_t salt) {
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  return x + salt;
+}
+
+// It knows one die. What it allocates first lies there, what follows lies whole on the next ones.
+struct Program {
+  explicit Program(const support::Setting& setting = routed()) : life(setting) {
+    REQUIRE(life.session() != nullptr);
+    CUcontext context = nullptr;
+    REQUIRE(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
+    REQUIRE(cuCtxSetCurrent(context) == CUDA_SUCCESS);
+    text = kernels_text();
+    load(text);
+    little = alloc(4096);
+    near = alloc(kBytes);
+    far = alloc(kBytes);
+    REQUIRE(cuMemsetD32_v2(near, 1, kBytes / 4) == CUDA_SUCCESS);
+    REQUIRE(cuMemsetD32_v2(far, 2, kBytes / 4) == CUDA_SUCCESS);
+    before = counts();
+  }
+  void load(const std::string& image) {
+    REQUIRE(cuLibraryLoadData(&library, image.c_str(), nullptr, nullptr, 0, nullptr, nullptr, 0) ==
+            CUDA_SUCCESS);
+    CUkernel kernel = nullptr;
+    REQUIRE(cuLibraryGetKernel(&kernel, library, "barswap_xorshift_update") == CUDA_SUCCESS);
+    update = reinterpret_cast<CUfunction>(kernel);
+  }
+  CUdeviceptr alloc(std::uint64_t bytes) {
+    CUdeviceptr base = 0;
+    REQUIRE(cuMemAlloc_v2(&base, bytes) == CUDA_SUCCESS);
+    return base;
+  }
+  CUresult launch(CUdeviceptr at, std::uint64_t words, CUstream stream = nullptr,
+                  std::uint32_t salt = 3) {
+    void* parameters[] = {&at, &words, &salt};
+    return cuLaunchKernel(update, 1, 1, 1, 32, 1, 1, 0, stream, parameters, nullptr);
+  }
+  // What was named a while ago is data again, to which a launch goes.
+  void pause(CUstream stream = nullptr) {
+    for (int i = 0; i < 17; ++i) REQUIRE(launch(little, 1, stream) == CUDA_SUCCESS);
+  }
+  // What the program sees of the first words.
+  std::vector<std::uint32_t> read(CUdeviceptr base, std::size_t words) {
+    std::vector<std::uint32_t> out(words);
+    REQUIRE(cuMemcpyDtoH_v2(out.data(), base, 4 * words) == CUDA_SUCCESS);
+    return out;
+  }
+  struct Counts {
+    std::uint64_t routed, changes, kept[BARSWAP_STATS_KEPT];
+  };
+  static Counts counts() {
+    Counts out{};
+    out.routed = stats::get(stats::live().routed);
+    out.changes = stats::get(stats::live().die_changes);
+    for (int i = 0; i < BARSWAP_STATS_KEPT; ++i) out.kept[i] = stats::get(stats::live().kept[i]);
+    return out;
+  }
+  std::uint64_t sent() const { return counts().routed - before.routed; }
+  std::uint64_t changes() const { return counts().changes - before.changes; }
+  std::uint64_t kept(barswap_kept why) const { return counts().kept[why] - before.kept[why]; }
+  bool lies_on(CUdeviceptr base, std::uint64_t bytes, int die) {
+    for (const sim::Mapping* mapping : life.machine().memory().covering(base, bytes))
+      if (mapping->on_host || mapping->die != die) return false;
+    return true;
+  }
+
+  support::Life life;
+  std::string text;
+  CUlibrary library = nullptr;
+  CUfunction update = nullptr;
+  CUdeviceptr little = 0, near = 0, far = 0;
+  Counts before{};
+};
+
+std::vector<std::uint32_t> expected(std::uint32_t start, std::size_t words, int rounds) {
+  std::uint32_t word = start;
+  for (int i = 0; i < rounds; ++i) word = updated(word, 3);
+  return std::vector<std::uint32_t>(words, word);
+}
+
+TEST_CASE("a range that does not fit lies whole on the other die, and launches go there") {
+  Program program;
+  CHECK(program.lies_on(program.near, kBytes, 0));
+  CHECK(program.lies_on(program.far, kBytes, 1));
+  for (int i = 0; i < 10; ++i) REQUIRE(program.launch(program.far, 64) == CUDA_SUCCESS);
+  CHECK(program.sent() == 10);
+  CHECK(program.changes() == 1);
+  const auto words = program.read(program.far, 96);
+  CHECK(program.changes() == 2);
+  CHECK(std::equal(words.begin(), words.begin() + 64, expected(2, 64, 10).begin()));
+  CHECK(words[64] == 2);
+  REQUIRE(program.launch(program.near, 64) == CUDA_SUCCESS);
+  CHECK(program.read(program.near, 64) == expected(1, 64, 1));
+  CHECK(program.sent() == 10);
+}
+
+TEST_CASE("the program still has one context, on one die") {
+  Program program;
+  REQUIRE(program.launch(program.far, 64) == CUDA_SUCCESS);
+  CUdevice device = -1;
+  REQUIRE(cuCtxGetDevice(&device) == CUDA_SUCCESS);
+  CHECK(device == 0);
+  unsigned flags = 0;
+  int active = 1;
+  REQUIRE(cuDevicePrimaryCtxGetState(1, &flags, &active) == CUDA_SUCCESS);
+  CHECK(active == 0);
+}
+
+TEST_CASE("what is named on both dies in turn keeps its order on one stream") {
+  Program program;
+  CUstream stream = nullptr;
+  REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  for (CUstream on : {stream, CUstream(nullptr)}) {
+    const auto far = program.read(program.far, 1)[0], near = program.read(program.near, 1)[0];
+    for (int i = 0; i < 5; ++i) {
+      program.pause(on);
+      REQUIRE(program.launch(program.far, 1000, on) == CUDA_SUCCESS);
+      REQUIRE(program.launch(program.near, 1000, on) == CUDA_SUCCESS);
+      REQUIRE(cuMemcpyDtoDAsync_v2(program.near + 8192, program.far, 4000, on) == CUDA_SUCCESS);
+      REQUIRE(cuMemsetD32Async(program.far + 8192, 5 + static_cast<unsigned>(i), 1000, on) ==
+              CUDA_SUCCESS);
+      REQUIRE(program.launch(program.far + 8192, 1000, on) == CUDA_SUCCESS);
+    }
+    REQUIRE(cuStreamSynchronize(on) == CUDA_SUCCESS);
+    CHECK(program.read(program.far, 1000) == expected(far, 1000, 5));
+    CHECK(program.read(program.near, 1000) == expected(near, 1000, 5));
+    CHECK(program.read(program.near + 8192, 1000) == expected(far, 1000, 5));
+    CHECK(program.read(program.far + 8192, 1000) == expected(9, 1000, 1));
+  }
+  CHECK(program.changes() >= 20);
+}
+
+TEST_CASE("events and waits of the program order what was sent away") {
+  Program program;
+  CUstream first = nullptr, second = nullptr;
+  REQUIRE(cuStreamCreate(&first, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(cuStreamCreate(&second, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  CUevent event = nullptr;
+  REQUIRE(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING) == CUDA_SUCCESS);
+  for (int i = 0; i < 6; ++i) {
+    REQUIRE(program.launch(program.far, 2000, first) == CUDA_SUCCESS);
+    REQUIRE(cuEventRecord(event, first) == CUDA_SUCCESS);
+    REQUIRE(cuStreamWaitEvent(second, event, 0) == CUDA_SUCCESS);
+    REQUIRE(program.launch(program.far, 2000, second) == CUDA_SUCCESS);
+    REQUIRE(cuEventRecord(event, second) == CUDA_SUCCESS);
+    REQUIRE(cuStreamWaitEvent(first, event, 0) == CUDA_SUCCESS);
+  }
+  REQUIRE(cuEventSynchronize(event) == CUDA_SUCCESS);
+  CHECK(program.read(program.far, 2000) == expected(2, 2000, 12));
+}
+
+TEST_CASE("a stream is not done while its end is on another die") {
+  Program program;
+  CUstream stream = nullptr;
+  REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  for (int i = 0; i < 4; ++i)
+    REQUIRE(program.launch(program.far, kBytes / 4, stream) == CUDA_SUCCESS);
+  CUresult state = CUDA_ERROR_NOT_READY;
+  while ((state = cuStreamQuery(stream)) == CUDA_ERROR_NOT_READY) {}
+  REQUIRE(state == CUDA_SUCCESS);
+  std::uint32_t last = 0;
+  REQUIRE(program.life.peek(program.far + kBytes - 4, &last, 4));
+  CHECK(last == expected(2, 1, 4)[0]);
+}
+
+TEST_CASE("beside a capture launches stay, and what is captured is what ran") {
+  Program program;
+  CUstream stream = nullptr;
+  REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(program.launch(program.far, 100, stream) == CUDA_SUCCESS);
+  REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+  REQUIRE(program.launch(program.far, 100, stream) == CUDA_SUCCESS);
+  CUgraph graph = nullptr;
+  REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
+  CHECK(program.sent() == 1);
+  CHECK(program.kept(BARSWAP_KEPT_CAPTURE) == 1);
+  CUgraphExec exec = nullptr;
+  REQUIRE(cuGraphInstantiateWithFlags(&exec, graph, 0) == CUDA_SUCCESS);
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(cuGraphLaunch(exec, stream) == CUDA_SUCCESS);
+    program.pause(stream);
+    REQUIRE(program.launch(program.far, 100, stream) == CUDA_SUCCESS);
+  }
+  REQUIRE(cuStreamSynchronize(stream) == CUDA_SUCCESS);
+  CHECK(program.read(program.far, 100) == expected(2, 100, 7));
+  CHECK(program.sent() >= 4);
+}
+
+TEST_CASE("what keeps state in a context stays there, and is counted by its reason") {
+  Program program;
+  SUBCASE("a function of a module") {
+    CUmodule module = nullptr;
+    REQUIRE(cuModuleLoadData(&module, program.text.c_str()) == CUDA_SUCCESS);
+    REQUIRE(cuModuleGetFunction(&program.update, module, "barswap_xorshift_update") ==
+            CUDA_SUCCESS);
+    REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
+    CHECK(program.kept(BARSWAP_KEPT_FUNCTION) == 1);
+  }
+  SUBCASE("an image with a variable") {
+    std::string text = program.text;
+    text.insert(text.find(".visible"), ".visible .global .align 4 .u32 counter;\n");
+    const std::size_t entry = text.find("barswap_xorshift_update");
+    text.insert(text.find('{', entry) + 1, "\n  ld.global.u32 %r1, [counter];\n");
+    program.load(text);
+    REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
+    CHECK(program.kept(BARSWAP_KEPT_STATE) == 1);
+  }
+  SUBCASE("a cooperative launch") {
+    CUdeviceptr at = program.far;
+    std::uint64_t words = 100;
+    std::uint32_t salt = 3;
+    void* parameters[] = {&at, &words, &salt};
+    REQUIRE(cuLaunchCooperativeKernel(program.update, 1, 1, 1, 32, 1, 1, 0, nullptr, parameters) ==
+            CUDA_SUCCESS);
+    CHECK(program.kept(BARSWAP_KEPT_KIND) == 1);
+  }
+  SUBCASE("memory that the other die does not reach") {
+    CUdeviceptr pooled = 0;
+    REQUIRE(cuMemAllocAsync(&pooled, 1_MiB, nullptr) == CUDA_SUCCESS);
+    REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
+    CHECK(program.kept(BARSWAP_KEPT_OUTSIDE) == 1);
+    REQUIRE(cuMemFreeAsync(pooled, nullptr) == CUDA_SUCCESS);
+    CHECK(program.sent() == 0);
+    program.pause();
+    REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
+    CHECK(program.sent() == 1);
+    CHECK(program.read(program.far, 100) == expected(2, 100, 2));
+    return;
+  }
+  SUBCASE("a context of the program's own on the other die") {
+    CUcontext there = nullptr;
+    REQUIRE(cuDevicePrimaryCtxRetain(&there, 1) == CUDA_SUCCESS);
+    REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
+  }
+  CHECK(program.read(program.far, 100) == expected(2, 100, 1));
+  CHECK(program.sent() == 0);
+}
+
+TEST_CASE("what was set of a kernel holds on the other die") {
+  Program program;
+  const auto launch = [&](unsigned shared_bytes) {
+    CUdeviceptr at = program.far;
+    std::uint64_t words = 100;
+    std::uint32_t salt = 3;
+    void* parameters[] = {&at, &words, &salt};
+    return cuLaunchKernel(program.update, 1, 1, 1, 32, 1, 1, shared_bytes, nullptr, parameters,
+                          nullptr);
+  };
+  REQUIRE(launch(0) == CUDA_SUCCESS);
+  const auto kernel = reinterpret_cast<CUkernel>(program.update);
+  REQUIRE(cuKernelSetAttribute(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, 64 << 10, kernel,
+                               0) == CUDA_SUCCESS);
+  REQUIRE(launch(60 << 10) == CUDA_SUCCESS);
+  REQUIRE(cuFuncSetAttribute(program.update, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                             100 << 10) == CUDA_SUCCESS);
+  REQUIRE(launch(90 << 10) == CUDA_SUCCESS);
+  CHECK(program.sent() == 3);
+  // What is wrong on its own die is wrong, and said so.
+  CHECK(launch(120 << 10) == CUDA_ERROR_INVALID_VALUE);
+  CHECK(program.read(program.far, 100) == expected(2, 100, 3));
+}
+
+TEST_CASE("kernels of another stream wait for those away, and none leaves beside them") {
+  Program program;
+  CUstream one = nullptr, other = nullptr;
+  REQUIRE(cuStreamCreate(&one, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(program.launch(program.far, kBytes / 8, one) == CUDA_SUCCESS);
+  REQUIRE(program.launch(program.near, kBytes / 4, other) == CUDA_SUCCESS);
+  CHECK(program.sent() == 1);
+  // By then what was sent away had ended.
+  std::uint32_t last = 0;
+  REQUIRE(program.life.peek(program.far + kBytes / 2 - 4, &last, 4));
+  CHECK(last == expected(2, 1, 1)[0]);
+  // Another part of the range, which nobody named before.
+  const CUdeviceptr part = program.far + kBytes / 2;
+  REQUIRE(program.launch(part, 100, one) == CUDA_SUCCESS);
+  CHECK(program.kept(BARSWAP_KEPT_STREAMS) == 1);
+  REQUIRE(cuStreamSynchronize(other) == CUDA_SUCCESS);
+  program.pause(one);
+  REQUIRE(program.launch(part, 100, one) == CUDA_SUCCESS);
+  CHECK(program.sent() == 2);
+  CHECK(program.read(part, 100) == expected(2, 100, 2));
+}
+
+TEST_CASE("threads that submit at once lose nothing") {
+  Program program;
+  CUcontext context = nullptr;
+  REQUIRE(cuCtxGetCurrent(&context) == CUDA_SUCCESS);
+  constexpr int kRounds = 300;
+  std::atomic<int> failures{0};
+  const auto work = [&](CUdeviceptr at, bool copies) {
+    if (cuCtxSetCurrent(context) != CUDA_SUCCESS) ++failures;
+    std::uint32_t word = 0;
+    for (int i = 0; i < kRounds; ++i) {
+      if (program.launch(at, 500) != CUDA_SUCCESS) ++failures;
+      if (copies && i % 16 == 0 && cuMemcpyDtoH_v2(&word, at, 4) != CUDA_SUCCESS) ++failures;
+    }
+  };
+  // All on the legacy stream, so that each launch comes after those of the others.
+  std::thread near([&] { work(program.near, false); });
+  std::thread far([&] { work(program.far, true); });
+  std::thread same([&] { work(program.far, false); });
+  near.join();
+  far.join();
+  same.join();
+  REQUIRE(failures == 0);
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(program.read(program.near, 500) == expected(1, 500, kRounds));
+  CHECK(program.read(program.far, 500) == expected(2, 500, 2 * kRounds));
+}
+
+TEST_CASE("an error that a kernel makes on the other die is the program's") {
+  Program program;
+  REQUIRE(program.launch(program.far + kBytes / 2, kBytes) == CUDA_SUCCESS);
+  CHECK(program.sent() == 1);
+  const CUresult result = cuCtxSynchronize();
+  CHECK(result == CUDA_ERROR_ILLEGAL_ADDRESS);
+  CHECK(program.launch(program.near, 100) == CUDA_ERROR_ILLEGAL_ADDRESS);
+  session::lost_away.store(0);
+}
+
+TEST_CASE("what a chain names again and again comes along, and comes back") {
+  support::Setting setting = routed();
+  setting.setup.options.vram_headroom = policy::size_of(24_MiB);
+  Program program(setting);
+  const CUdeviceptr state = program.alloc(8_MiB);
+  REQUIRE(cuMemsetD32_v2(state, 4, 8_MiB / 4) == CUDA_SUCCESS);
+  CHECK(program.lies_on(state, 8_MiB, 0));
+  // A kernel that names both: the second address is an integer to it.
+  const auto both = [&](CUdeviceptr at, CUdeviceptr named) {
+    struct {
+      CUdeviceptr at;
+      std::uint64_t words;
+      std::uint32_t salt, unused;
+      CUdeviceptr named;
+    } packed{at, 10, 3, 0, named};
+    std::size_t size = sizeof packed;
+    void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, &packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+                     CU_LAUNCH_PARAM_END};
+    REQUIRE(cuLaunchKernel(program.update, 1, 1, 1, 32, 1, 1, 0, nullptr, nullptr, extra) ==
+            CUDA_SUCCESS);
+  };
+  for (int pass = 0; pass < 6; ++pass) {
+    for (int i = 0; i < 40; ++i) both(state, program.far);
+    if (pass > 0) CHECK(program.lies_on(state, 8_MiB, 1));
+    for (int i = 0; i < 40; ++i) both(state, program.near);
+    if (pass > 0) CHECK(program.lies_on(state, 8_MiB, 0));
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  }
+  CHECK(program.read(state, 10) == expected(4, 10, 6 * 80));
+}
+
+}  // namespace

@@ -65,7 +65,8 @@ class Route {
     bool carried = false;           // it came along, and should again
   };
   static constexpr std::size_t kKnownMost = 4096;
-  static constexpr std::uint64_t kNear = 16, kRest = 64;  // launches
+  // In launches: a layer of a model or two, and far from a pass over all of it.
+  static constexpr std::uint64_t kNear = 64, kRest = 64;
   static constexpr std::uint8_t kDoublings = 14;
   // What is smaller is read from afar in a few microseconds; what is larger is data.
   static constexpr std::uint64_t kCarryOver = 2_MiB, kCarryMost = 256_MiB;

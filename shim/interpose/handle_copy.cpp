@@ -6,7 +6,7 @@
 
 #include "barswap/log.hpp"
 #include "driver/errors.hpp"
-#include "interpose/call.hpp"
+#include "interpose/along.hpp"
 
 namespace barswap::interpose::handlers {
 namespace {
@@ -77,6 +77,11 @@ CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t by
     call->reach().copy(static_cast<Address>(to), static_cast<Address>(from), bytes,
                        static_cast<std::uintptr_t>(stream), blocks,
                        static_cast<Address>(reinterpret_cast<std::uintptr_t>(host)));
+  const auto pages = [&](CUdeviceptr side) {
+    return call->memory().in_arena(static_cast<Address>(side));
+  };
+  if (!blocks && pages(to) && pages(from))
+    if (const auto result = along(call, stream, submit)) return *result;
   const session::Submission inside(blocks, session::Says::declared);
   auto found = route_of(call, to, from, stream);
   if (!found) return code_of(found.error());

@@ -2,8 +2,8 @@
 // host, so on our memory they are issued as the asynchronous form on the same stream.
 #include <algorithm>
 
-#include "interpose/call.hpp"
-#include "interpose/submit.hpp"
+#include "interpose/along.hpp"
+#include "interpose/timed.hpp"
 
 namespace barswap::interpose::handlers {
 namespace {
@@ -34,12 +34,17 @@ CUresult set(CUdeviceptr pointer, Arguments... arguments) {
   return forward<Plain>(pointer, arguments...);
 }
 
-template <auto Slot, class... Arguments>
-CUresult set_async(CUdeviceptr pointer, Arguments... arguments) {
+// `on` is the same call, with the stream left open.
+template <auto Slot, class On, class... Arguments>
+CUresult set_async(driver::Stream stream, On on, CUdeviceptr pointer, Arguments... arguments) {
   const session::Declaration declaration;
   session::Session* session = session::Session::current();
   if (session && session::door_depth == 0)
     session->reach().set(static_cast<Address>(pointer), bytes_of(arguments...));
+  if (session && session->router() && session->memory().in_arena(static_cast<Address>(pointer))) {
+    const Call call;
+    if (const auto result = call ? along(call, stream, on) : std::nullopt) return *result;
+  }
   return submit<Slot, Trait::PLAIN>(pointer, arguments...);
 }
 
@@ -110,12 +115,20 @@ CUresult cuMemsetD2D32_v2_ptds(CUdeviceptr pointer, std::size_t pitch, unsigned 
 
 #define BARSWAP_MEMSET(name, type)                                                             \
   CUresult name(CUdeviceptr pointer, type value, std::size_t count, CUstream stream) {         \
-    return set_async<&driver::Api::name>(pointer, value, count, stream);                       \
+    const auto on = [&](CUstream there) {                                                      \
+      return forward<&driver::Api::name>(pointer, value, count, there);                        \
+    };                                                                                         \
+    return set_async<&driver::Api::name>(stream_behind(#name, stream), on, pointer, value,     \
+                                         count, stream);                                       \
   }
 #define BARSWAP_MEMSET_2D(name, type)                                                          \
   CUresult name(CUdeviceptr pointer, std::size_t pitch, type value, std::size_t width,         \
                 std::size_t height, CUstream stream) {                                         \
-    return set_async<&driver::Api::name>(pointer, pitch, value, width, height, stream);        \
+    const auto on = [&](CUstream there) {                                                      \
+      return forward<&driver::Api::name>(pointer, pitch, value, width, height, there);         \
+    };                                                                                         \
+    return set_async<&driver::Api::name>(stream_behind(#name, stream), on, pointer, pitch,     \
+                                         value, width, height, stream);                        \
   }
 BARSWAP_MEMSET(cuMemsetD8Async, unsigned char)
 BARSWAP_MEMSET(cuMemsetD8Async_ptsz, unsigned char)

@@ -120,7 +120,15 @@ CUresult cuLibraryUnload(CUlibrary library) {
   const Call call;
   const session::AtHome home(static_cast<bool>(call));
   if (session::Router* router = router_of(call)) router->library_gone(word_of(library));
+  if (call) call->reach().functions_gone();
   return forward<&driver::Api::cuLibraryUnload>(library);
+}
+
+CUresult cuModuleUnload(CUmodule module) {
+  const Call call;
+  const session::AtHome home(static_cast<bool>(call));
+  if (call) call->reach().functions_gone();
+  return forward<&driver::Api::cuModuleUnload>(module);
 }
 
 CUresult cuLibraryGetGlobal(CUdeviceptr* address, std::size_t* bytes, CUlibrary library,

@@ -8,6 +8,11 @@
 #include "pager/run.hpp"
 
 namespace barswap::pager {
+namespace {
+
+std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
+
+}  // namespace
 
 policy::Stretch Pager::stretch(Address named, Address end) const {
   constexpr std::uint64_t kGranule = Places::kGranuleBytes;
@@ -19,7 +24,7 @@ policy::Stretch Pager::stretch(Address named, Address end) const {
     if (i > 0 && heat_.named(at)) break;
     const std::uint64_t bytes = std::min(kGranule, value_of(end) - at);
     out.bytes += bytes;
-    if (const auto die = places_.die_of(at)) out.on[static_cast<std::size_t>(index_of(*die))] += bytes;
+    if (const auto die = places_.die_of(at)) out.on[slot(*die)] += bytes;
   }
   return out;
 }
@@ -63,6 +68,13 @@ std::vector<Pager::Job> Pager::choose_carry(Die home, Die to,
   return jobs;
 }
 
+// What is named least makes place for what comes along, once: when that leaves again its place stays.
+void Pager::make_place(Die die, std::uint64_t bytes) {
+  constexpr int kBatches = 4;
+  for (int i = 0; i < kBatches && frames_.free_hbm(die) < bytes; ++i)
+    if (!move_once(die, bytes - frames_.free_hbm(die), Patience::queue)) break;
+}
+
 // One batch: what is carried is small, and what finds no room stays where it is.
 Pager::Carried Pager::carry(Die home, Die to, std::span<const policy::Stretch> stretches) {
   if (!may_move() || contexts_.capturing() || !take_mover()) return Carried::not_now;
@@ -73,6 +85,9 @@ Pager::Carried Pager::carry(Die home, Die to, std::span<const policy::Stretch> s
       (!must_not_wait(contexts_.all()) || idle_now())) {
     auto jobs = choose_carry(home, to, stretches);
     const std::size_t wanted = jobs.size();
+    std::uint64_t wanted_bytes = 0;
+    for (const Job& job : jobs) wanted_bytes += job.old.bytes;
+    if (to == home) make_place(home, wanted_bytes);
     reserve(jobs);
     const bool moved = !jobs.empty() && move_batch(jobs, Patience::queue);
     if (jobs.size() < wanted) out = Carried::no_room;

@@ -278,6 +278,7 @@ class Pager {
   std::vector<Job> choose_turn(Die die, const policy::Exchange& exchange);
   std::vector<Job> choose_pin(Run* run, std::uint64_t batch_bytes);
   std::vector<Job> choose_carry(Die home, Die to, std::span<const policy::Stretch> stretches);
+  void make_place(Die die, std::uint64_t bytes) BARSWAP_REQUIRES(mover_);
   bool take_mover() BARSWAP_TRY_ACQUIRE(true, mover_);
   void set_pinning(Run& run, bool pinning);
   Result<void> bring_in(Run* run) BARSWAP_REQUIRES(mover_);

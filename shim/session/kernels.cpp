@@ -9,13 +9,19 @@ image::States Kernels::states_of(driver::Function function, const char* name) {
   auto library = verbs_.library_of(function);
   if (!library) return image::kUnknown;
   const auto found = images_.find(*library);
-  if (found == images_.end()) return image::kUnknown;
+  if (found == images_.end()) {
+    BARSWAP_LOG(debug, "session", "the image of %s was never seen", name);
+    return image::kUnknown;
+  }
   Image& image = found->second;
   if (image.bytes) {
     image.facts = image::read(image.bytes, capability_);
     image.bytes = nullptr;
   }
   const image::States states = image.facts.of(name);
+  if ((states & image::kUnknown) != 0)
+    BARSWAP_LOG(debug, "session", "of %zu kernels like %s none is %s", image.facts.kernels.size(),
+                image.facts.kernels.empty() ? "" : image.facts.kernels.front().name.c_str(), name);
   return image.asked ? states : static_cast<image::States>(states & ~image::kConstant);
 }
 
@@ -29,7 +35,8 @@ Kernels::Known Kernels::look_at(driver::Function function) {
   const auto states =
       static_cast<image::States>(states_of(function, *name) & ~image::kAssertion);
   if (states != 0)
-    BARSWAP_LOG(debug, "session", "%.90s stays on its die: state %x", *name, states);
+    BARSWAP_LOG(debug, "session", "%.90s stays on its die: state %x, %zu images known", *name,
+                states, images_.size());
   if ((states & image::kUnknown) != 0) return {BARSWAP_KEPT_UNKNOWN, 0};
   if (states != 0) return {BARSWAP_KEPT_STATE, 0};
   return {std::nullopt, 0};
@@ -65,6 +72,10 @@ void Kernels::loaded(driver::Library library, const void* bytes, bool stays) {
   Image image;
   if (stays) image.bytes = bytes;
   else image.facts = image::read(bytes, capability_);
+  if (!stays)
+    BARSWAP_LOG(debug, "session", "an image in memory, magic %x: %zu kernels, all of them %x",
+                *static_cast<const unsigned*>(bytes), image.facts.kernels.size(),
+                image.facts.whole);
   images_.insert_or_assign(library, std::move(image));
 }
 

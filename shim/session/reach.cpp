@@ -101,18 +101,24 @@ bool Reach::each_word(driver::Function function, void* const* parameters, void* 
     }
   };
   if (parameters) {
-    // Asked anew at each launch, at some 23 ns a parameter: a handle that was remembered could have
-    // become that of another kernel, unloaded through a door that we do not see, and parameters
-    // must never be read past their end.
-    auto kind = driver::FunctionKind::kernel;
-    for (std::size_t i = 0;; ++i) {
-      auto bytes = verbs_.parameter_bytes(function, kind, i);
-      if (!bytes && i == 0 && kind == driver::FunctionKind::kernel &&
+    // Sizes are asked anew at each launch, at some 23 ns a parameter: parameters must never be read
+    // past their end.
+    const auto known = layouts_.of(function);
+    Layouts::Layout layout = known.value_or(Layouts::Layout{});
+    for (std::size_t i = 0; !known || i < layout.parameters; ++i) {
+      auto bytes = verbs_.parameter_bytes(function, layout.kind, i);
+      if (!bytes && i == 0 && layout.kind == driver::FunctionKind::kernel &&
           bytes.error().fault != Fault::invalid) {
-        kind = driver::FunctionKind::function;
-        bytes = verbs_.parameter_bytes(function, kind, i);
+        layout.kind = driver::FunctionKind::function;
+        bytes = verbs_.parameter_bytes(function, layout.kind, i);
       }
-      if (!bytes) return i > 0 || bytes.error().fault == Fault::invalid;
+      if (!bytes && known) layouts_.forget();
+      if (!bytes && i == 0 && bytes.error().fault != Fault::invalid) return false;
+      if (!bytes) {
+        layout.parameters = i;
+        if (!known) layouts_.keep(function, layout);
+        break;
+      }
       if (*bytes >= sizeof(std::uint64_t) && parameters[i]) scan(parameters[i], *bytes);
     }
   }

@@ -17,6 +17,7 @@
 #include "memory/memory.hpp"
 #include "pager/pager.hpp"
 #include "session/foresight.hpp"
+#include "session/layouts.hpp"
 #include "session/router.hpp"
 #include "trace/trace.hpp"
 
@@ -67,6 +68,8 @@ class Reach {
   void graph_made(std::uintptr_t exec, driver::Graph graph);
   Timing graph_launched(std::uintptr_t exec, std::uintptr_t stream);
   void graph_gone(std::uintptr_t exec);
+  // Handles of functions may become those of others.
+  void functions_gone() { layouts_.forget(); }
 
  private:
   // Calls `take` with each word that a launch passes to its kernel. False: the driver cannot say
@@ -94,6 +97,7 @@ class Reach {
   Foresight& foresight_;
   const policy::Options& options_;
   Router* const router_;
+  Layouts layouts_;
 
   Mutex<Rank::reach> mutex_;
   struct Named {

@@ -13,6 +13,7 @@ namespace barswap::session {
 namespace {
 
 constexpr std::uint64_t kRestNs = 20'000;            // between looks at the device
+constexpr std::uint64_t kCreditNs = 100'000'000;
 constexpr std::uint64_t kOthersNs = 1'000'000'000;  // for kernels on another die to end
 
 unsigned capability_of(const driver::Verbs& verbs, Die die) {
@@ -25,8 +26,7 @@ unsigned capability_of(const driver::Verbs& verbs, Die die) {
 void RouteNames::add(const policy::Stretch& stretch) {
   for (std::size_t i = 0; i < count; ++i)
     if (stretches[i].first == stretch.first) return;
-  if (count == kMost) foreign = true;
-  else stretches[count++] = stretch;
+  if (count < kMost) stretches[count++] = stretch;
 }
 
 Router::Router(Session& session, Die home, std::vector<Die> dies)
@@ -73,16 +73,18 @@ bool Router::ordered_here(const Order& order) const {
 
 std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
   policy::Route::Advice advice;
+  Die at = home_;
   bool follows = false;  // on the chain, which is there
   auto current = verbs_.current();
   {
     Lock lock(mutex_);
     const std::uint32_t open = open_dies();
-    const Die at = away_.load(std::memory_order_relaxed) ? chain_.die : home_;
+    at = at_;
     const auto missed = policy::Route::missed_bytes(home_, open, names.all());
     const auto kept = kept_by(order, names);
     advice = route_.launch(at, kept ? 1u << index_of(home_) : open, names.all());
-    follows = away_.load(std::memory_order_relaxed) && advice.die == at &&
+    at_ = advice.die;
+    follows = away_.load(std::memory_order_relaxed) && advice.die == chain_.die &&
               order.stream == chain_.stream && current && *current == program_;
     if (missed > 0 && advice.die == home_) keep(kept.value_or(BARSWAP_KEPT_SMALL));
   }
@@ -90,13 +92,41 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
     keep(BARSWAP_KEPT_KIND);
     return std::nullopt;
   }
-  if (!advice.carry.empty() && pager_.carry(home_, advice.die, advice.carry) ==
-                                   pager::Pager::Carried::no_room) {
-    Lock lock(mutex_);
-    for (const policy::Stretch& stretch : advice.carry) route_.refused(advice.die, stretch);
-  }
+  if (!advice.carry.empty()) carry(advice);
+  if (advice.die != at)
+    for (const policy::Stretch& stretch : names.all())
+      BARSWAP_LOG(debug, "session", "die %d to %d: %llu MiB at 0x%llx, %llu and %llu there",
+                  index_of(at), index_of(advice.die),
+                  static_cast<unsigned long long>(stretch.bytes / 1_MiB),
+                  static_cast<unsigned long long>(stretch.first),
+                  static_cast<unsigned long long>(stretch.on[slot(at)] / 1_MiB),
+                  static_cast<unsigned long long>(stretch.on[slot(advice.die)] / 1_MiB));
   if (advice.die == home_) return std::nullopt;
   return advice.die;
+}
+
+// What is carried has to repay itself many times over; where it does not, since a program hands on
+// much and changes dies often, reading from afar is the lesser evil.
+void Router::carry(const policy::Route::Advice& advice) {
+  constexpr std::uint64_t kShare = 8, kBubbleNs = 100'000;  // the device rests before a drain
+  const std::uint64_t start_ns = now_ns();
+  const std::uint64_t drained_ns = stats::get(stats::live().drain_ns);
+  {
+    Lock lock(mutex_);
+    if (start_ns < carry_rests_until_ns_) return;
+  }
+  for (const policy::Stretch& stretch : advice.carry)
+    BARSWAP_LOG(debug, "session", "along to die %d: %llu MiB at 0x%llx", index_of(advice.die),
+                static_cast<unsigned long long>(stretch.bytes / 1_MiB),
+                static_cast<unsigned long long>(stretch.first));
+  const auto carried = pager_.carry(home_, advice.die, advice.carry);
+  const std::uint64_t cost_ns = stats::get(stats::live().drain_ns) - drained_ns + kBubbleNs;
+  Lock lock(mutex_);
+  // Credit is not saved up for longer than a moment.
+  carry_rests_until_ns_ =
+      std::max(carry_rests_until_ns_, start_ns - std::min(start_ns, kCreditNs)) + kShare * cost_ns;
+  if (carried != pager::Pager::Carried::no_room) return;
+  for (const policy::Stretch& stretch : advice.carry) route_.refused(advice.die, stretch);
 }
 
 // Only once somebody wants to go there, and outside our lock: it takes a tenth of a second, and the
@@ -291,6 +321,19 @@ Router::Sending::Sending(Router& router, const Order& order, Die die)
   router_.keep(gone ? BARSWAP_KEPT_REFUSED : BARSWAP_KEPT_STREAMS);
 }
 
+Router::Sending::Sending(Router& router, driver::Stream stream)
+    : router_(router), order_({driver::Function::none, stream, false}), die_(router.home_) {
+  if (!router_.away_.load()) return;
+  router_.mutex_.lock();
+  const Chain& chain = router_.chain_;
+  if (router_.away_.load() && chain.stream == stream) {
+    die_ = chain.die;
+    there_.emplace(router_.verbs_, router_.lanes_[slot(die_)].context);
+    if (there_->ok()) stream_ = chain.lane;
+  }
+  if (!ready()) router_.mutex_.unlock();
+}
+
 Router::Sending::~Sending() {
   if (ready()) router_.mutex_.unlock();
 }
@@ -299,7 +342,7 @@ bool Router::Sending::sent(int code, bool sticky) {
   Lane& lane = router_.lanes_[slot(die_)];
   lane.unheard = lane.running = true;
   if (code == 0) {
-    stats::add(stats::live().routed);
+    if (order_.function != driver::Function::none) stats::add(stats::live().routed);
     if (++lane.launches % Lane::kMarkEvery == 0) {
       const driver::Entered entered(router_.verbs_, lane.context);
       const std::size_t mark = lane.launches / Lane::kMarkEvery % lane.marks.size();
@@ -311,6 +354,7 @@ bool Router::Sending::sent(int code, bool sticky) {
     router_.lose(Error{Fault::driver, code});
     return true;
   }
+  if (order_.function == driver::Function::none) return false;
   router_.kernels_.refuse(order_.function);
   router_.keep(BARSWAP_KEPT_REFUSED);
   return false;
@@ -341,6 +385,7 @@ void Router::launches_at_home(driver::Stream stream) {
 
 void Router::forget(driver::Stream stream) {
   Lock lock(mutex_);
+  if (chain_.stream == stream) at_ = home_;
   std::erase(busy_, stream);
   std::erase(tied_, stream);
 }
@@ -413,6 +458,7 @@ void Router::context_ends(driver::Context context) {
   program_ = driver::Context::none;
   out_ = driver::Event::none;
   chain_ = {};
+  at_ = home_;
   busy_.clear();
   tied_.clear();
 }

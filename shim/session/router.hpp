@@ -41,7 +41,7 @@ struct RouteNames {
   static constexpr std::size_t kMost = 24;
   std::array<policy::Stretch, kMost> stretches;
   std::size_t count = 0;
-  bool foreign = false;  // also device memory that is not of the pool's pages, or too much to say
+  bool foreign = false;  // also device memory that is not of the pool's pages, or nobody can say
   std::span<const policy::Stretch> all() const { return {stretches.data(), count}; }
   void add(const policy::Stretch& stretch);
 };
@@ -77,10 +77,13 @@ class Router {
   void forget(driver::Stream stream);
   void tie(driver::Stream stream);
 
-  // While one lives, the calling thread alone may submit to the lane. Made inside the gate.
+  // While one lives, the calling thread alone may submit to the lane. Made inside the gate. Without
+  // a function it is no launch, but a copy or a fill of the chain's stream: it goes along if the
+  // chain is away, in the lane's context, and never draws it there.
   class Sending {
    public:
     Sending(Router& router, const Order& order, Die die) BARSWAP_NO_ANALYSIS;
+    Sending(Router& router, driver::Stream stream) BARSWAP_NO_ANALYSIS;
     ~Sending() BARSWAP_NO_ANALYSIS;
     Sending(const Sending&) = delete;
     Sending& operator=(const Sending&) = delete;
@@ -92,7 +95,8 @@ class Router {
    private:
     Router& router_;
     const Order order_;
-    const Die die_;
+    Die die_;
+    std::optional<driver::Entered> there_;
     driver::Stream stream_ = driver::Stream::none;
   };
 
@@ -143,6 +147,7 @@ class Router {
   std::optional<driver::Stream> lane_for(const Order& order, Die die) BARSWAP_REQUIRES(mutex_);
   void await_room(Die die);
   void lose(Error error);
+  void carry(const policy::Route::Advice& advice);
   void keep(barswap_kept reason) const;
   bool ordered_here(const Order& order) const;
 
@@ -169,6 +174,11 @@ class Router {
   std::array<Lane, kDiesMax> lanes_ BARSWAP_GUARDED_BY(mutex_);
   Chain chain_ BARSWAP_GUARDED_BY(mutex_);  // the last one, while none is away
   policy::Route route_ BARSWAP_GUARDED_BY(mutex_);
+  // Where the last launch was to run: a chain that came home for a call of the program's is there
+  // still, as far as the next launch is concerned.
+  Die at_ BARSWAP_GUARDED_BY(mutex_){0};
+  // Moves of what comes along, until when none is made so that they take a small share of the time.
+  std::uint64_t carry_rests_until_ns_ BARSWAP_GUARDED_BY(mutex_) = 0;
   driver::Context program_ BARSWAP_GUARDED_BY(mutex_) = driver::Context::none;
   driver::Event out_ BARSWAP_GUARDED_BY(mutex_) = driver::Event::none;  // of its context
   std::vector<driver::Stream> busy_ BARSWAP_GUARDED_BY(mutex_);  // launched on, not known to rest

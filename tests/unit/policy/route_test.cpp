@@ -114,8 +114,8 @@ TEST_CASE("weights that a pass reads once are never carried") {
   Route route;
   Die chain{0};
   for (int pass = 0; pass < 10; ++pass)
-    for (std::uint64_t i = 0; i < 40; ++i) {
-      const Stretch named[] = {at((1 + i) * 1_GiB, 128_MiB, i < 20 ? 0 : 1)};
+    for (std::uint64_t i = 0; i < 100; ++i) {
+      const Stretch named[] = {at((1 + i) * 1_GiB, 128_MiB, i < 50 ? 0 : 1)};
       const Route::Advice advice = route.launch(chain, kBoth, named);
       chain = advice.die;
       CHECK(advice.carry.empty());

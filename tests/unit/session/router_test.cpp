@@ -77,7 +77,7 @@ struct Program {
   }
   // What was named a while ago is data again, to which a launch goes.
   void pause(CUstream stream = nullptr) {
-    for (int i = 0; i < 17; ++i) REQUIRE(launch(little, 1, stream) == CUDA_SUCCESS);
+    for (int i = 0; i < 65; ++i) REQUIRE(launch(little, 1, stream) == CUDA_SUCCESS);
   }
   // What the program sees of the first words.
   std::vector<std::uint32_t> read(CUdeviceptr base, std::size_t words) {
@@ -319,7 +319,7 @@ TEST_CASE("kernels of another stream wait for those away, and none leaves beside
   REQUIRE(cuStreamSynchronize(other) == CUDA_SUCCESS);
   program.pause(one);
   REQUIRE(program.launch(part, 100, one) == CUDA_SUCCESS);
-  CHECK(program.sent() == 2);
+  CHECK(program.sent() >= 2);
   CHECK(program.read(part, 100) == expected(2, 100, 2));
 }
 
@@ -382,13 +382,88 @@ TEST_CASE("what a chain names again and again comes along, and comes back") {
             CUDA_SUCCESS);
   };
   for (int pass = 0; pass < 6; ++pass) {
+    program.pause();
     for (int i = 0; i < 40; ++i) both(state, program.far);
     if (pass > 0) CHECK(program.lies_on(state, 8_MiB, 1));
+    program.pause();
     for (int i = 0; i < 40; ++i) both(state, program.near);
     if (pass > 0) CHECK(program.lies_on(state, 8_MiB, 0));
     REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
   }
   CHECK(program.read(state, 10) == expected(4, 10, 6 * 80));
+}
+
+}  // namespace
+
+namespace {
+
+// Weights over two dies, and activations that products hand on to each other, as a model has them.
+struct Model {
+  static constexpr std::uint64_t kWeight = 64_MiB, kActivation = 32_MiB;
+  static constexpr int kWeights = 24;
+  static support::Setting setting() {
+    support::Setting setting = routed();
+    setting.machine.vram_bytes = 1_GiB;
+    setting.setup.options.paging_page_bytes = 16_MiB;
+    setting.setup.options.vram_limit = policy::size_of(kWeights / 2 * kWeight + 168_MiB);
+    setting.setup.options.vram_headroom = policy::kAutomatic;
+    return setting;
+  }
+  Model() : life(setting()) {
+    REQUIRE(life.session() != nullptr);
+    CUcontext context = nullptr;
+    REQUIRE(cuDevicePrimaryCtxRetain(&context, 0) == CUDA_SUCCESS);
+    REQUIRE(cuCtxSetCurrent(context) == CUDA_SUCCESS);
+    const std::string text = kernels_text();
+    CUlibrary library = nullptr;
+    REQUIRE(cuLibraryLoadData(&library, text.c_str(), nullptr, nullptr, 0, nullptr, nullptr, 0) ==
+            CUDA_SUCCESS);
+    CUkernel kernel = nullptr;
+    REQUIRE(cuLibraryGetKernel(&kernel, library, "barswap_xorshift_update") == CUDA_SUCCESS);
+    update = reinterpret_cast<CUfunction>(kernel);
+    for (CUdeviceptr& weight : weights) REQUIRE(cuMemAlloc_v2(&weight, kWeight) == CUDA_SUCCESS);
+    for (CUdeviceptr& one : activations) {
+      REQUIRE(cuMemAlloc_v2(&one, kActivation) == CUDA_SUCCESS);
+      REQUIRE(cuMemsetD32_v2(one, 1, 64) == CUDA_SUCCESS);
+    }
+  }
+  void launch(CUdeviceptr at, CUdeviceptr second, CUdeviceptr third) {
+    struct {
+      CUdeviceptr at;
+      std::uint64_t words;
+      std::uint32_t salt, unused;
+      CUdeviceptr second, third;
+    } packed{at, 10, 3, 0, second, third};
+    std::size_t size = sizeof packed;
+    void* extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, &packed, CU_LAUNCH_PARAM_BUFFER_SIZE, &size,
+                     CU_LAUNCH_PARAM_END};
+    REQUIRE(cuLaunchKernel(update, 1, 1, 1, 32, 1, 1, 0, nullptr, nullptr, extra) == CUDA_SUCCESS);
+  }
+  void pass() {
+    for (int i = 0; i < kWeights; ++i) {
+      launch(activations[1], activations[0], weights[i]);
+      // Enough between two products that a pass is far longer than what is handed on.
+      for (int k = 0; k < 3; ++k) launch(activations[0], activations[1], activations[2]);
+    }
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  }
+  support::Life life;
+  CUfunction update = nullptr;
+  CUdeviceptr weights[kWeights] = {}, activations[3] = {};
+};
+
+TEST_CASE("a model over two dies comes to rest: two changes a pass, and nothing else moves") {
+  Model model;
+  for (int i = 0; i < 12; ++i) model.pass();
+  const auto before = Program::counts();
+  const auto out = [](Cause cause) {
+    return stats::get(stats::live().causes[static_cast<std::size_t>(cause)].pages_out);
+  };
+  const std::uint64_t left = out(Cause::headroom), carried = out(Cause::carry);
+  for (int i = 0; i < 4; ++i) model.pass();
+  CHECK(Program::counts().changes - before.changes == 8);
+  CHECK(out(Cause::headroom) == left);
+  CHECK(out(Cause::carry) - carried <= 12);
 }
 
 }  // namespace

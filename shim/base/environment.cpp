@@ -52,4 +52,6 @@ const Environment& environment() {
   return stored;
 }
 
+const char* visible_dies() { return std::getenv(kVisibleDies); }
+
 }  // namespace barswap

@@ -25,4 +25,10 @@ struct Environment {
 
 const Environment& environment();
 
+// The variable by which the driver is told which dies it has, when it starts.
+constexpr const char* kVisibleDies = "CUDA_VISIBLE_DEVICES";
+// Its value now, because programs set it for themselves before they start the
+// driver. Null: not set.
+const char* visible_dies();
+
 }  // namespace barswap

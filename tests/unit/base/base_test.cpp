@@ -11,6 +11,7 @@
 #include "base/clock.hpp"
 #include "base/environment.hpp"
 #include "base/host_memory.hpp"
+#include "base/substitute.hpp"
 
 namespace {
 
@@ -110,6 +111,65 @@ TEST_CASE("the clock goes forward") {
   const std::uint64_t before = now_ns();
   sleep_ns(1'000'000);
   CHECK(now_ns() - before >= 1'000'000);
+}
+
+// What a reader of the environment finds; empty: nothing.
+std::string_view value_of(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+constexpr const char* kName = "BARSWAP_TEST_SUBSTITUTE";
+
+TEST_CASE("another value is shown for a while, and nothing is left of it") {
+  unsetenv(kName);
+  char** before = environ;
+  Substitute substitute;
+  REQUIRE(substitute.show(kName, "shown"));
+  CHECK(value_of(kName) == "shown");
+  CHECK(value_of("PATH") == std::getenv("PATH"));
+  substitute.withdraw();
+  CHECK(environ == before);
+  CHECK(std::getenv(kName) == nullptr);
+
+  setenv(kName, "own", 1);
+  before = environ;
+  REQUIRE(substitute.show(kName, "shown again"));
+  CHECK(value_of(kName) == "shown again");
+  substitute.withdraw();
+  CHECK(environ == before);
+  CHECK(value_of(kName) == "own");
+}
+
+TEST_CASE("what the program changes meanwhile stays") {
+  constexpr const char* kOther = "BARSWAP_TEST_OTHER";
+  for (const bool was_set : {false, true}) {
+    CAPTURE(was_set);
+    if (was_set) setenv(kName, "own", 1);
+    else unsetenv(kName);
+    setenv(kOther, "1", 1);
+    Substitute substitute;
+    REQUIRE(substitute.show(kName, "shown"));
+    SUBCASE("a variable is changed") { setenv(kOther, "2", 1); }
+    SUBCASE("a variable is added") {
+      unsetenv("BARSWAP_TEST_NEW");
+      setenv("BARSWAP_TEST_NEW", "3", 1);
+      setenv(kOther, "2", 1);
+    }
+    substitute.withdraw();
+    CHECK(value_of(kOther) == "2");
+    CHECK(value_of(kName) == (was_set ? "own" : ""));
+    CHECK((std::getenv(kName) != nullptr) == was_set);
+    REQUIRE(substitute.show(kName, "shown"));
+    setenv(kName, "the program's", 1);
+    substitute.withdraw();
+    CHECK(value_of(kName) == "the program's");
+    REQUIRE(substitute.show(kName, "shown"));
+    unsetenv(kOther);
+    substitute.withdraw();
+    CHECK(std::getenv(kOther) == nullptr);
+    CHECK(value_of(kName) == "the program's");
+  }
 }
 
 }  // namespace

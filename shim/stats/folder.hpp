@@ -36,4 +36,7 @@ bool remove_if_ended(int folder, const char* name);
 // Removes the files of all processes that have ended. Returns how many.
 int remove_ended(int folder);
 
+// Growing a file beyond RLIMIT_FSIZE raises a signal that would end the program.
+bool file_size_allowed(std::size_t size);
+
 }  // namespace barswap::stats

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,13 +52,6 @@ void copy_words(barswap_stats& to, barswap_stats& from) {
   auto* source = reinterpret_cast<std::uint64_t*>(&from);
   for (std::size_t i = 0; i < sizeof(barswap_stats) / sizeof(std::uint64_t); ++i)
     set(target[i], get(source[i]));
-}
-
-// Growing a file beyond RLIMIT_FSIZE raises a signal that would end the program.
-bool file_size_allowed(std::size_t size) {
-  rlimit limit;
-  return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ||
-         limit.rlim_cur >= size;
 }
 
 // Makes and locks a file of a free name. A cleaner may take the young file for one of an ended

@@ -196,6 +196,8 @@ class House:
         paths = [str(self.sim)] if self.sim else os.environ.get("LD_LIBRARY_PATH", "").split(":")
         environment["LD_LIBRARY_PATH"] = ":".join(path for path in paths if path)
         if self.sim:
+            # It names dies of the machine that the test runs on.
+            environment.pop("CUDA_VISIBLE_DEVICES", None)
             environment.update(machine.environment(home / "audit"))
         chain = self.first + ([str(self.shim)] if preload is True else [preload] if preload else [])
         if chain:

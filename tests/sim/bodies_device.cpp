@@ -1,5 +1,6 @@
 // Start, errors, devices.
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 
@@ -40,7 +41,7 @@ int attribute_value(CUdevice_attribute attribute, const Config& config, int die)
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR: return 9;
     case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR: return 0;
     case CU_DEVICE_ATTRIBUTE_ASYNC_ENGINE_COUNT: return 3;
-    case CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID: return die;
+    case CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID: return config.real(die);
     case CU_DEVICE_ATTRIBUTE_GPU_OVERLAP:
     case CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY:
     case CU_DEVICE_ATTRIBUTE_CONCURRENT_KERNELS:
@@ -131,6 +132,12 @@ namespace body {
 CUresult cuInit(unsigned flags) {
   if (flags != 0) return CUDA_ERROR_INVALID_VALUE;
   const Config& config = machine().config();
+  const char* visible = config.reads_visible ? std::getenv("CUDA_VISIBLE_DEVICES") : nullptr;
+  if (visible != nullptr && !machine().initialized()) {
+    const std::vector<int> dies = parse_visible(visible, config.dies);
+    if (dies.empty()) return CUDA_ERROR_NO_DEVICE;
+    machine().leave(dies);
+  }
   if (config.no_device || config.dies == 0) return CUDA_ERROR_NO_DEVICE;
   machine().initialize();
   return CUDA_SUCCESS;
@@ -170,7 +177,8 @@ CUresult cuDeviceGet(CUdevice* device, int ordinal) {
 CUresult cuDeviceGetName(char* name, int size, CUdevice device) {
   if (name == nullptr || size <= 0) return CUDA_ERROR_INVALID_VALUE;
   BARSWAP_SIM_TRY(check_die(device));
-  std::snprintf(name, static_cast<std::size_t>(size), "Simulated die %d", device);
+  std::snprintf(name, static_cast<std::size_t>(size), "Simulated die %d",
+                machine().config().real(device));
   return CUDA_SUCCESS;
 }
 
@@ -178,7 +186,7 @@ CUresult cuDeviceGetUuid_v2(CUuuid* uuid, CUdevice device) {
   if (uuid == nullptr) return CUDA_ERROR_INVALID_VALUE;
   BARSWAP_SIM_TRY(check_die(device));
   std::memset(uuid, 0x51, sizeof *uuid);
-  uuid->bytes[15] = static_cast<char>(device);
+  uuid->bytes[15] = static_cast<char>(machine().config().real(device));
   return CUDA_SUCCESS;
 }
 
@@ -189,7 +197,8 @@ CUresult cuDeviceGetUuid(CUuuid* uuid, CUdevice device) {
 CUresult cuDeviceGetPCIBusId(char* text, int size, CUdevice device) {
   if (text == nullptr || size <= 0) return CUDA_ERROR_INVALID_VALUE;
   BARSWAP_SIM_TRY(check_die(device));
-  std::snprintf(text, static_cast<std::size_t>(size), "0000:%02X:00.0", device + 1);
+  std::snprintf(text, static_cast<std::size_t>(size), "0000:%02X:00.0",
+                machine().config().real(device) + 1);
   return CUDA_SUCCESS;
 }
 
@@ -198,9 +207,12 @@ CUresult cuDeviceGetByPCIBusId(CUdevice* device, const char* text) {
   unsigned domain = 0;
   unsigned bus = 0;
   if (std::sscanf(text, "%x:%x", &domain, &bus) != 2) return CUDA_ERROR_INVALID_VALUE;
-  BARSWAP_SIM_TRY(check_die(static_cast<int>(bus) - 1));
-  *device = static_cast<int>(bus) - 1;
-  return CUDA_SUCCESS;
+  for (int die = 0; die < machine().config().dies; ++die) {
+    if (machine().config().real(die) != static_cast<int>(bus) - 1) continue;
+    *device = die;
+    return CUDA_SUCCESS;
+  }
+  return CUDA_ERROR_INVALID_DEVICE;
 }
 
 CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice device) {

@@ -1,5 +1,6 @@
 #include "sim/config.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <sstream>
@@ -81,10 +82,33 @@ std::vector<Loss> parse_losses(const std::string& text) {
   return losses;
 }
 
+std::string uuid_text(int die) {
+  char text[48];
+  std::snprintf(text, sizeof text, "GPU-51515151-5151-5151-5151-5151515151%02x",
+                static_cast<unsigned>(die));
+  return text;
+}
+
+std::vector<int> parse_visible(const std::string& text, int dies) {
+  std::vector<int> visible;
+  for (const std::string& entry : split(text, ',')) {
+    int found = -1, count = 0;
+    for (int die = 0; die < dies; ++die)
+      if (entry == std::to_string(die) ||
+          (entry.rfind("GPU-", 0) == 0 && uuid_text(die).rfind(entry, 0) == 0))
+        found = die, ++count;
+    if (count != 1) break;
+    if (std::find(visible.begin(), visible.end(), found) != visible.end()) return {};
+    visible.push_back(found);
+  }
+  return visible;
+}
+
 Config Config::from_environment() {
   Config config;
   config.threads = true;
   config.aborts = true;
+  config.reads_visible = true;
   read_number("SIM_DIES", config.dies);
   if (config.dies < 0 || config.dies > dies_max) refuse("SIM_DIES");
   read_size("SIM_VRAM", config.vram_bytes);

@@ -66,13 +66,20 @@ struct Config {
   std::vector<Fault> faults;
   std::vector<Loss> losses;
   std::string audit_path;
+  bool reads_visible = false;  // cuInit looks at CUDA_VISIBLE_DEVICES
+  std::vector<int> visible;    // which dies it left, in its order; empty: all
 
+  // The die of the machine that the process knows by this number.
+  int real(int die) const {
+    return visible.empty() ? die : visible[static_cast<std::size_t>(die)];
+  }
   std::size_t vram_of(int die) const {
     const auto index = static_cast<std::size_t>(die);
     return index < vram_each.size() ? vram_each[index] : vram_bytes;
   }
   bool reaches(int die, int other) const {
     if (die == other) return true;
+    die = real(die), other = real(other);
     for (const auto& [one, two] : apart)
       if ((one == die && two == other) || (one == other && two == die)) return false;
     return peer && die % islands == other % islands;
@@ -80,8 +87,8 @@ struct Config {
 
   // SIM_DIES, SIM_VRAM, SIM_HOST, SIM_CONTEXT, SIM_SEED, SIM_DRIVER_VERSION, SIM_NO_DEVICE,
   // SIM_VMM, SIM_HOST_LOCATION, SIM_HOST_NUMA, SIM_PEER, SIM_ISLANDS, SIM_STRICT, SIM_STEPS,
-  // SIM_LATE, SIM_FAULT, SIM_LOSE, SIM_AUDIT. A value that cannot be read stops the process: a test
-  // must not run on a wrong machine.
+  // SIM_LATE, SIM_FAULT, SIM_LOSE, SIM_AUDIT; and cuInit reads CUDA_VISIBLE_DEVICES. A value that
+  // cannot be read stops the process: a test must not run on a wrong machine.
   static Config from_environment();
 };
 
@@ -90,6 +97,11 @@ std::size_t parse_size(const std::string& text);
 // "cuMemCreate:3:2:once;cuMemMap:*:2:always": function, nth call (* is the first), CUresult, how
 // long.
 std::vector<Fault> parse_faults(const std::string& text);
+// "GPU-51515151-5151-5151-5151-515151515100" and so on.
+std::string uuid_text(int die);
+// As CUDA_VISIBLE_DEVICES: numbers and beginnings of UUIDs; the first that names no die, or
+// several, ends the list. One die twice: none at all.
+std::vector<int> parse_visible(const std::string& text, int dies);
 // "die:bytes:after_calls;..."
 std::vector<Loss> parse_losses(const std::string& text);
 

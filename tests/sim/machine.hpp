@@ -139,6 +139,11 @@ class Machine {
 
   bool initialized() const { return initialized_; }
   void initialize();
+  // From now on the process has these dies alone, numbered in this order.
+  void leave(const std::vector<int>& dies) {
+    config_.visible = dies;
+    config_.dies = static_cast<int>(dies.size());
+  }
   void deinitialize();
   void forked();  // in the child
 

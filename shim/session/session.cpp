@@ -50,6 +50,7 @@ bool Session::prepare(const char** why) {
   for (int i = 0; i < std::min(*count, kDiesMax); ++i) {
     auto state = std::make_unique<DieState>();
     state->die = Die{i};
+    state->number = *count == 1 ? setup_.number_of_one.value_or(i) : i;
     auto uuid = verbs_.uuid(state->die);
     if (uuid) state->uuid = *uuid;
     state->uuid_text = text_of(state->uuid);

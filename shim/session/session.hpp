@@ -23,6 +23,7 @@
 #include "session/crossing.hpp"
 #include "session/door.hpp"
 #include "session/foresight.hpp"
+#include "session/one_die.hpp"
 #include "session/reach.hpp"
 #include "session/router.hpp"
 #include "session/stopwatch.hpp"
@@ -31,6 +32,7 @@ namespace barswap::session {
 
 struct DieState {
   Die die{0};
+  int number = 0;  // in the policy: after the CUDA_VISIBLE_DEVICES that the program was given
   driver::Uuid uuid{};
   std::string uuid_text;
   std::uint64_t total_bytes = 0;
@@ -41,7 +43,7 @@ struct DieState {
   bool managed = false;                    // its memory is virtual: VMM and the policy allow it
 
   policy::DieFacts facts(std::uint64_t free_bytes) const {
-    return {index_of(die), uuid_text, total_bytes, free_bytes};
+    return {number, uuid_text, total_bytes, free_bytes};
   }
 };
 
@@ -61,6 +63,7 @@ struct Setup {
   bool verify = false;  // see pager/veil.hpp
   // What is free on a die, without a context there. Null, or no answer: nobody can say.
   FreeOf free_of = nullptr;
+  std::optional<int> number_of_one;  // of the die that was chosen, where the program sees one alone
 };
 
 class Session {

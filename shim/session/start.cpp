@@ -1,16 +1,14 @@
-// How a process starts and ends with us: the policy is read, the gate opened, the hooks for fork
-// and exit registered; or, with one clear line, we step aside. Stepping aside is possible only
+// How a process starts and ends with us: the policy is looked at, the gate opened, the hooks for
+// fork and exit registered; or, with one clear line, we step aside. Stepping aside is possible only
 // here, before the first allocation is ours.
 #include <pthread.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 
 #include "barswap/log.hpp"
 #include "base/environment.hpp"
-#include "session/paths.hpp"
+#include "session/own_policy.hpp"
 #include "session/session.hpp"
 #include "stats/stats.hpp"
 #include "trace/trace.hpp"
@@ -20,41 +18,6 @@ namespace {
 
 constinit Mutex<Rank::start> start_mutex;
 constinit std::atomic<pid_t> started_in{0};  // 0: not yet
-
-std::string read_words(const char* path) {
-  std::string words;
-  if (std::FILE* file = std::fopen(path, "re")) {
-    char buffer[4096];
-    for (std::size_t size; (size = std::fread(buffer, 1, sizeof buffer, file)) > 0;)
-      words.append(buffer, size);
-    std::fclose(file);
-  }
-  while (!words.empty() && words.back() == '\0') words.pop_back();
-  for (char& letter : words)
-    if (letter == '\0') letter = ' ';
-  return words;
-}
-
-std::string executable() {
-  char path[4096];
-  const ssize_t size = readlink("/proc/self/exe", path, sizeof path - 1);
-  return size > 0 ? std::string(path, static_cast<std::size_t>(size)) : std::string();
-}
-
-policy::Request request_from(const Environment& environment) {
-  policy::Request request;
-  request.exe = executable();
-  request.argv = read_words("/proc/self/cmdline");
-  request.policy_file = environment.policy;
-  if (*environment.set) request.sets.push_back(environment.set);
-  request.shipped_apps_folder = kShippedAppsFolder;
-  request.system_folder = "/etc/barswap";
-  if (*environment.config_home)
-    request.user_folder = std::string(environment.config_home) + "/barswap";
-  else if (*environment.home)
-    request.user_folder = std::string(environment.home) + "/.config/barswap";
-  return request;
-}
 
 void step_aside(const char* why) {
   stats::set_state(BARSWAP_STATE_BYPASS, why);
@@ -94,21 +57,21 @@ const char* injected_tool(const Environment& environment) {
 void Session::start(const driver::Api& api, FreeOf free_of) noexcept {
   const pid_t self = getpid();
   if (started_in.load(std::memory_order_acquire) != 0) return;
+  const std::optional<int> number_of_one = OneDie::number();
   Lock lock(start_mutex);
   if (started_in.load(std::memory_order_relaxed) != 0) return;
   const Environment& environment = barswap::environment();
   started_in.store(self, std::memory_order_release);
   if (environment.disable) return;
 
-  const policy::Request request = request_from(environment);
-  const policy::Loaded loaded = policy::load(request);
+  const OwnPolicy& own = own_policy();
+  const policy::Loaded& loaded = own.loaded;
   if (!loaded.ok()) {
     const std::string text = policy::text_of(loaded.diagnostics.front());
     step_aside(text.c_str());
     return;
   }
-  const char* slash = std::strrchr(request.exe.c_str(), '/');
-  const char* name = slash ? slash + 1 : request.exe.c_str();
+  const char* name = own.program.c_str();
   (void)stats::open_file(name);
   tell_policy(loaded);
 
@@ -119,6 +82,7 @@ void Session::start(const driver::Api& api, FreeOf free_of) noexcept {
   setup.trace_times = environment.trace_times;
   setup.verify = *environment.verify != '\0';
   setup.free_of = free_of;
+  setup.number_of_one = number_of_one;
   auto* session = new Session(api, setup);
   const char* why = "";
   if (!session->prepare(&why)) {

@@ -1,0 +1,48 @@
+// One die of several: a program sees the die alone that is chosen when it starts (dies.present =
+// "one"). The driver reads in cuInit, and there only, which dies a process has; so it is shown one
+// for the length of that call, and the program's environment is as it was before and after.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace barswap::session {
+
+// A die as it looks from outside the driver.
+struct Sight {
+  std::string uuid;  // "GPU-...", lower case
+  std::uint64_t free_bytes = 0;
+  unsigned busy_percent = 0;   // how much of the last moments some kernel ran
+  std::vector<int> processes;  // that compute on it
+  bool sliced = false;         // MIG
+};
+// All dies of the machine, in the order of their PCI addresses. None: nobody can say. It may take
+// the loader's lock and is called without any of ours.
+using Look = std::vector<Sight> (*)();
+
+// Lives around a call of cuInit. Only those before the first success show anything; threads that
+// come together are shown the same.
+class OneDie {
+ public:
+  explicit OneDie(Look look) noexcept;
+  ~OneDie() { leave(); }
+  OneDie(const OneDie&) = delete;
+  OneDie& operator=(const OneDie&) = delete;
+
+  // The driver has started; what follows is shown nothing.
+  void started() noexcept;
+  // The driver does not have the die that was shown: from now on it sees all, and may be asked once
+  // more. False: it was shown none.
+  bool give_up() noexcept;
+
+  // The number that the chosen die had among those that the program was given. None: none was.
+  static std::optional<int> number() noexcept;
+
+ private:
+  void leave() noexcept;
+
+  bool inside_ = false;
+};
+
+}  // namespace barswap::session

@@ -46,8 +46,9 @@ struct PageFacts {
 // which they should go. No page of the answer could be left out; if all of them together are not
 // enough, all are named. `pages` should hold every page of the die, also those on the host: an even
 // spread is counted over both.
-// With Large::whole a large range leaves before the next one begins to: one that has begun to leave,
-// then the youngest, so that what was allocated together stays together.
+// With Large::whole a large range leaves before the next one begins to: what is named least, then
+// one that has begun to leave, then the youngest, so that what was allocated together stays
+// together.
 enum class Large : std::uint8_t { spread, whole };
 std::vector<std::size_t> victims(std::span<const PageFacts> pages, std::uint64_t bytes_needed,
                                  Large large = Large::spread);

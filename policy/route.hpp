@@ -1,13 +1,13 @@
 // Where a launch should run, if its kernel may run on any die of a pool: the decider behind
-// routing.kernels = "data". Values in, advice out; it keeps what it saw of earlier launches, takes no
-// lock and knows no clock. Wrong advice costs time, never bytes.
+// routing.kernels = "data". Values in, advice out; it keeps what it saw of earlier launches, takes
+// no lock and knows no clock. Wrong advice costs time, never bytes.
 //
-// What launches name is of two kinds. Data, such as weights, is named once in a while: a launch goes
-// to the die that holds most of it, if that is worth two changes of die. What a chain of launches
-// hands on, such as activations and workspaces, was named a few launches ago: it does not draw a
-// launch anywhere, so that a launch without data stays where the chain is. Instead it is carried to
-// the chain's die, once reading it from afar has cost as much as moving it, and from then on at each
-// change to that die, as long as that pays.
+// What launches name is of two kinds. Data, such as weights, is named once in a while: a launch
+// goes to the die that holds most of it, if that is worth two changes of die. What a chain of
+// launches hands on, such as activations and workspaces, was named a few launches ago: it does not
+// draw a launch anywhere, so that a launch without data stays where the chain is. Instead it is
+// carried to the chain's die, once reading it from afar has cost as much as moving it, and from
+// then on at each change to that die, as long as that pays.
 #pragma once
 #include <array>
 #include <cstddef>
@@ -53,7 +53,7 @@ class Route {
 
  private:
   struct Seen {
-    std::uint64_t launch = 0;  // the last one that named it
+    std::uint64_t launch = 0;         // the last one that named it
     std::uint64_t refused_until = 0;  // it counts as data before that launch
     std::uint8_t refusals = 0;
   };

@@ -37,6 +37,7 @@ enum class Rank : std::uint8_t {
   crossing,  // session: the buffers of copies between dies
   routing,  // session: the chain of launches that are sent to other dies
   reach,    // session: what executable graphs name
+  layouts,  // session: how many parameters functions have
   foresight,  // session: the learnt cycle
   stopwatch,  // session: the events around launches that are timed
   maps,     // memory: the handles that stand for memory the program maps itself

@@ -14,7 +14,8 @@ extern "C" {
 #define BARSWAP_STATS_VERSION 5u
 #define BARSWAP_STATS_DIES 16
 #define BARSWAP_STATS_TIERS 3   /* hbm, peer, host */
-#define BARSWAP_STATS_CAUSES 9  /* headroom, small, refill, hot, pin, pressure, chaos, turn, carry */
+#define BARSWAP_STATS_CAUSES 9  /* headroom, small, refill, hot, pin, pressure, chaos, turn,
+                                   carry */
 #define BARSWAP_STATS_EVENTS 256
 #define BARSWAP_STATS_KEPT 10   /* enum barswap_kept */
 
@@ -33,7 +34,7 @@ enum barswap_kept {
   BARSWAP_KEPT_KIND = 3,      /* cooperative, or with attributes or on a stream that tie it */
   BARSWAP_KEPT_POLICY = 4,    /* a [[kernel]] rule */
   BARSWAP_KEPT_STREAMS = 5,   /* other streams had kernels under way, or other threads submitted */
-  BARSWAP_KEPT_OUTSIDE = 6,   /* it names memory, or the program has some, that the die cannot reach */
+  BARSWAP_KEPT_OUTSIDE = 6,   /* it names memory, or the program has some, out of the die's reach */
   BARSWAP_KEPT_CAPTURE = 7,   /* a capture lived */
   BARSWAP_KEPT_REFUSED = 8,   /* the driver refused it there */
   BARSWAP_KEPT_SMALL = 9      /* a change of die would have cost more than reading from afar */

@@ -79,7 +79,7 @@ CUresult stream_set(CUstream stream, driver::Stream named, Arguments... argument
 CUresult cuKernelSetAttribute(CUfunction_attribute attribute, int value, CUkernel kernel,
                               CUdevice device) {
   return attribute_set<&driver::Api::cuKernelSetAttribute>(kernel, attribute, value, kernel,
-                                                            device);
+                                                           device);
 }
 CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
   return attribute_set<&driver::Api::cuFuncSetAttribute>(function, function, attribute, value);
@@ -142,8 +142,8 @@ CUresult cuModuleGetGlobal_v2(CUdeviceptr* address, std::size_t* bytes, CUmodule
 
 CUresult cuTexObjectCreate(CUtexObject* object, const CUDA_RESOURCE_DESC* resource,
                            const CUDA_TEXTURE_DESC* texture, const CUDA_RESOURCE_VIEW_DESC* view) {
-  return reached_from_home<&driver::Api::cuTexObjectCreate>(
-      "texture objects belong to one context", object, resource, texture, view);
+  return reached_from_home<&driver::Api::cuTexObjectCreate>("texture objects belong to one context",
+                                                            object, resource, texture, view);
 }
 CUresult cuSurfObjectCreate(CUsurfObject* object, const CUDA_RESOURCE_DESC* resource) {
   return reached_from_home<&driver::Api::cuSurfObjectCreate>(
@@ -183,17 +183,17 @@ CUresult cuGraphAddMemAllocNode(CUgraphNode* node, CUgraph graph, const CUgraphN
       "memory of graphs is mapped for one die", node, graph, dependencies, count, parameters);
 }
 
-#define BARSWAP_STREAM_SET(symbol)                                                           \
+#define BARSWAP_STREAM_SET(symbol)                                                             \
   CUresult symbol(CUstream stream, CUstreamAttrID attribute, const CUstreamAttrValue* value) { \
     return stream_set<&driver::Api::symbol>(stream, stream_behind(#symbol, stream), attribute, \
-                                            value);                                           \
+                                            value);                                            \
   }
 BARSWAP_STREAM_SET(cuStreamSetAttribute)
 BARSWAP_STREAM_SET(cuStreamSetAttribute_ptsz)
 #undef BARSWAP_STREAM_SET
-#define BARSWAP_STREAM_SET(symbol)                                                            \
-  CUresult symbol(CUstream to, CUstream from) {                                               \
-    return stream_set<&driver::Api::symbol>(to, stream_behind(#symbol, to), from);            \
+#define BARSWAP_STREAM_SET(symbol)                                                 \
+  CUresult symbol(CUstream to, CUstream from) {                                    \
+    return stream_set<&driver::Api::symbol>(to, stream_behind(#symbol, to), from); \
   }
 BARSWAP_STREAM_SET(cuStreamCopyAttributes)
 BARSWAP_STREAM_SET(cuStreamCopyAttributes_ptsz)

@@ -7,7 +7,7 @@ C library's dlsym@GLIBC_2.2.5 and dlsym@GLIBC_2.34.
 import re
 import sys
 
-EXPORTED = re.compile(r'^BARSWAP_(?:HOOK|SUBMIT|SYNC|RETRY)\((\w+),')
+EXPORTED = re.compile(r'^BARSWAP_(?:HOOK|SUBMIT|SYNC|RETRY|ORDER)\((\w+),')
 NVML = re.compile(r'^BARSWAP_NVML\((\w+),')
 PUBLIC = re.compile(r'\b(barswap_\w+)\s*\(void\)')
 

@@ -1,5 +1,5 @@
-// Carrying: pages that launches name go along to the die that these are routed to. A page may lie on
-// any die of its pool; where it lies is a matter of speed.
+// Carrying: pages that launches name go along to the die that these are routed to. A page may lie
+// on any die of its pool; where it lies is a matter of speed.
 #include <algorithm>
 
 #include "base/clock.hpp"
@@ -55,12 +55,10 @@ std::vector<Pager::Job> Pager::choose_carry(Die home, Die to,
     for (const policy::Stretch& stretch : stretches) {
       if (stretch.first >= base + run->bytes || stretch.first + stretch.bytes <= base) continue;
       const std::uint64_t first = std::max(stretch.first, base) - base;
-      const std::uint64_t last =
-          std::min(stretch.first + stretch.bytes - base, run->bytes) - 1;
+      const std::uint64_t last = std::min(stretch.first + stretch.bytes - base, run->bytes) - 1;
       for (std::size_t i = first / run->page_bytes; i <= last / run->page_bytes; ++i)
-        if (std::none_of(jobs.begin(), jobs.end(), [&](const Job& job) {
-              return job.run == run.get() && job.page == i;
-            }))
+        if (std::none_of(jobs.begin(), jobs.end(),
+                         [&](const Job& job) { return job.run == run.get() && job.page == i; }))
           add(*run, i);
     }
   }
@@ -68,7 +66,8 @@ std::vector<Pager::Job> Pager::choose_carry(Die home, Die to,
   return jobs;
 }
 
-// What is named least makes place for what comes along, once: when that leaves again its place stays.
+// What is named least makes place for what comes along, once: when that leaves again its place
+// stays.
 void Pager::make_place(Die die, std::uint64_t bytes) {
   constexpr int kBatches = 4;
   for (int i = 0; i < kBatches && frames_.free_hbm(die) < bytes; ++i)

@@ -157,7 +157,8 @@ Pager::Shares Pager::shares_of(const Birth& request, std::uint64_t page_bytes) c
   return shares;
 }
 
-// A range that lies whole on one die is not spread, and what a move costs hardly depends on its size.
+// A range that lies whole on one die is not spread, and what a move costs hardly depends on its
+// size.
 std::uint64_t Pager::page_bytes_of(const Birth& request) const {
   constexpr std::uint64_t kMostBytes = 64_MiB;
   if (request.kind == RunKind::packed) return request.bytes;

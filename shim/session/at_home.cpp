@@ -25,7 +25,8 @@ void AtHome::leave() noexcept {
 }
 
 int heard_from_away(int result) noexcept {
-  if (!routing.load(std::memory_order_relaxed)) [[likely]] return result;
+  if (!routing.load(std::memory_order_relaxed)) [[likely]]
+    return result;
   Router* found = router();
   return found ? found->check_away(result) : result;
 }

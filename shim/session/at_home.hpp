@@ -17,10 +17,12 @@ class AtHome {
  public:
   explicit AtHome(bool wanted = true) noexcept
       : inside_(wanted && routing.load(std::memory_order_relaxed)) {
-    if (inside_) [[unlikely]] enter();
+    if (inside_) [[unlikely]]
+      enter();
   }
   ~AtHome() {
-    if (inside_) [[unlikely]] leave();
+    if (inside_) [[unlikely]]
+      leave();
   }
   AtHome(const AtHome&) = delete;
   AtHome& operator=(const AtHome&) = delete;

@@ -32,8 +32,7 @@ Kernels::Known Kernels::look_at(driver::Function function) {
   if (policy::route_of(options_, *name) == policy::KernelRoute::home)
     return {BARSWAP_KEPT_POLICY, 0};
   // An assertion that fails ends its context with its own error, which the program is told.
-  const auto states =
-      static_cast<image::States>(states_of(function, *name) & ~image::kAssertion);
+  const auto states = static_cast<image::States>(states_of(function, *name) & ~image::kAssertion);
   if (states != 0)
     BARSWAP_LOG(debug, "session", "%.90s stays on its die: state %x, %zu images known", *name,
                 states, images_.size());
@@ -48,9 +47,7 @@ Kernels::Known& Kernels::of(driver::Function function) {
                                : known_.emplace(function, look_at(function)).first->second;
 }
 
-std::optional<barswap_kept> Kernels::kept(driver::Function function) {
-  return of(function).kept;
-}
+std::optional<barswap_kept> Kernels::kept(driver::Function function) { return of(function).kept; }
 
 bool Kernels::prepare(driver::Function function, Die home, Die die) {
   Known& known = of(function);

@@ -1,6 +1,6 @@
-// Kernels: which of the program's kernels may run on another die than they were launched on. One may
-// if it is a CUkernel, if its image keeps nothing in a context (globals, constants that are written,
-// printf, malloc), and if no rule says otherwise. What nobody can say counts as no.
+// Kernels: which of the program's kernels may run on another die than they were launched on. One
+// may if it is a CUkernel, if its image keeps nothing in a context (globals, constants that are
+// written, printf, malloc), and if no rule says otherwise. What nobody can say counts as no.
 //
 // It remembers its answers by handle until an image is unloaded. Guarded by the router's lock.
 #pragma once

@@ -142,8 +142,8 @@ bool Reach::touches_everything(driver::Function function) const {
   return !name || policy::reach_of(options_, *name) == policy::KernelReach::everything;
 }
 
-// An integer that looks like an address of ours costs a wrong count here, too. Memory that is not of
-// the pool, or that the program maps itself, is not for other dies to reach.
+// An integer that looks like an address of ours costs a wrong count here, too. Memory that is not
+// of the pool, or that the program maps itself, is not for other dies to reach.
 void Reach::add(RouteNames& names, Address word) const {
   if (!memory_.ours(word)) {
     names.foreign = names.foreign || router_->foreign().holds(word);

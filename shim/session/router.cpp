@@ -12,7 +12,7 @@
 namespace barswap::session {
 namespace {
 
-constexpr std::uint64_t kRestNs = 20'000;            // between looks at the device
+constexpr std::uint64_t kRestNs = 20'000;  // between looks at the device
 constexpr std::uint64_t kCreditNs = 100'000'000;
 constexpr std::uint64_t kOthersNs = 1'000'000'000;  // for kernels on another die to end
 
@@ -35,7 +35,8 @@ Router::Router(Session& session, Die home, std::vector<Die> dies)
       pager_(session.pager()),
       home_(home),
       dies_(std::move(dies)),
-      kernels_(verbs_, session.options(), capability_of(verbs_, home)) {}
+      kernels_(verbs_, session.options(), capability_of(verbs_, home)),
+      random_(pager_.settings().chaos_seed) {}
 
 Router::~Router() { close(); }
 
@@ -71,6 +72,15 @@ bool Router::ordered_here(const Order& order) const {
          *context == only;
 }
 
+// Any die, and now and then anything along: what the rules must survive.
+void Router::at_random(std::uint32_t open, const RouteNames& names, policy::Route::Advice& advice) {
+  do advice.die = Die{static_cast<int>(random_() % kDiesMax)};
+  while ((open >> index_of(advice.die) & 1u) == 0);
+  advice.carry.clear();
+  if (names.count > 0 && random_() % 8 == 0)
+    advice.carry.push_back(names.stretches[random_() % names.count]);
+}
+
 std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
   policy::Route::Advice advice;
   Die at = home_;
@@ -83,6 +93,7 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
     const auto missed = policy::Route::missed_bytes(home_, open, names.all());
     const auto kept = kept_by(order, names);
     advice = route_.launch(at, kept ? 1u << index_of(home_) : open, names.all());
+    if (pager_.settings().chaos && !kept) at_random(open, names, advice);
     at_ = advice.die;
     follows = away_.load(std::memory_order_relaxed) && advice.die == chain_.die &&
               order.stream == chain_.stream && current && *current == program_;
@@ -152,8 +163,8 @@ bool Router::open(Die die) {
   return filled;
 }
 
-// What can fail comes before anything else knows of it; a context that is of no use stays, since its
-// end would wait for all work of the process.
+// What can fail comes before anything else knows of it; a context that is of no use stays, since
+// its end would wait for all work of the process.
 bool Router::fill(Lane& lane, Die die) {
   auto same = verbs_.alike(home_, die);
   if (!same || !*same || pager_.contexts().program_on(die)) return false;
@@ -275,6 +286,7 @@ void Router::await_room(Die die) {
       mark = lane.marks[marked % lane.marks.size()];
   }
   if (mark == driver::Event::none) return;
+  const driver::RelaxedCapture relaxed(verbs_);
   for (auto ready = verbs_.ready(mark); ready && !*ready; ready = verbs_.ready(mark))
     sleep_ns(kRestNs);
 }
@@ -372,7 +384,9 @@ void Router::launches_at_home(driver::Stream stream) {
   }
   if (stream == driver::kPerThreadStream)
     stop(BARSWAP_KEPT_STREAMS, "the program launches on per-thread streams, which have one name");
-  if (back == driver::Event::none) return;
+  // What is captured does not run now, and beside a capture an event may not be asked.
+  if (back == driver::Event::none || pager_.contexts().capturing()) return;
+  const driver::RelaxedCapture relaxed(verbs_);
   const std::uint64_t limit_ns = now_ns() + kOthersNs;
   for (auto ready = verbs_.ready(back); ready && !*ready; ready = verbs_.ready(back)) {
     if (now_ns() > limit_ns)
@@ -407,6 +421,7 @@ int Router::check_away(int result) {
       for (const auto& [priority, stream] : lane.streams) asked.emplace_back(lane.context, stream);
     }
   }
+  const driver::RelaxedCapture relaxed(verbs_);
   for (const auto& [context, stream] : asked) {
     const driver::Entered entered(verbs_, context);
     auto idle = verbs_.idle(stream);
@@ -447,7 +462,8 @@ void Router::stack_changed(std::uint64_t size_bytes) {
   for (const driver::Context context : contexts) {
     const driver::Entered entered(verbs_, context);
     if (!entered.ok() || !verbs_.set_stack_bytes(size_bytes))
-      stop(BARSWAP_KEPT_REFUSED, "another die has no room for the stacks that the program asks for");
+      stop(BARSWAP_KEPT_REFUSED,
+           "another die has no room for the stacks that the program asks for");
   }
 }
 

@@ -1,6 +1,6 @@
 // Router: launches go to the die of a pool that holds most of the bytes they name
-// (routing.kernels = "data"). The program sees one device; its streams are of that device's context,
-// and every call but a routed launch finds all order there.
+// (routing.kernels = "data"). The program sees one device; its streams are of that device's
+// context, and every call but a routed launch finds all order there.
 //
 // One chain of launches is away at a time: of one stream, on one die. Its first launch waits, by an
 // event, for what the stream holds; those that follow it need no event. Any other call of the
@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <span>
 #include <vector>
 
@@ -141,6 +142,8 @@ class Router {
   bool fill(Lane& lane, Die die);
   void join();
   void join_locked() BARSWAP_REQUIRES(mutex_);
+  void at_random(std::uint32_t open, const RouteNames& names, policy::Route::Advice& advice)
+      BARSWAP_REQUIRES(mutex_);
   bool mark_stream(const Order& order);
   bool leave_for(const Order& order, Die die, std::uint64_t epoch) BARSWAP_REQUIRES(mutex_);
   bool others_at_work(driver::Stream stream) BARSWAP_REQUIRES(mutex_);
@@ -174,6 +177,7 @@ class Router {
   std::array<Lane, kDiesMax> lanes_ BARSWAP_GUARDED_BY(mutex_);
   Chain chain_ BARSWAP_GUARDED_BY(mutex_);  // the last one, while none is away
   policy::Route route_ BARSWAP_GUARDED_BY(mutex_);
+  std::mt19937_64 random_ BARSWAP_GUARDED_BY(mutex_);  // for chaos
   // Where the last launch was to run: a chain that came home for a call of the program's is there
   // still, as far as the next launch is concerned.
   Die at_ BARSWAP_GUARDED_BY(mutex_){0};

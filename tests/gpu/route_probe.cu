@@ -1,5 +1,5 @@
-// What the driver does with a kernel that one die's program launches on another die: in a context of
-// its own there, with the program's context current. Needs no Barswap; die routing rests on its
+// What the driver does with a kernel that one die's program launches on another die: in a context
+// of its own there, with the program's context current. Needs no Barswap; die routing rests on its
 // answers (docs/physics.md). Prints one line a question and ends with status 1 if one was answered
 // in a way that routing could not live with.
 #include <cuda.h>
@@ -125,12 +125,13 @@ __global__ void hand_over(unsigned* data, unsigned* flag, unsigned first, unsign
 }
 
 template <class... A>
-CUresult launch(const void* symbol, unsigned blocks, unsigned threads, CUstream stream, A... words) {
+CUresult launch(const void* symbol, unsigned blocks, unsigned threads, CUstream stream,
+                A... words) {
   cudaKernel_t kernel;
   if (cudaGetKernel(&kernel, symbol) != cudaSuccess) std::exit(2);
   void* parameters[] = {&words...};
-  return cuLaunchKernel(reinterpret_cast<CUfunction>(kernel), blocks, 1, 1, threads, 1, 1, 0, stream,
-                        parameters, nullptr);
+  return cuLaunchKernel(reinterpret_cast<CUfunction>(kernel), blocks, 1, 1, threads, 1, 1, 0,
+                        stream, parameters, nullptr);
 }
 
 double percentile(std::vector<double> values, double share) {
@@ -163,8 +164,8 @@ int main() {
   CUevent back;
   must(cuEventCreate(&back, CU_EVENT_DISABLE_TIMING), "event there");
   must(cuCtxPopCurrent(&away), "pop");
-  std::printf("a context of our own on die 1: %.0f ms, %zu of %zu MiB free with it\n", made_us / 1e3,
-              after >> 20, total >> 20);
+  std::printf("a context of our own on die 1: %.0f ms, %zu of %zu MiB free with it\n",
+              made_us / 1e3, after >> 20, total >> 20);
   CUevent out;
   must(cuEventCreate(&out, CU_EVENT_DISABLE_TIMING), "event");
   const CUdeviceptr near = range_on(0, kPage), far = range_on(1, kPage);
@@ -173,17 +174,20 @@ int main() {
   unsigned got[8] = {};
   const auto fetch = [&] { must(cuMemcpyDtoH(got, notes, sizeof got), "read"); };
 
-  must(launch(reinterpret_cast<void*>(where), 1, 1, there, words), "a kernel handle on a stream there");
+  must(launch(reinterpret_cast<void*>(where), 1, 1, there, words),
+       "a kernel handle on a stream there");
   must(cuStreamSynchronize(there), "synchronize");
   fetch();
-  expect(got[0] > 0, "a kernel handle runs on the stream's die, with the program's context current");
+  expect(got[0] > 0,
+         "a kernel handle runs on the stream's die, with the program's context current");
 
   // Per-context state.
   for (CUstream stream : {CUstream(nullptr), there, there, CUstream(nullptr)}) {
     must(launch(reinterpret_cast<void*>(read_global), 1, 1, stream, words), "global");
     must(stream ? cuStreamSynchronize(stream) : cuCtxSynchronize(), "synchronize");
     fetch();
-    std::printf("a device global, counted up on %s: it was %u\n", stream ? "die 1" : "die 0", got[0]);
+    std::printf("a device global, counted up on %s: it was %u\n", stream ? "die 1" : "die 0",
+                got[0]);
   }
 
   // A module's globals stay out of reach there, whatever is enabled; so routed programs must not
@@ -192,7 +196,8 @@ int main() {
   unsigned* pinned;
   must(cuMemHostAlloc(reinterpret_cast<void**>(&pinned), 4096, 0), "pinned");
   *pinned = 99;
-  must(launch(reinterpret_cast<void*>(read_word), 1, 1, there, words, (const unsigned*)pinned), "pinned");
+  must(launch(reinterpret_cast<void*>(read_word), 1, 1, there, words, (const unsigned*)pinned),
+       "pinned");
   code = cuStreamSynchronize(there);
   fetch();
   std::printf("pinned memory of the program read from die 1: %s, %u\n", name_of(code), got[0]);
@@ -204,17 +209,20 @@ int main() {
 
   // A kernel that is new on die 1, while die 0 is busy for a second.
   *pinned = 0;
-  must(launch(reinterpret_cast<void*>(spin), 1, 1, CUstream(nullptr), (volatile unsigned*)pinned), "spin");
+  must(launch(reinterpret_cast<void*>(spin), 1, 1, CUstream(nullptr), (volatile unsigned*)pinned),
+       "spin");
   std::thread waker([&] {
     std::this_thread::sleep_for(std::chrono::seconds(1));
     *static_cast<volatile unsigned*>(pinned) = 1;
   });
   start = Clock::now();
-  must(launch(reinterpret_cast<void*>(never_launched_before), 1, 1, there, words + 4), "new kernel");
+  must(launch(reinterpret_cast<void*>(never_launched_before), 1, 1, there, words + 4),
+       "new kernel");
   const double submitted_us = us_since(start);
   must(cuStreamSynchronize(there), "synchronize");
-  std::printf("a kernel that is new on die 1, beside a busy die 0: submitted in %.0f us, done in %.0f us\n",
-              submitted_us, us_since(start));
+  std::printf(
+      "a kernel that is new on die 1, beside a busy die 0: submitted in %.0f us, done in %.0f us\n",
+      submitted_us, us_since(start));
   waker.join();
   must(cuCtxSynchronize(), "synchronize");
 
@@ -225,7 +233,8 @@ int main() {
     unsigned want = 1;
     for (int i = 0; i < 2000; ++i) {
       CUstream stream = i % 2 ? there : nullptr;
-      must(launch(reinterpret_cast<void*>(step), 264, 256, stream, (unsigned*)range, kWords), "step");
+      must(launch(reinterpret_cast<void*>(step), 264, 256, stream, (unsigned*)range, kWords),
+           "step");
       want = want * 3 + 1;
       if (stream) {
         must(cuEventRecord(back, there), "record");
@@ -239,14 +248,17 @@ int main() {
     std::vector<unsigned> all(kWords);
     must(cuMemcpyDtoH(all.data(), range, kWords * 4), "read");
     expect(std::all_of(all.begin(), all.end(), [&](unsigned word) { return word == want; }),
-           range == near ? "2,000 changes of die over a page of die 0" : "2,000 changes of die over a page of die 1");
+           range == near ? "2,000 changes of die over a page of die 0"
+                         : "2,000 changes of die over a page of die 1");
   }
 
   // Both at once, by atomics and fences that are of one device by their name.
   for (const CUdeviceptr range : {near, far}) {
     must(cuMemsetD32(range, 0, 1024), "memset");
     must(launch(reinterpret_cast<void*>(count_up), 64, 64, there, (unsigned*)range, 200), "count");
-    must(launch(reinterpret_cast<void*>(count_up), 64, 64, CUstream(nullptr), (unsigned*)range, 200), "count");
+    must(
+        launch(reinterpret_cast<void*>(count_up), 64, 64, CUstream(nullptr), (unsigned*)range, 200),
+        "count");
     must(cuCtxSynchronize(), "synchronize");
     must(cuStreamSynchronize(there), "synchronize");
     unsigned three[3];
@@ -260,14 +272,17 @@ int main() {
     must(cuMemsetD32(near, 0, 64), "memset");
     auto* data = reinterpret_cast<unsigned*>(range) + 1024;
     auto* flag = reinterpret_cast<unsigned*>(near);
-    must(launch(reinterpret_cast<void*>(hand_over), 1, 1, there, data, flag, 1u, 20000u, words), "hand over");
-    must(launch(reinterpret_cast<void*>(hand_over), 1, 1, CUstream(nullptr), data, flag, 0u, 20000u, words + 1),
+    must(launch(reinterpret_cast<void*>(hand_over), 1, 1, there, data, flag, 1u, 20000u, words),
+         "hand over");
+    must(launch(reinterpret_cast<void*>(hand_over), 1, 1, CUstream(nullptr), data, flag, 0u, 20000u,
+                words + 1),
          "hand over");
     must(cuCtxSynchronize(), "synchronize");
     must(cuStreamSynchronize(there), "synchronize");
     fetch();
-    std::printf("20,000 hand-overs between the dies, data on die %d, by device-scope fences: %u wrong\n",
-                range == near ? 0 : 1, got[0] + got[1]);
+    std::printf(
+        "20,000 hand-overs between the dies, data on die %d, by device-scope fences: %u wrong\n",
+        range == near ? 0 : 1, got[0] + got[1]);
   }
 
   // The cost of a change.
@@ -284,14 +299,19 @@ int main() {
     must(cuStreamSynchronize(nullptr), "synchronize");
     pair_us.push_back(us_since(start));
   }
-  std::printf("submit a change and a launch: p50 %.1f, p99 %.1f us; there, back and waited for: p50 %.1f, p99 %.1f us\n",
-              percentile(hop_us, 0.5), percentile(hop_us, 0.99), percentile(pair_us, 0.5), percentile(pair_us, 0.99));
+  std::printf(
+      "submit a change and a launch: p50 %.1f, p99 %.1f us; there, back and waited for: p50 %.1f, "
+      "p99 %.1f us\n",
+      percentile(hop_us, 0.5), percentile(hop_us, 0.99), percentile(pair_us, 0.5),
+      percentile(pair_us, 0.99));
   for (CUstream stream : {CUstream(nullptr), there}) {
     start = Clock::now();
-    for (int i = 0; i < 2000; ++i) must(launch(reinterpret_cast<void*>(where), 1, 1, stream, words), "launch");
+    for (int i = 0; i < 2000; ++i)
+      must(launch(reinterpret_cast<void*>(where), 1, 1, stream, words), "launch");
     const double us = us_since(start) / 2000;
     must(stream ? cuStreamSynchronize(stream) : cuCtxSynchronize(), "synchronize");
-    std::printf("a launch on die %d: %.2f us submitted, %.2f us done\n", stream ? 1 : 0, us, us_since(start) / 2000);
+    std::printf("a launch on die %d: %.2f us submitted, %.2f us done\n", stream ? 1 : 0, us,
+                us_since(start) / 2000);
   }
 
   // Reading again what lies on the other die.
@@ -303,23 +323,29 @@ int main() {
       float ms = 0;
       for (int warm = 0; warm < 2; ++warm) {
         must(cuEventRecord(first, nullptr), "record");
-        must(launch(reinterpret_cast<void*>(read_again), 132, 512, CUstream(nullptr), (const uint4*)range, bytes / 16, 4, words), "again");
+        must(launch(reinterpret_cast<void*>(read_again), 132, 512, CUstream(nullptr),
+                    (const uint4*)range, bytes / 16, 4, words),
+             "again");
         must(cuEventRecord(last, nullptr), "record");
         must(cuEventSynchronize(last), "synchronize");
         must(cuEventElapsedTime(&ms, first, last), "elapsed");
       }
-      std::printf("132 blocks each read %zu KiB of die %d four times over: %.1f GB/s together\n", bytes >> 10,
-                  range == near ? 0 : 1, 132.0 * 4 * static_cast<double>(bytes) / ms / 1e6);
+      std::printf("132 blocks each read %zu KiB of die %d four times over: %.1f GB/s together\n",
+                  bytes >> 10, range == near ? 0 : 1,
+                  132.0 * 4 * static_cast<double>(bytes) / ms / 1e6);
     }
   for (const CUdeviceptr range : {near, far}) {
     float ms = 0;
     must(cuEventRecord(first, nullptr), "record");
     for (int i = 0; i < 20; ++i)
-      must(launch(reinterpret_cast<void*>(read_all), 1056, 256, CUstream(nullptr), (const uint4*)range, kPage / 16, words), "all");
+      must(launch(reinterpret_cast<void*>(read_all), 1056, 256, CUstream(nullptr),
+                  (const uint4*)range, kPage / 16, words),
+           "all");
     must(cuEventRecord(last, nullptr), "record");
     must(cuEventSynchronize(last), "synchronize");
     must(cuEventElapsedTime(&ms, first, last), "elapsed");
-    std::printf("a kernel of die 0 reads 32 MiB of die %d: %.1f GB/s\n", range == near ? 0 : 1, 20.0 * kPage / ms / 1e6);
+    std::printf("a kernel of die 0 reads 32 MiB of die %d: %.1f GB/s\n", range == near ? 0 : 1,
+                20.0 * kPage / ms / 1e6);
   }
   return failed ? 1 : 0;
 }

@@ -40,9 +40,14 @@ void World::make_context(int die, bool primary) {
   enter(index);
   if (!fine("module", cuModuleLoadData(&contexts_[index].module, kernels_text().c_str())))
     (void)cuModuleLoadData(&contexts_[index].module, kernels_text().c_str());
+  if (plan_.routed && !library_ &&
+      !fine("library", cuLibraryLoadData(&library_, kernels_text().c_str(), nullptr, nullptr, 0,
+                                         nullptr, nullptr, 0)))
+    library_ = nullptr;
   contexts_[index].legacy = static_cast<int>(streams_.size());
   streams_.push_back({nullptr, index, false, true, true});
-  streams_.push_back({CU_STREAM_PER_THREAD, index, false, true, true});
+  // One name for many streams: a program that uses it is not routed.
+  if (!plan_.routed) streams_.push_back({CU_STREAM_PER_THREAD, index, false, true, true});
   CUstream stream = nullptr;
   if (fine("stream", cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING)))
     streams_.push_back({stream, index, true, false, true});
@@ -91,7 +96,8 @@ void World::context_come_or_go() {
   if (made.empty() || (made.size() < 3 && chance_.percent(50))) {
     const std::size_t index = pick_context();
     if (contexts_[index].primary && chance_.percent(25)) return end_context(index, true);
-    return make_context(static_cast<int>(chance_.below(plan_.setting.machine.dies)), false);
+    const auto dies = static_cast<std::uint64_t>(plan_.program_dies());
+    return make_context(static_cast<int>(chance_.below(dies)), false);
   }
   end_context(made[chance_.below(made.size())], false);
 }
@@ -143,7 +149,7 @@ void World::judge_out_of_memory(std::uint64_t bytes, std::size_t context) {
       (atomics || no_host ? 0 : std::min<std::uint64_t>(host, machine_host));
   // A page has to fit into what one lender has.
   std::uint64_t others = 0;
-  for (int other = 0; other < plan_.setting.machine.dies; ++other)
+  for (int other = 0; other < plan_.program_dies(); ++other)
     if (other != index_of(die))
       others +=
           std::max<std::uint64_t>(life_.machine().memory().free_bytes(other), 32_MiB) - 32_MiB;

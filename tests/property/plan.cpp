@@ -58,6 +58,9 @@ void draw_lending(Plan& plan) {
       machine.vram_each.push_back(chance.between(32, 96) << 21);
   options.tiers_peer_enable = !chance.percent(15);
   if (chance.percent(35)) options.dies_present = policy::Present::pooled;
+  // Then the program knows the first die alone, and kernels that may run on any.
+  plan.routed = options.dies_present == policy::Present::pooled && chance.percent(75);
+  if (plan.routed) options.routing_kernels = policy::Kernels::data;
   if (chance.percent(30)) options.tiers_peer_limit = policy::size_of(chance.below(40) << 20);
   if (chance.percent(50)) plan.setting.setup.free_of = support::free_of_machine;
 }
@@ -90,7 +93,10 @@ void describe(Plan& plan) {
       "%s, dies %d%s, vram %zu MiB, host %zu MiB%s%s, peer %d, limit %llu MiB, page %llu MiB, "
       "%u operations",
       name_of(plan.mode), machine.dies,
-      options.dies_present == policy::Present::pooled ? " (pooled)" : "", machine.vram_bytes >> 20,
+      plan.routed                                       ? " (routed)"
+      : options.dies_present == policy::Present::pooled ? " (pooled)"
+                                                        : "",
+      machine.vram_bytes >> 20,
       machine.host_bytes >> 20,
       machine.host        ? ""
       : machine.host_numa ? " (NUMA only)"

@@ -20,7 +20,12 @@ void* pinned(const driver::Api& api, std::uint64_t bytes) {
 CUfunction World::function(std::size_t context, const char* name) {
   ContextState& state = contexts_[context];
   CUfunction& found = state.functions[name];
-  if (!found) {
+  if (!found && library_) {
+    enter(context);
+    CUkernel kernel = nullptr;
+    if (fine("kernel", cuLibraryGetKernel(&kernel, library_, name)))
+      found = reinterpret_cast<CUfunction>(kernel);
+  } else if (!found) {
     enter(context);
     if (!fine("function", cuModuleGetFunction(&found, state.module, name))) found = nullptr;
   }

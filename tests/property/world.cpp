@@ -217,7 +217,7 @@ Slice World::pick_slice(std::size_t context, std::uint64_t bytes_max, bool known
 }
 
 void World::run() {
-  for (int die = 0; die < plan_.setting.machine.dies; ++die) make_context(die, true);
+  for (int die = 0; die < plan_.program_dies(); ++die) make_context(die, true);
   using Step = void (World::*)();
   struct Odds {
     Step step;

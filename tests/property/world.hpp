@@ -156,6 +156,7 @@ class World {
   std::vector<ContextState> contexts_;
   std::vector<StreamState> streams_;
   std::vector<std::unique_ptr<Range>> ranges_;
+  CUlibrary library_ = nullptr;  // of kernels that belong to no context
   std::vector<GraphState> graphs_;
   struct Read {
     int stream;

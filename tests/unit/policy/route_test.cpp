@@ -70,8 +70,7 @@ struct Chain {
     const auto die = static_cast<std::size_t>(index_of(chain));
     for (const Stretch& stretch : all) {
       const bool is_weight = stretch.first >= 10_GiB;
-      const bool here =
-          is_weight ? stretch.on[die] != 0 : where[stretch.first / 64_MiB - 1] == die;
+      const bool here = is_weight ? stretch.on[die] != 0 : where[stretch.first / 64_MiB - 1] == die;
       far_bytes += here ? 0 : stretch.bytes;
     }
   }

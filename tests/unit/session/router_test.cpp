@@ -381,15 +381,19 @@ TEST_CASE("what a chain names again and again comes along, and comes back") {
     REQUIRE(cuLaunchKernel(program.update, 1, 1, 1, 32, 1, 1, 0, nullptr, nullptr, extra) ==
             CUDA_SUCCESS);
   };
+  // Moves take a share of the time at most, so that not every pass has them.
+  int there = 0, back = 0;
   for (int pass = 0; pass < 6; ++pass) {
     program.pause();
     for (int i = 0; i < 40; ++i) both(state, program.far);
-    if (pass > 0) CHECK(program.lies_on(state, 8_MiB, 1));
+    there += program.lies_on(state, 8_MiB, 1);
     program.pause();
     for (int i = 0; i < 40; ++i) both(state, program.near);
-    if (pass > 0) CHECK(program.lies_on(state, 8_MiB, 0));
+    back += there > 0 && program.lies_on(state, 8_MiB, 0);
     REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
   }
+  CHECK(there > 0);
+  CHECK(back > 0);
   CHECK(program.read(state, 10) == expected(4, 10, 6 * 80));
 }
 

@@ -98,6 +98,19 @@ Route::Advice Route::launch(Die at, std::uint32_t open, std::span<const Stretch>
   return advice;
 }
 
+Route::Advice Route::graph(Die home, std::span<const Often> named) {
+  ++launches_;
+  Advice advice{home, {}};
+  for (const Often& often : named) {
+    const std::uint64_t far_bytes = elsewhere(home, often.stretch);
+    const bool small = often.stretch.packed || often.stretch.bytes <= kCarryOver;
+    if (small || often.stretch.bytes > kCarryMost || often.times < kOften || far_bytes == 0) continue;
+    if (launches_ < seen_[often.stretch.first].refused_until) continue;
+    if (often.times * far_bytes >= worth(often.stretch)) advice.carry.push_back(often.stretch);
+  }
+  return advice;
+}
+
 void Route::refused(Die die, const Stretch& stretch) {
   Seen& seen = seen_[stretch.first];
   seen.refused_until = launches_ + (kRest << seen.refusals);

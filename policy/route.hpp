@@ -45,6 +45,12 @@ class Route {
   // `at`: where the chain is. `open`: a bit for each die that may be chosen, one at least; if the
   // chain's is not among them it has to change.
   Advice launch(Die at, std::uint32_t open, std::span<const Stretch> named);
+  // A graph runs at home and reads what lies elsewhere from afar; what it names often comes home.
+  struct Often {
+    Stretch stretch;
+    std::uint64_t times = 0;
+  };
+  Advice graph(Die home, std::span<const Often> named);
   // Bytes of what is named that lie on the open die that holds most, less those on `die`; 0: it is
   // the best one.
   static std::uint64_t missed_bytes(Die die, std::uint32_t open, std::span<const Stretch> named);
@@ -67,6 +73,7 @@ class Route {
   static constexpr std::size_t kKnownMost = 4096;
   // In launches: a layer of a model or two, and far from a pass over all of it.
   static constexpr std::uint64_t kNear = 64, kRest = 64;
+  static constexpr std::uint64_t kOften = 4;  // in one graph
   static constexpr std::uint8_t kDoublings = 14;
   // What is smaller is read from afar in a few microseconds; what is larger is data.
   static constexpr std::uint64_t kCarryOver = 2_MiB, kCarryMost = 256_MiB;

@@ -18,9 +18,15 @@ class Foreign {
     if (at >= kMost) return false;
     entries_[at].end.store(value_of(base) + bytes, std::memory_order_relaxed);
     entries_[at].first.store(value_of(base), std::memory_order_release);
+    lower(lowest_, value_of(base));
+    lower(highest_below_, ~(value_of(base) + bytes));
     return true;
   }
   bool holds(Address address) const {
+    // Most words are no addresses at all.
+    if (value_of(address) < lowest_.load(std::memory_order_acquire) ||
+        value_of(address) >= ~highest_below_.load(std::memory_order_acquire))
+      return false;
     const std::size_t count = count_.load(std::memory_order_relaxed);
     for (std::size_t i = 0; i < count && i < kMost; ++i) {
       const std::uint64_t first = entries_[i].first.load(std::memory_order_acquire);
@@ -36,7 +42,13 @@ class Foreign {
   struct Entry {
     std::atomic<std::uint64_t> first{0}, end{0};
   };
+  static void lower(std::atomic<std::uint64_t>& bound, std::uint64_t value) {
+    std::uint64_t seen = bound.load(std::memory_order_relaxed);
+    while (value < seen && !bound.compare_exchange_weak(seen, value, std::memory_order_release)) {}
+  }
   std::array<Entry, kMost> entries_;
+  // The lowest address of all, and the complement of the highest end.
+  std::atomic<std::uint64_t> lowest_{~std::uint64_t{0}}, highest_below_{~std::uint64_t{0}};
   std::atomic<std::size_t> count_{0};
 };
 

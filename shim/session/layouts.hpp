@@ -1,33 +1,37 @@
-// Layouts: of which kind a function's handle is, and how many parameters it has. The driver says so
-// only by refusing a question, which takes it some microseconds (580.159), so what it said is kept
-// until an image is unloaded or a context ends: then a handle may become another function's.
+// Layouts: of which kind a function's handle is, and the sizes of its parameters. The driver says how
+// many there are only by refusing a question, and each answer about a CUkernel takes it a good part of
+// a microsecond (580.159), so what it said is kept until an image is unloaded or a context ends: then
+// a handle may become another function's. Should one be unloaded through a door that we do not see,
+// whoever uses a layout asks for the last parameter again.
 //
 // It owns what it keeps, guarded by Rank::layouts, and calls nobody.
 #pragma once
 #include <cstddef>
-#include <optional>
+#include <cstdint>
+#include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "barswap/mutex.hpp"
 #include "driver/verbs.hpp"
 
 namespace barswap::session {
 
+struct Layout {
+  driver::FunctionKind kind = driver::FunctionKind::kernel;
+  std::vector<std::uint64_t> bytes;  // of each parameter
+};
+
 class Layouts {
  public:
-  struct Layout {
-    driver::FunctionKind kind = driver::FunctionKind::kernel;
-    std::size_t parameters = 0;
-  };
-  std::optional<Layout> of(driver::Function function) const {
+  std::shared_ptr<const Layout> of(driver::Function function) const {
     Lock lock(mutex_);
     const auto found = known_.find(function);
-    if (found == known_.end()) return std::nullopt;
-    return found->second;
+    return found == known_.end() ? nullptr : found->second;
   }
-  void keep(driver::Function function, const Layout& layout) {
+  void keep(driver::Function function, std::shared_ptr<const Layout> layout) {
     Lock lock(mutex_);
-    known_.insert_or_assign(function, layout);
+    known_.insert_or_assign(function, std::move(layout));
   }
   void forget() {
     Lock lock(mutex_);
@@ -36,7 +40,8 @@ class Layouts {
 
  private:
   mutable Mutex<Rank::layouts> mutex_;
-  std::unordered_map<driver::Function, Layout> known_ BARSWAP_GUARDED_BY(mutex_);
+  std::unordered_map<driver::Function, std::shared_ptr<const Layout>> known_
+      BARSWAP_GUARDED_BY(mutex_);
 };
 
 }  // namespace barswap::session

@@ -86,6 +86,32 @@ trace::Where Reach::here(std::uintptr_t stream) const {
   return {die ? *die : trace::kAnyDie, stream};
 }
 
+// Null: the driver cannot say. Parameters must never be read past their end, so the last one is
+// asked for each time.
+std::shared_ptr<const Layout> Reach::layout_of(driver::Function function) {
+  if (auto known = layouts_.of(function)) {
+    const std::size_t count = known->bytes.size();
+    if (count == 0) return known;
+    auto last = verbs_.parameter_bytes(function, known->kind, count - 1);
+    if (last && *last == known->bytes.back()) return known;
+  }
+  auto fresh = std::make_shared<Layout>();
+  for (;;) {
+    auto bytes = verbs_.parameter_bytes(function, fresh->kind, fresh->bytes.size());
+    const bool first = fresh->bytes.empty();
+    const bool ends = !bytes && bytes.error().fault == Fault::invalid;
+    if (!bytes && !ends && first && fresh->kind == driver::FunctionKind::kernel) {
+      fresh->kind = driver::FunctionKind::function;
+      continue;
+    }
+    if (!bytes && !ends && first) return nullptr;
+    if (!bytes) break;
+    fresh->bytes.push_back(*bytes);
+  }
+  layouts_.keep(function, fresh);
+  return fresh;
+}
+
 // Pointers lie at multiples of eight, in structures passed by value as well, but for packed ones:
 // those at other multiples of four are told apart. An integer that looks
 // like an address of ours costs a wrong count. A tensor map begins with its address.
@@ -101,26 +127,11 @@ bool Reach::each_word(driver::Function function, void* const* parameters, void* 
     }
   };
   if (parameters) {
-    // Sizes are asked anew at each launch, at some 23 ns a parameter: parameters must never be read
-    // past their end.
-    const auto known = layouts_.of(function);
-    Layouts::Layout layout = known.value_or(Layouts::Layout{});
-    for (std::size_t i = 0; !known || i < layout.parameters; ++i) {
-      auto bytes = verbs_.parameter_bytes(function, layout.kind, i);
-      if (!bytes && i == 0 && layout.kind == driver::FunctionKind::kernel &&
-          bytes.error().fault != Fault::invalid) {
-        layout.kind = driver::FunctionKind::function;
-        bytes = verbs_.parameter_bytes(function, layout.kind, i);
-      }
-      if (!bytes && known) layouts_.forget();
-      if (!bytes && i == 0 && bytes.error().fault != Fault::invalid) return false;
-      if (!bytes) {
-        layout.parameters = i;
-        if (!known) layouts_.keep(function, layout);
-        break;
-      }
-      if (*bytes >= sizeof(std::uint64_t) && parameters[i]) scan(parameters[i], *bytes);
-    }
+    const auto layout = layout_of(function);
+    if (!layout) return false;
+    for (std::size_t i = 0; i < layout->bytes.size(); ++i)
+      if (layout->bytes[i] >= sizeof(std::uint64_t) && parameters[i])
+        scan(parameters[i], layout->bytes[i]);
   }
   if (!extra) return true;
   const void* buffer = nullptr;
@@ -268,6 +279,7 @@ Timing Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
     heat_.operations(named->operations);
     for (const auto& [address, times] : named->times) heat_.note(address, times);
   }
+  if (router_ && heat_.watching()) route_graph(*named);
   if (!foretells() && !trace::on()) return timing;
   Ranges ranges(memory_);
   for (const auto& [address, times] : named->times) ranges.add(address);
@@ -277,6 +289,18 @@ Timing Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
     timing.traced =
         trace::graph(mixed(0, named->operations), mixed(0, exec), here(stream), ranges.named());
   return timing;
+}
+
+void Reach::route_graph(const Named& named) {
+  std::vector<policy::Route::Often> often;
+  for (const auto& [address, times] : named.times) {
+    const auto range = memory_.find(address);
+    if (!range || range->handle != 0 || range->home != router_->home()) continue;
+    policy::Route::Often one{pager_.stretch(address, range->base + range->mapping_bytes), times};
+    one.stretch.packed = range->packed;
+    often.push_back(one);
+  }
+  router_->plan_graph(often);
 }
 
 void Reach::graph_gone(std::uintptr_t exec) {

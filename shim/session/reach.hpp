@@ -78,10 +78,13 @@ class Reach {
   bool each_word(driver::Function function, void* const* parameters, void* const* extra,
                  Take take);
 
+  std::shared_ptr<const Layout> layout_of(driver::Function function);
   // The ranges behind addresses, each once.
   class Ranges;
   bool touches_everything(driver::Function function) const;
   void add(RouteNames& names, Address word) const;
+  struct Named;
+  void route_graph(const Named& named);
   // What lies on dies alone takes no turns.
   bool foretells() const {
     return heat_.watching() && foresight_.wanted() && (!router_ || pager_.frames().host_needed());

@@ -116,6 +116,17 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
   return advice.die;
 }
 
+void Router::plan_graph(std::span<const policy::Route::Often> named) {
+  policy::Route::Advice advice;
+  {
+    Lock lock(mutex_);
+    at_ = home_;
+    if (stopped_.load(std::memory_order_relaxed)) return;
+    advice = route_.graph(home_, named);
+  }
+  if (!advice.carry.empty()) carry(advice);
+}
+
 // What is carried has to repay itself many times over; where it does not, since a program hands on
 // much and changes dies often, reading from afar is the lesser evil.
 void Router::carry(const policy::Route::Advice& advice) {

@@ -71,6 +71,8 @@ class Router {
     bool tied = false;
   };
   std::optional<Die> plan(const Order& order, const RouteNames& names);
+  // Before a graph is launched, which stays at home.
+  void plan_graph(std::span<const policy::Route::Often> named);
   // Before a launch at home: kernels of one device run on one die at a time, so those of other
   // streams than the chain's wait here, for a second at most.
   void launches_at_home(driver::Stream stream);

@@ -122,3 +122,20 @@ TEST_CASE("weights that a pass reads once are never carried") {
 }
 
 }  // namespace
+
+namespace {
+
+TEST_CASE("what a graph names often comes home before it, and its weights stay") {
+  Route route;
+  const Route::Often named[] = {{at(64_MiB, 32_MiB, 1), 96},
+                                {at(1_GiB, 128_MiB, 1), 1},
+                                {at(2_GiB, 2_MiB, 1), 500},
+                                {at(3_GiB, 32_MiB, 0), 96}};
+  const Route::Advice advice = route.graph(Die{0}, named);
+  REQUIRE(advice.carry.size() == 1);
+  CHECK(advice.carry[0].first == 64_MiB);
+  route.refused(Die{0}, advice.carry[0]);
+  CHECK(route.graph(Die{0}, named).carry.empty());
+}
+
+}  // namespace

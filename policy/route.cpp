@@ -104,7 +104,8 @@ Route::Advice Route::graph(Die home, std::span<const Often> named) {
   for (const Often& often : named) {
     const std::uint64_t far_bytes = elsewhere(home, often.stretch);
     const bool small = often.stretch.packed || often.stretch.bytes <= kCarryOver;
-    if (small || often.stretch.bytes > kCarryMost || often.times < kOften || far_bytes == 0) continue;
+    const bool seldom = often.times < kOften || far_bytes == 0;
+    if (small || seldom || often.stretch.bytes > kCarryMost) continue;
     if (launches_ < seen_[often.stretch.first].refused_until) continue;
     if (often.times * far_bytes >= worth(often.stretch)) advice.carry.push_back(often.stretch);
   }

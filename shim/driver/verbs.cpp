@@ -181,8 +181,8 @@ Result<void> Verbs::release_primary(Die die) const {
   return done(api_->cuDevicePrimaryCtxRelease_v2(index_of(die)));
 }
 
-Result<std::uint64_t> Verbs::parameter_bytes(Function function, FunctionKind kind,
-                                             std::size_t index) const {
+Result<Verbs::Parameter> Verbs::parameter(Function function, FunctionKind kind,
+                                          std::size_t index) const {
   const auto word = static_cast<std::uintptr_t>(function);
   std::size_t offset = 0, size = 0;
   CUresult code = kMissing;
@@ -191,12 +191,12 @@ Result<std::uint64_t> Verbs::parameter_bytes(Function function, FunctionKind kin
   else if (kind == FunctionKind::function && api_->cuFuncGetParamInfo)
     code = api_->cuFuncGetParamInfo(reinterpret_cast<CUfunction>(word), index, &offset, &size);
   if (code == CUDA_ERROR_INVALID_VALUE) return Error{Fault::invalid};
-  return answer<std::uint64_t>(code, size);
+  return answer(code, Parameter{offset, size});
 }
 
 bool Verbs::is_kernel(Function function) const {
-  auto bytes = parameter_bytes(function, FunctionKind::kernel, 0);
-  return bytes || bytes.error().fault == Fault::invalid;
+  auto first = parameter(function, FunctionKind::kernel, 0);
+  return first || first.error().fault == Fault::invalid;
 }
 
 Result<Library> Verbs::library_of(Function kernel) const {

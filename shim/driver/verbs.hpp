@@ -143,10 +143,14 @@ class Verbs {
   Result<HostBuffer> make_host_buffer(std::uint64_t size_bytes) const;
   void free_host_buffer(void* memory) const;
 
-  // The size of a kernel's parameter. Fault::invalid: it has no such parameter; any other error:
-  // the driver cannot say (before 12.4), or the handle is of the other kind.
-  Result<std::uint64_t> parameter_bytes(Function function, FunctionKind kind,
-                                        std::size_t index) const;
+  // Where a kernel's parameter lies among all, and its size. Fault::invalid: it has no such
+  // parameter; any other error: the driver cannot say (before 12.4), or the handle is of the other
+  // kind.
+  struct Parameter {
+    std::uint64_t offset = 0, bytes = 0;
+    bool operator==(const Parameter&) const = default;
+  };
+  Result<Parameter> parameter(Function function, FunctionKind kind, std::size_t index) const;
 
   // A CUkernel, which runs on any die, and not a CUfunction, which belongs to one context.
   bool is_kernel(Function function) const;

@@ -22,6 +22,7 @@ CUresult ended(const Call& call, driver::Context context, End end, Gone gone) {
 template <auto Slot>
 CUresult destroyed(CUcontext context) {
   const Call call;
+  if (call) call->reach().functions_gone();
   if (!call || !call->pager().contexts().known(word_of(context))) return forward<Slot>(context);
   return ended(
       call, word_of(context), [&] { return forward<Slot>(context); },
@@ -31,6 +32,7 @@ CUresult destroyed(CUcontext context) {
 template <auto Slot>
 CUresult primary_left(CUdevice device, bool always_gone) {
   const Call call;
+  if (call) call->reach().functions_gone();
   const auto primary = call ? call->primary_of(Die{device}) : std::nullopt;
   if (!primary) return forward<Slot>(device);
   return ended(

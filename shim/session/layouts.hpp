@@ -1,8 +1,8 @@
-// Layouts: of which kind a function's handle is, and the sizes of its parameters. The driver says how
-// many there are only by refusing a question, and each answer about a CUkernel takes it a good part of
-// a microsecond (580.159), so what it said is kept until an image is unloaded or a context ends: then
-// a handle may become another function's. Should one be unloaded through a door that we do not see,
-// whoever uses a layout asks for the last parameter again.
+// Layouts: of which kind a function's handle is, and where its parameters lie. The driver says how
+// many there are only by refusing a question, and a launch would have to ask for each of them. So
+// what it said is kept until an image is unloaded or a context ends: then a handle may become
+// another function's. Should one be unloaded through a door that we do not see, whoever uses a
+// layout asks for the last parameter again.
 //
 // It owns what it keeps, guarded by Rank::layouts, and calls nobody.
 #pragma once
@@ -19,7 +19,7 @@ namespace barswap::session {
 
 struct Layout {
   driver::FunctionKind kind = driver::FunctionKind::kernel;
-  std::vector<std::uint64_t> bytes;  // of each parameter
+  std::vector<driver::Verbs::Parameter> parameters;
 };
 
 class Layouts {

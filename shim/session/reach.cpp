@@ -87,26 +87,26 @@ trace::Where Reach::here(std::uintptr_t stream) const {
 }
 
 // Null: the driver cannot say. Parameters must never be read past their end, so the last one is
-// asked for each time.
+// asked for each time: where it lies tells how large all before it are together.
 std::shared_ptr<const Layout> Reach::layout_of(driver::Function function) {
   if (auto known = layouts_.of(function)) {
-    const std::size_t count = known->bytes.size();
+    const std::size_t count = known->parameters.size();
     if (count == 0) return known;
-    auto last = verbs_.parameter_bytes(function, known->kind, count - 1);
-    if (last && *last == known->bytes.back()) return known;
+    auto last = verbs_.parameter(function, known->kind, count - 1);
+    if (last && *last == known->parameters.back()) return known;
   }
   auto fresh = std::make_shared<Layout>();
   for (;;) {
-    auto bytes = verbs_.parameter_bytes(function, fresh->kind, fresh->bytes.size());
-    const bool first = fresh->bytes.empty();
-    const bool ends = !bytes && bytes.error().fault == Fault::invalid;
-    if (!bytes && !ends && first && fresh->kind == driver::FunctionKind::kernel) {
+    auto next = verbs_.parameter(function, fresh->kind, fresh->parameters.size());
+    const bool first = fresh->parameters.empty();
+    const bool ends = !next && next.error().fault == Fault::invalid;
+    if (!next && !ends && first && fresh->kind == driver::FunctionKind::kernel) {
       fresh->kind = driver::FunctionKind::function;
       continue;
     }
-    if (!bytes && !ends && first) return nullptr;
-    if (!bytes) break;
-    fresh->bytes.push_back(*bytes);
+    if (!next && !ends && first) return nullptr;
+    if (!next) break;
+    fresh->parameters.push_back(*next);
   }
   layouts_.keep(function, fresh);
   return fresh;
@@ -129,9 +129,9 @@ bool Reach::each_word(driver::Function function, void* const* parameters, void* 
   if (parameters) {
     const auto layout = layout_of(function);
     if (!layout) return false;
-    for (std::size_t i = 0; i < layout->bytes.size(); ++i)
-      if (layout->bytes[i] >= sizeof(std::uint64_t) && parameters[i])
-        scan(parameters[i], layout->bytes[i]);
+    for (std::size_t i = 0; i < layout->parameters.size(); ++i)
+      if (layout->parameters[i].bytes >= sizeof(std::uint64_t) && parameters[i])
+        scan(parameters[i], layout->parameters[i].bytes);
   }
   if (!extra) return true;
   const void* buffer = nullptr;

@@ -118,6 +118,30 @@ std::string moves_text(const barswap_stats& stats) {
   return "  moves                        out of HBM                  into HBM\n" + text;
 }
 
+const char* const kKept[BARSWAP_STATS_KEPT] = {
+    "state",   "unknown", "function", "kind",    "policy",
+    "streams", "outside", "capture",  "refused", "small"};
+
+// Nothing, where no launch was worth routing.
+std::string routing_text(const barswap_stats& stats) {
+  std::string kept;
+  for (int i = 0; i < BARSWAP_STATS_KEPT; ++i)
+    if (stats.kept[i] != 0)
+      kept += format("%s%llu %s", kept.empty() ? "" : ", ",
+                     static_cast<unsigned long long>(stats.kept[i]), kKept[i]);
+  if (stats.routed == 0 && kept.empty()) return "";
+  return format("  routing  %llu launches ran on another die, %llu changes of die\n",
+                static_cast<unsigned long long>(stats.routed),
+                static_cast<unsigned long long>(stats.die_changes)) +
+         (kept.empty() ? "" : "    kept at home though more lay elsewhere: " + kept + "\n");
+}
+
+ordered_json routing_json(const barswap_stats& stats) {
+  ordered_json kept = ordered_json::object();
+  for (int i = 0; i < BARSWAP_STATS_KEPT; ++i) kept[kKept[i]] = stats.kept[i];
+  return {{"routed", stats.routed}, {"die_changes", stats.die_changes}, {"kept", kept}};
+}
+
 std::string events_text(const barswap_stats& stats, int count) {
   std::string text;
   for (const barswap_event& event : newest_events(stats, count))
@@ -165,7 +189,8 @@ std::string text_of(const Reading& reading, int events) {
   if (stats.policy[0] != '\0') text += std::string("  policy   ") + stats.policy + "\n";
   for (std::uint32_t i = 0; i < stats.dies; ++i)
     text += die_text(static_cast<int>(i), stats.die[i]);
-  return text + counters_text(stats) + moves_text(stats) + events_text(stats, events);
+  return text + counters_text(stats) + routing_text(stats) + moves_text(stats) +
+         events_text(stats, events);
 }
 
 // ---- JSON ----
@@ -228,6 +253,7 @@ ordered_json json_of(const Reading& reading, int events) {
                  {"copies", stats.host_copies}};
   all["clean_bytes"] = stats.clean_bytes;
   all["beside_bytes"] = stats.beside_bytes;
+  all["routing"] = routing_json(stats);
   all["allocations"] = stats.allocations;
   all["frees"] = stats.frees;
   all["out_of_memory"] = stats.out_of_memory;

@@ -76,8 +76,8 @@ TEST_CASE("a fingerprint is the sum of all words, whatever block reads them") {
   REQUIRE(function.has_value());
   CHECK_FALSE(verbs.function_in(*module, "barswap_other").has_value());
   for (std::size_t i = 0; i < 5; ++i)
-    CHECK(*verbs.parameter_bytes(*function, driver::FunctionKind::function, i) == 8);
-  CHECK_FALSE(verbs.parameter_bytes(*function, driver::FunctionKind::function, 5).has_value());
+    CHECK(verbs.parameter(*function, driver::FunctionKind::function, i)->bytes == 8);
+  CHECK_FALSE(verbs.parameter(*function, driver::FunctionKind::function, 5).has_value());
   constexpr unsigned kBlocks = 3;
   auto answers = verbs.make_host_buffer(kBlocks * 16);
   REQUIRE(answers.has_value());

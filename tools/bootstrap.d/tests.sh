@@ -31,7 +31,7 @@ test_gcc() {
 }
 
 test_clang() {
-  try_build build-clang clang clang++ -Dfuzz=true || return 0
+  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=30 || return 0
   # What programs and seeds look for does not hang on the compiler: in full they run with gcc.
   BARSWAP_E2E=short run_suites build-clang all \
     --no-suite gpu --no-suite bench --no-suite fuzz --no-suite property --no-suite cross

@@ -382,8 +382,8 @@ TEST_CASE("what a chain names again and again comes along, and comes back") {
             CUDA_SUCCESS);
   };
   // Moves take a share of the time at most, so that not every pass has them.
-  int there = 0, back = 0;
-  for (int pass = 0; pass < 6; ++pass) {
+  int there = 0, back = 0, passes = 0;
+  for (; passes < 6 || (passes < 400 && back == 0); ++passes) {
     program.pause();
     for (int i = 0; i < 40; ++i) both(state, program.far);
     there += program.lies_on(state, 8_MiB, 1);
@@ -394,7 +394,7 @@ TEST_CASE("what a chain names again and again comes along, and comes back") {
   }
   CHECK(there > 0);
   CHECK(back > 0);
-  CHECK(program.read(state, 10) == expected(4, 10, 6 * 80));
+  CHECK(program.read(state, 10) == expected(4, 10, passes * 80));
 }
 
 }  // namespace
@@ -458,16 +458,19 @@ struct Model {
 
 TEST_CASE("a model over two dies comes to rest: two changes a pass, and nothing else moves") {
   Model model;
-  for (int i = 0; i < 12; ++i) model.pass();
-  const auto before = Program::counts();
   const auto out = [](Cause cause) {
     return stats::get(stats::live().causes[static_cast<std::size_t>(cause)].pages_out);
   };
-  const std::uint64_t left = out(Cause::headroom), carried = out(Cause::carry);
-  for (int i = 0; i < 4; ++i) model.pass();
-  CHECK(Program::counts().changes - before.changes == 8);
-  CHECK(out(Cause::headroom) == left);
-  CHECK(out(Cause::carry) - carried <= 12);
+  // Moves take a share of the time at most, so that it takes longer where they are slow.
+  bool rests = false;
+  for (int round = 0; round < 60 && !rests; ++round) {
+    const auto before = Program::counts();
+    const std::uint64_t left = out(Cause::headroom), carried = out(Cause::carry);
+    for (int i = 0; i < 4; ++i) model.pass();
+    rests = Program::counts().changes - before.changes == 8 && out(Cause::headroom) == left &&
+            out(Cause::carry) - carried <= 12;
+  }
+  CHECK(rests);
 }
 
 }  // namespace

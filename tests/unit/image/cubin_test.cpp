@@ -128,10 +128,10 @@ TEST_CASE("relocations of code name what it uses") {
     for (std::size_t i = 0; i < std::size(cases); ++i)
       maker.relocate(maker.kernel(cases[i].first), 0, symbols[i], addend);
     const Facts facts = facts_of(maker);
-    for (const auto& [name, states] : cases) {
-      CAPTURE(name);
-      CHECK(facts.of(name) == states);
-      CHECK(states_of(maker.blob(), name, 0) == states);
+    for (const auto& one : cases) {
+      CAPTURE(one.first);
+      CHECK(facts.of(one.first) == one.second);
+      CHECK(states_of(maker.blob(), one.first, 0) == one.second);
     }
   }
 }

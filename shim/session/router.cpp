@@ -38,7 +38,10 @@ Router::Router(Session& session, Die home, std::vector<Die> dies)
       kernels_(verbs_, session.options(), capability_of(verbs_, home)),
       random_(pager_.settings().chaos_seed) {}
 
-Router::~Router() { close(); }
+Router::~Router() {
+  close();
+  routing.store(false);
+}
 
 void Router::keep(barswap_kept reason) const {
   stats::add(stats::live().kept[static_cast<std::size_t>(reason)]);
@@ -160,6 +163,8 @@ bool Router::open(Die die) {
     if (lanes_[slot(die)].context != driver::Context::none) return true;
   }
   if (opening_.exchange(true)) return false;
+  // Long before the first launch leaves, so that each call that submits by then was counted.
+  routing.store(true);
   Lane lane;
   const bool filled = fill(lane, die);
   {
@@ -167,7 +172,6 @@ bool Router::open(Die die) {
     lane.refused = !filled;
     lanes_[slot(die)] = lane;
   }
-  if (filled) routing.store(true);
   opening_.store(false);
   BARSWAP_LOG(info, "session", filled ? "die %d receives launches" : "die %d receives no launches",
               index_of(die));
@@ -274,6 +278,9 @@ std::optional<driver::Stream> Router::lane_for(const Order& order, Die die) {
 bool Router::leave_for(const Order& order, Die die, std::uint64_t epoch) {
   const auto lane = lane_for(order, die);
   if (!lane) return false;
+  // What the last chain left away, its own stream waits for.
+  if (chain_.stream != driver::Stream::none && chain_.stream != order.stream)
+    busy_.push_back(chain_.stream);
   away_.store(true);
   const bool alone = users_.load() == 0 && epoch_.load() == epoch;
   // Captures begin inside of AtHome.
@@ -294,7 +301,7 @@ void Router::await_room(Die die) {
     const Lane& lane = lanes_[slot(die)];
     const std::uint64_t marked = lane.launches / Lane::kMarkEvery;
     if (lane.launches % Lane::kMarkEvery == 0 && marked >= lane.marks.size())
-      mark = lane.marks[marked % lane.marks.size()];
+      mark = lane.marks[(marked + 1) % lane.marks.size()];  // the oldest; the newest was just made
   }
   if (mark == driver::Event::none) return;
   const driver::RelaxedCapture relaxed(verbs_);
@@ -410,7 +417,10 @@ void Router::launches_at_home(driver::Stream stream) {
 
 void Router::forget(driver::Stream stream) {
   Lock lock(mutex_);
-  if (chain_.stream == stream) at_ = home_;
+  if (chain_.stream == stream) {
+    at_ = home_;
+    chain_.stream = driver::Stream::none;
+  }
   std::erase(busy_, stream);
   std::erase(tied_, stream);
 }
@@ -491,8 +501,8 @@ void Router::context_ends(driver::Context context) {
 }
 
 void Router::close() {
-  if (!routing.exchange(false)) return;
-  join();
+  stop(BARSWAP_KEPT_REFUSED, "the process ends");
+  if (routing.load()) join();
 }
 
 }  // namespace barswap::session

@@ -64,11 +64,11 @@ long membarrier(int command) { return syscall(SYS_membarrier, command, 0, 0); }
 
 }  // namespace
 
-std::atomic<std::uint32_t>* Gate::word_ = &idle_word;
+constinit std::atomic<std::atomic<std::uint32_t>*> Gate::word_{&idle_word};
 std::atomic<bool> Gate::needs_fence_{true};
 
 bool Gate::start() {
-  if (word_ == &idle_word) {
+  if (&at_word() == &idle_word) {
     const auto size = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     void* page = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) return false;
@@ -77,7 +77,7 @@ bool Gate::start() {
       munmap(page, size);
       return false;
     }
-    word_ = ::new (page) std::atomic<std::uint32_t>(0);
+    word_.store(::new (page) std::atomic<std::uint32_t>(0), std::memory_order_release);
   }
   bool made = false;
   if (slot_key_made.compare_exchange_strong(made, true) &&
@@ -88,7 +88,7 @@ bool Gate::start() {
   needs_fence_.store(membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED) != 0,
                      std::memory_order_relaxed);
 #endif
-  word_->store(static_cast<std::uint32_t>(GateWord::open), std::memory_order_release);
+  at_word().store(static_cast<std::uint32_t>(GateWord::open), std::memory_order_release);
   return true;
 }
 
@@ -137,12 +137,12 @@ void Gate::wait_open() {
     sched_yield();
   }
   // The time limit guards against a wake-up lost to a signal or a debugger; the loop above decides.
-  futex_wait(*word_, static_cast<std::uint32_t>(GateWord::closed), 1'000'000);
+  futex_wait(at_word(), static_cast<std::uint32_t>(GateWord::closed), 1'000'000);
 }
 
 bool Gate::close(std::uint64_t patience_ns) {
   if (word() != GateWord::open) return false;
-  word_->store(static_cast<std::uint32_t>(GateWord::closed), std::memory_order_seq_cst);
+  at_word().store(static_cast<std::uint32_t>(GateWord::closed), std::memory_order_seq_cst);
   if (!needs_fence_.load(std::memory_order_relaxed))
     BARSWAP_CHECK(membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED) == 0);
   const std::uint64_t limit_ns = now_ns() + patience_ns;
@@ -160,18 +160,18 @@ bool Gate::close(std::uint64_t patience_ns) {
 
 void Gate::open() {
   std::uint32_t closed = static_cast<std::uint32_t>(GateWord::closed);
-  word_->compare_exchange_strong(closed, static_cast<std::uint32_t>(GateWord::open),
+  at_word().compare_exchange_strong(closed, static_cast<std::uint32_t>(GateWord::open),
                                  std::memory_order_seq_cst);
-  futex_wake(*word_);
+  futex_wake(at_word());
 }
 
 void Gate::step_aside() {
-  word_->store(static_cast<std::uint32_t>(GateWord::pass_through), std::memory_order_seq_cst);
-  futex_wake(*word_);
+  at_word().store(static_cast<std::uint32_t>(GateWord::pass_through), std::memory_order_seq_cst);
+  futex_wake(at_word());
 }
 
 void Gate::reset() {
-  word_->store(static_cast<std::uint32_t>(GateWord::pass_through), std::memory_order_seq_cst);
+  at_word().store(static_cast<std::uint32_t>(GateWord::pass_through), std::memory_order_seq_cst);
 }
 
 }  // namespace barswap::pager

@@ -34,7 +34,9 @@ class Gate {
  public:
   // Maps the word's page and registers with membarrier. Called once, from the first cuInit.
   static bool start();
-  static GateWord word() { return static_cast<GateWord>(word_->load(std::memory_order_seq_cst)); }
+  static GateWord word() {
+    return static_cast<GateWord>(at_word().load(std::memory_order_seq_cst));
+  }
 
   // Shared side.
   static void enter(bool may_block);
@@ -54,8 +56,10 @@ class Gate {
  private:
   static void enter_slow(GateThread& thread, bool may_block);
   static void wait_open();
-  // Points to a zero word until start(), so that reading it is always safe.
-  static std::atomic<std::uint32_t>* word_;
+  static std::atomic<std::uint32_t>& at_word() { return *word_.load(std::memory_order_acquire); }
+  // Points to a zero word until start(), so that reading it is always safe: other threads may call
+  // cuInit while the first is inside.
+  static std::atomic<std::atomic<std::uint32_t>*> word_;
   static std::atomic<bool> needs_fence_;
 };
 

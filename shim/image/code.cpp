@@ -5,6 +5,8 @@
 namespace barswap::image {
 namespace {
 
+constexpr std::uint64_t kBarrier = 0x11d;  // BAR
+
 // Since Volta, an instruction has 16 bytes. The fields below are in its first eight.
 struct Instruction {
   std::uint64_t low, high;
@@ -16,8 +18,9 @@ struct Instruction {
   std::uint64_t operation() const { return field(0, 9); }
   std::uint64_t form() const { return field(9, 3); }
   // With these two forms one operand is a constant. Others use the fields of bank and place
-  // differently, and so may a few with these forms: they add a doubt.
-  bool has_constant() const { return form() == 3 || form() == 5; }
+  // differently, and so may a few with these forms: they add a doubt. A barrier is none of them: it
+  // has its number and the count of its threads there.
+  bool has_constant() const { return (form() == 3 || form() == 5) && operation() != kBarrier; }
   std::uint64_t bank() const { return field(54, 5); }
 };
 

@@ -32,6 +32,10 @@ class CodeMaker {
   }
   // The same with a register added to the place.
   CodeMaker& load_computed(std::uint64_t bank) { return add(0xb82 | 4 << 24 | bank << 54, 0xa00); }
+  // BAR.SYNC of a barrier with a number, as kernels of specialised warps use it.
+  CodeMaker& barrier(std::uint64_t number, std::uint64_t threads) {
+    return add(0xb1d | 7 << 12 | threads << 42 | number << 54, 0);
+  }
   CodeMaker& call_register() { return add(0x343, 0); }
   CodeMaker& call_virtual() { return add(0x344, 0); }
   CodeMaker& call_immediate() { return add(0x943, 0).add(0x944, 0); }

@@ -98,6 +98,14 @@ TEST_CASE("constants belong to the kernels that read their bank or ask for its a
   }
 }
 
+// As cuDNN's attention has it, for 9.0: number 3 and 288 threads.
+TEST_CASE("a barrier's number is no bank") {
+  WithAddresses with;
+  with.maker.section(".nv.constant3", SHT_PROGBITS, Blob(16), SHF_ALLOC);
+  with.maker.kernel("meets", CodeMaker().barrier(3, 288).barrier(4, 256));
+  CHECK(facts_of(with.maker).of("meets") == 0);
+}
+
 TEST_CASE("code of an unknown generation may use all that the cubin has") {
   WithAddresses with({60, false});
   with.maker.variable(".nv.constant3", "coefficients");

@@ -83,11 +83,12 @@ std::uint64_t size_of(const void* image) {
   return starts_with(image, elf) ? Elf::size_of(image) : text_size(image);
 }
 
+constexpr std::uint32_t kWithParts = 2;
+
 void read_address(const void* image, const Question& question, Facts& facts);
 
 void read_wrapper(const void* image, const Question& question, Facts& facts) {
   const auto wrapper = *Bytes(image, sizeof(Wrapper)).read<Wrapper>(0);
-  constexpr std::uint32_t kWithParts = 2;
   if (!wrapper.fatbin || !starts_with(wrapper.fatbin, kFatbinMagic)) {
     facts.whole |= kUnknown;
     return;
@@ -144,6 +145,20 @@ States Facts::of(std::string_view kernel) const {
       [](const Kernel& known, std::string_view name) { return known.name < name; });
   if (found == kernels.end() || found->name != kernel) return whole | kUnknown;
   return whole | found->states;
+}
+
+std::span<const std::byte> bytes_of(const void* image) {
+  if (!image) return {};
+  if (starts_with(image, kWrapperMagic)) {
+    const auto wrapper = *Bytes(image, sizeof(Wrapper)).read<Wrapper>(0);
+    if (wrapper.version == kWithParts || !wrapper.fatbin ||
+        !starts_with(wrapper.fatbin, kFatbinMagic))
+      return {};
+    return bytes_of(wrapper.fatbin);
+  }
+  const std::uint64_t size = size_of(image);
+  const bool text = !is_fatbin(Bytes(image, size)) && !is_elf(Bytes(image, size));
+  return {static_cast<const std::byte*>(image), size + (text && size > 0 ? 1 : 0)};
 }
 
 Facts read(const void* image, unsigned capability) { return answer(image, {{}, capability}); }

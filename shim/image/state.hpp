@@ -50,6 +50,10 @@ Facts read(const void* image, unsigned capability);
 // is made of addresses.
 Facts read(std::span<const std::byte> image, unsigned capability);
 
+// All bytes of such an image, with the zero that ends PTX; of what wraps a fatbin, the fatbin's.
+// Empty: nobody can say, or the image is made of parts.
+std::span<const std::byte> bytes_of(const void* image);
+
 // Of one kernel. It costs less than all of them, but for what is compressed.
 States states_of(const void* image, std::string_view kernel, unsigned capability);
 States states_of(std::span<const std::byte> image, std::string_view kernel, unsigned capability);

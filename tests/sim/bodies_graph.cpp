@@ -109,7 +109,7 @@ CUresult update(CUgraphExec handle, CUgraph graph_handle, CUgraphExecUpdateResul
   bool same = fresh != nullptr && fresh->parts.size() == old.parts.size();
   for (std::size_t i = 0; same && i < old.parts.size(); ++i)
     same = fresh->parts[i].after == old.parts[i].after;
-  reason = !same                              ? CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED
+  reason = !same                            ? CU_GRAPH_EXEC_UPDATE_ERROR_TOPOLOGY_CHANGED
            : described.types != exec->types ? CU_GRAPH_EXEC_UPDATE_ERROR_NODE_TYPE_CHANGED
                                             : CU_GRAPH_EXEC_UPDATE_SUCCESS;
   if (reason != CU_GRAPH_EXEC_UPDATE_SUCCESS) return CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
@@ -130,6 +130,43 @@ CUresult cuGraphCreate(CUgraph* result, unsigned flags) {
 
 CUresult cuGraphDestroy(CUgraph graph) {
   return objects().graphs.erase(graph) == 0 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+
+CUresult cuGraphClone(CUgraph* result, CUgraph original) {
+  Graph* graph = nullptr;
+  if (result == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  BARSWAP_SIM_TRY(find_graph(original, graph));
+  auto clone = std::make_unique<Graph>();
+  clone->cloned_from = original;
+  for (const auto& node : graph->nodes) {
+    auto copy = std::make_unique<Node>();
+    copy->type = node->type;
+    copy->op = node->op == nullptr ? nullptr : node->op->clone();
+    copy->after = node->after;
+    copy->removed = node->removed;
+    copy->number = node->number;
+    copy->graph = clone.get();
+    copy->kernel = node->kernel;
+    copy->cooperative = node->cooperative;
+    copy->memset = node->memset;
+    copy->host = node->host;
+    copy->memcpy = node->memcpy;
+    copy->event = node->event;
+    copy->child = node->child;
+    clone->nodes.push_back(std::move(copy));
+  }
+  *result = reinterpret_cast<CUgraph>(adopt(objects().graphs, std::move(clone)));
+  return CUDA_SUCCESS;
+}
+
+CUresult cuGraphNodeFindInClone(CUgraphNode* result, CUgraphNode original, CUgraph handle) {
+  Graph* graph = nullptr;
+  if (result == nullptr || original == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  BARSWAP_SIM_TRY(find_graph(handle, graph));
+  if (graph->cloned_from != reinterpret_cast<CUgraph>(node_of(original)->graph))
+    return CUDA_ERROR_INVALID_VALUE;
+  *result = handle_of(*graph->nodes[node_of(original)->number]);
+  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphAddKernelNode_v2(CUgraphNode* result, CUgraph graph, const CUgraphNode* after,
@@ -207,6 +244,23 @@ CUresult cuGraphNodeGetDependencies(CUgraphNode node, CUgraphNode* nodes, std::s
   for (const std::size_t before : node_of(node)->after)
     found.push_back(handle_of(*node_of(node)->graph->nodes[before]));
   return answer_list(found, nodes, count);
+}
+
+// Without data: every edge waits for the whole of what is before.
+CUresult cuGraphNodeGetDependencies_v2(CUgraphNode node, CUgraphNode* nodes, CUgraphEdgeData* edges,
+                                       std::size_t* count) {
+  const CUresult result = body::cuGraphNodeGetDependencies(node, nodes, count);
+  for (std::size_t i = 0; edges != nullptr && i < *count; ++i) edges[i] = {};
+  return result;
+}
+
+CUresult cuGraphKernelNodeGetAttribute(CUgraphNode node, CUkernelNodeAttrID attribute,
+                                       CUkernelNodeAttrValue* value) {
+  if (node_of(node)->type != CU_GRAPH_NODE_TYPE_KERNEL) return CUDA_ERROR_INVALID_VALUE;
+  *value = {};
+  if (attribute == CU_KERNEL_NODE_ATTRIBUTE_COOPERATIVE)
+    value->cooperative = node_of(node)->cooperative;
+  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphNodeGetType(CUgraphNode node, CUgraphNodeType* type) {

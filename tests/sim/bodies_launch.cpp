@@ -36,12 +36,9 @@ CUresult collect(const Function& function, void** parameters, void** extra,
   const void* buffer = nullptr;
   std::size_t size = 0;
   for (void** item = extra; *item != CU_LAUNCH_PARAM_END; item += 2) {
-    if (*item == CU_LAUNCH_PARAM_BUFFER_POINTER)
-      buffer = item[1];
-    else if (*item == CU_LAUNCH_PARAM_BUFFER_SIZE)
-      size = *static_cast<std::size_t*>(item[1]);
-    else
-      return CUDA_ERROR_INVALID_VALUE;
+    if (*item == CU_LAUNCH_PARAM_BUFFER_POINTER) buffer = item[1];
+    else if (*item == CU_LAUNCH_PARAM_BUFFER_SIZE) size = *static_cast<std::size_t*>(item[1]);
+    else return CUDA_ERROR_INVALID_VALUE;
   }
   if (size < function.parameter_bytes || buffer == nullptr) return CUDA_ERROR_INVALID_VALUE;
   std::memcpy(bytes.data(), buffer, bytes.size());
@@ -50,8 +47,7 @@ CUresult collect(const Function& function, void** parameters, void** extra,
 
 // More than 48 KiB is to be asked for, on each die.
 std::size_t shared_limit(const Function& function, int die) {
-  const auto set =
-      function.attributes.find({die, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES});
+  const auto set = function.attributes.find({die, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES});
   return set == function.attributes.end() ? 48 << 10 : static_cast<std::size_t>(set->second);
 }
 
@@ -75,10 +71,8 @@ CUresult make_kernel(CUfunction handle, const unsigned (&grid)[3], const unsigne
   op->launch.threads = std::uint64_t{block[0]} * block[1] * block[2];
   node.type = CU_GRAPH_NODE_TYPE_KERNEL;
   node.kernel = {};
-  if (function->context == nullptr)
-    node.kernel.kern = reinterpret_cast<CUkernel>(handle);
-  else
-    node.kernel.func = handle;
+  if (function->context == nullptr) node.kernel.kern = reinterpret_cast<CUkernel>(handle);
+  else node.kernel.func = handle;
   node.kernel.gridDimX = grid[0];
   node.kernel.gridDimY = grid[1];
   node.kernel.gridDimZ = grid[2];
@@ -105,6 +99,8 @@ CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, uns
   const Context* own = function.context;
   if (own != nullptr && own != stream->context) return CUDA_ERROR_INVALID_HANDLE;
   if (shared_bytes > shared_limit(function, stream->context->die)) return CUDA_ERROR_INVALID_VALUE;
+  node.kernel.ctx = stream->context->handle();
+  op->own = stream->context;
   return submit(stream, std::move(op), &node);
 }
 
@@ -119,7 +115,12 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig* config, CUfunction f, void** par
 CUresult cuLaunchCooperativeKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                                    unsigned by, unsigned bz, unsigned shared_bytes, CUstream stream,
                                    void** parameters) {
-  return body::cuLaunchKernel(f, gx, gy, gz, bx, by, bz, shared_bytes, stream, parameters, nullptr);
+  std::shared_ptr<Stream> found;
+  BARSWAP_SIM_TRY(machine().stream_of(stream, found));
+  BARSWAP_SIM_TRY(
+      body::cuLaunchKernel(f, gx, gy, gz, bx, by, bz, shared_bytes, stream, parameters, nullptr));
+  if (found->capture) found->capture->graph->nodes.back()->cooperative = true;
+  return CUDA_SUCCESS;
 }
 
 }  // namespace body

@@ -10,10 +10,18 @@ CUresult fill_kernel_node(Node& node, const CUDA_KERNEL_NODE_PARAMS& given) {
   const CUDA_KERNEL_NODE_PARAMS parameters = given;
   const CUfunction function =
       parameters.func != nullptr ? parameters.func : reinterpret_cast<CUfunction>(parameters.kern);
-  return make_kernel(function, {parameters.gridDimX, parameters.gridDimY, parameters.gridDimZ},
-                     {parameters.blockDimX, parameters.blockDimY, parameters.blockDimZ},
-                     parameters.sharedMemBytes, parameters.kernelParams, parameters.extra, node.op,
-                     node);
+  Context* context = parameters.ctx ? machine().context_of(parameters.ctx) : nullptr;
+  if (parameters.ctx && !context) return CUDA_ERROR_INVALID_CONTEXT;
+  if (!context) BARSWAP_SIM_TRY(machine().need(context));
+  const Function* known = look_up(objects().functions, function);
+  if (known && known->context && known->context != context) return CUDA_ERROR_INVALID_VALUE;
+  BARSWAP_SIM_TRY(make_kernel(
+      function, {parameters.gridDimX, parameters.gridDimY, parameters.gridDimZ},
+      {parameters.blockDimX, parameters.blockDimY, parameters.blockDimZ}, parameters.sharedMemBytes,
+      parameters.kernelParams, parameters.extra, node.op, node));
+  node.kernel.ctx = context->handle();
+  node.op->own = context;
+  return CUDA_SUCCESS;
 }
 
 CUresult fill_copy_node(Node& node, const CUDA_MEMCPY3D& copy) {
@@ -64,9 +72,7 @@ CUresult fill_child_node(Node& node, CUgraph child) {
 
 CUresult fill_node(Node& node, const CUgraphNodeParams& parameters) {
   switch (parameters.type) {
-    case CU_GRAPH_NODE_TYPE_EMPTY:
-      node.type = CU_GRAPH_NODE_TYPE_EMPTY;
-      return CUDA_SUCCESS;
+    case CU_GRAPH_NODE_TYPE_EMPTY: node.type = CU_GRAPH_NODE_TYPE_EMPTY; return CUDA_SUCCESS;
     case CU_GRAPH_NODE_TYPE_KERNEL: {
       const auto& kernel = parameters.kernel;
       return fill_kernel_node(
@@ -74,8 +80,7 @@ CUresult fill_node(Node& node, const CUgraphNodeParams& parameters) {
                  kernel.blockDimY, kernel.blockDimZ, kernel.sharedMemBytes, kernel.kernelParams,
                  kernel.extra, kernel.kern, kernel.ctx});
     }
-    case CU_GRAPH_NODE_TYPE_MEMCPY:
-      return fill_copy_node(node, parameters.memcpy.copyParams);
+    case CU_GRAPH_NODE_TYPE_MEMCPY: return fill_copy_node(node, parameters.memcpy.copyParams);
     case CU_GRAPH_NODE_TYPE_MEMSET: {
       const auto& memset = parameters.memset;
       return fill_memset_node(node, {memset.dst, memset.pitch, memset.value, memset.elementSize,
@@ -83,10 +88,8 @@ CUresult fill_node(Node& node, const CUgraphNodeParams& parameters) {
     }
     case CU_GRAPH_NODE_TYPE_HOST:
       return fill_host_node(node, {parameters.host.fn, parameters.host.userData});
-    case CU_GRAPH_NODE_TYPE_GRAPH:
-      return fill_child_node(node, parameters.graph.graph);
-    default:
-      return CUDA_ERROR_NOT_SUPPORTED;
+    case CU_GRAPH_NODE_TYPE_GRAPH: return fill_child_node(node, parameters.graph.graph);
+    default: return CUDA_ERROR_NOT_SUPPORTED;
   }
 }
 

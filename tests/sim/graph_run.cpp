@@ -34,8 +34,8 @@ Progress GraphRun::step(Machine& machine, bool host_allowed) {
       return Progress::More;
     }
     if (part.op->wants_host() && !host_allowed) continue;
-    part.op->context = context;
-    part.op->die = die;
+    part.op->context = part.op->own ? part.op->own : context;
+    part.op->die = part.op->own ? part.op->own->die : die;
     part.op->start_ns = start_ns;
     const Progress progress = part.op->step(machine, host_allowed);
     if (progress == Progress::Stalled) continue;

@@ -46,9 +46,9 @@ Declared measure(std::string_view declaration) {
   const std::size_t element = element_bytes(declaration);
   Declared declared;
   const std::size_t bracket = declaration.find('[');
-  declared.size_bytes = element * (bracket == std::string_view::npos
-                                       ? 1
-                                       : number_after(declaration.substr(bracket), "[", 1));
+  declared.size_bytes =
+      element *
+      (bracket == std::string_view::npos ? 1 : number_after(declaration.substr(bracket), "[", 1));
   declared.alignment = number_after(declaration, ".align ", element);
   return declared;
 }
@@ -65,9 +65,9 @@ void read_parameters(std::string_view list, Function& function) {
   }
 }
 
-void read_globals(std::string_view text, ImageContent& content) {
-  for (std::size_t at = text.find(".global "); at != std::string_view::npos;
-       at = text.find(".global ", at + 1)) {
+void read_globals(std::string_view text, std::string_view space, ImageContent& content) {
+  for (std::size_t at = text.find(space); at != std::string_view::npos;
+       at = text.find(space, at + 1)) {
     // A load or store names the space too, with the dot inside a longer word.
     if (at > 0 && is_name(text[at - 1])) continue;
     const std::size_t line = text.rfind('\n', at) + 1;
@@ -82,8 +82,8 @@ void read_globals(std::string_view text, ImageContent& content) {
     while (last > 0 && !is_name(declaration[last - 1])) --last;
     std::size_t first = last;
     while (first > 0 && is_name(declaration[first - 1])) --first;
-    content.globals.push_back({std::string(declaration.substr(first, last - first)),
-                               measure(declaration).size_bytes, 0});
+    content.globals.push_back(
+        {std::string(declaration.substr(first, last - first)), measure(declaration).size_bytes, 0});
   }
 }
 
@@ -123,7 +123,7 @@ ImageContent parse_image(std::string_view text) {
     function.twin = find_twin(function.name);
     content.functions.push_back(std::move(function));
   }
-  read_globals(text, content);
+  for (const std::string_view space : {".global ", ".const "}) read_globals(text, space, content);
   return content;
 }
 

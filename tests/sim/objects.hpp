@@ -55,7 +55,7 @@ struct Image {
   std::vector<Function*> functions;
   std::vector<Global> globals;
   std::string text;
-  std::map<Context*, CUmodule> modules;            // of a library
+  std::map<Context*, CUmodule> modules;  // of a library
   std::map<std::pair<Function*, Context*>, Function*> per_context;
 };
 
@@ -67,6 +67,7 @@ struct Node {
   std::size_t number = 0;
   struct Graph* graph = nullptr;
   CUDA_KERNEL_NODE_PARAMS kernel{};
+  bool cooperative = false;
   std::vector<void*> kernel_pointers;  // into the work's own copy of the parameters
   CUDA_MEMSET_NODE_PARAMS memset{};
   CUDA_HOST_NODE_PARAMS host{};
@@ -78,6 +79,7 @@ struct Node {
 struct Graph {
   std::vector<std::unique_ptr<Node>> nodes;
   bool owned_by_capture = false;
+  CUgraph cloned_from = nullptr;
 };
 
 struct GraphExec {

@@ -44,6 +44,7 @@ struct Op {
 
   Context* context = nullptr;
   int die = 0;
+  Context* own = nullptr;  // of a graph's node that runs elsewhere than the graph
   bool touches_memory = true;
   // On the virtual clock: when the next step starts, what the last one cost, and which copy engine
   // it held, if any.

@@ -360,7 +360,7 @@ TEST_CASE("an absent range may be freed, and another comes to its address") {
 TEST_CASE("where much of what left is named too early, little is left absent") {
   Trio trio;
   REQUIRE(sent_away(trio));
-  constexpr int kTurns = 100;
+  constexpr int kTurns = 50;
   const auto left_absent = [&] {
     std::uint64_t bytes = 0;
     for (int i = 0; i < kTurns; ++i) {

@@ -36,6 +36,7 @@ enum class Rank : std::uint8_t {
   mover,    // pager: one drain at a time; a context's birth and death
   crossing,  // session: the buffers of copies between dies
   routing,  // session: the chain of launches that are sent to other dies
+  graphs,   // session: the executable graphs that may run on several dies
   reach,    // session: what executable graphs name
   layouts,  // session: how many parameters functions have
   foresight,  // session: the learnt cycle

@@ -1,30 +1,10 @@
 #include "driver/verbs.hpp"
 
+#include "driver/answers.hpp"
 #include "driver/errors.hpp"
 
 namespace barswap::driver {
 namespace {
-
-Error refused(CUresult code) { return {Fault::driver, code}; }
-
-Result<void> done(CUresult code) {
-  if (code != CUDA_SUCCESS) return refused(code);
-  return {};
-}
-
-template <class T>
-Result<T> answer(CUresult code, T value) {
-  if (code != CUDA_SUCCESS) return refused(code);
-  return value;
-}
-
-// A slot that this driver lacks: the caller treats it like any refusal.
-constexpr CUresult kMissing = CUDA_ERROR_NOT_SUPPORTED;
-
-CUcontext native(Context context) { return reinterpret_cast<CUcontext>(context); }
-CUevent native(Event event) { return reinterpret_cast<CUevent>(event); }
-CUmodule native(Module module) { return reinterpret_cast<CUmodule>(module); }
-CUstream native(Stream stream) { return reinterpret_cast<CUstream>(stream); }
 
 CUmemAllocationProp properties(const Place& place) {
   CUmemAllocationProp out{};
@@ -67,8 +47,8 @@ Result<int> Verbs::die_count() const {
 
 Result<Uuid> Verbs::uuid(Die die) const {
   CUuuid raw{};
-  const CUresult code = api_->cuDeviceGetUuid_v2 ? api_->cuDeviceGetUuid_v2(&raw, index_of(die))
-                                                 : kMissing;
+  const CUresult code =
+      api_->cuDeviceGetUuid_v2 ? api_->cuDeviceGetUuid_v2(&raw, index_of(die)) : kMissing;
   Uuid out;
   for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<unsigned char>(raw.bytes[i]);
   return answer(code, out);
@@ -81,8 +61,8 @@ Result<std::uint64_t> Verbs::total_bytes(Die die) const {
 }
 
 Result<bool> Verbs::has_vmm(Die die) const {
-  const int value = BARSWAP_TRY(
-      attribute(*api_, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, die));
+  const int value =
+      BARSWAP_TRY(attribute(*api_, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, die));
   const bool slots = api_->cuMemCreate && api_->cuMemMap && api_->cuMemUnmap &&
                      api_->cuMemSetAccess && api_->cuMemAddressReserve && api_->cuMemRelease;
   return value != 0 && slots;
@@ -135,9 +115,8 @@ Result<bool> Verbs::can_reach(Die accessor, Die owner) const {
 Result<bool> Verbs::reaches_natively(Die accessor, Die owner) const {
   if (!BARSWAP_TRY(can_reach(accessor, owner))) return false;
   int value = 0;
-  const CUresult code =
-      api_->cuDeviceGetP2PAttribute(&value, CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED,
-                                    index_of(accessor), index_of(owner));
+  const CUresult code = api_->cuDeviceGetP2PAttribute(
+      &value, CU_DEVICE_P2P_ATTRIBUTE_NATIVE_ATOMIC_SUPPORTED, index_of(accessor), index_of(owner));
   return answer(code, value != 0);
 }
 
@@ -207,9 +186,13 @@ Result<Library> Verbs::library_of(Function kernel) const {
   return answer(code, static_cast<Library>(reinterpret_cast<std::uintptr_t>(library)));
 }
 
-Result<void> Verbs::copy_attributes(Function kernel, Die from, Die to) const {
-  if (!api_->cuKernelGetAttribute || !api_->cuKernelSetAttribute) return refused(kMissing);
+Result<void> Verbs::copy_attributes(Function set, Function kernel, Die from, Die to) const {
+  const bool same = set == kernel;
+  if (!api_->cuKernelGetAttribute || !api_->cuKernelSetAttribute ||
+      (!same && !api_->cuFuncGetAttribute))
+    return refused(kMissing);
   const auto handle = reinterpret_cast<CUkernel>(static_cast<std::uintptr_t>(kernel));
+  const auto function = reinterpret_cast<CUfunction>(static_cast<std::uintptr_t>(set));
   for (const CUfunction_attribute which :
        {CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
         CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
@@ -218,12 +201,44 @@ Result<void> Verbs::copy_attributes(Function kernel, Die from, Die to) const {
         CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED,
         CU_FUNC_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE}) {
     int here = 0, there = 0;
-    BARSWAP_TRY_VOID(done(api_->cuKernelGetAttribute(&here, which, handle, index_of(from))));
+    BARSWAP_TRY_VOID(done(same ? api_->cuKernelGetAttribute(&here, which, handle, index_of(from))
+                               : api_->cuFuncGetAttribute(&here, which, function)));
     BARSWAP_TRY_VOID(done(api_->cuKernelGetAttribute(&there, which, handle, index_of(to))));
     if (here != there)
       BARSWAP_TRY_VOID(done(api_->cuKernelSetAttribute(which, here, handle, index_of(to))));
   }
   return {};
+}
+
+Result<Module> Verbs::module_of(Function function) const {
+  CUmodule module = nullptr;
+  const auto handle = reinterpret_cast<CUfunction>(static_cast<std::uintptr_t>(function));
+  const CUresult code = api_->cuFuncGetModule ? api_->cuFuncGetModule(&module, handle) : kMissing;
+  return answer(code, static_cast<Module>(reinterpret_cast<std::uintptr_t>(module)));
+}
+
+Result<Library> Verbs::load(const Code& code) const {
+  if (!api_->cuLibraryLoadData || !api_->cuLibraryUnload) return refused(kMissing);
+  std::vector<CUjit_option> options;
+  for (const int option : code.options) options.push_back(static_cast<CUjit_option>(option));
+  std::vector<void*> values = code.values;
+  CUlibrary library = nullptr;
+  const CUresult result =
+      api_->cuLibraryLoadData(&library, code.image.data(), options.data(), values.data(),
+                              static_cast<unsigned>(options.size()), nullptr, nullptr, 0);
+  return answer(result, static_cast<Library>(reinterpret_cast<std::uintptr_t>(library)));
+}
+
+void Verbs::unload(Library library) const {
+  (void)api_->cuLibraryUnload(reinterpret_cast<CUlibrary>(static_cast<std::uintptr_t>(library)));
+}
+
+Result<Function> Verbs::kernel_in(Library library, const char* name) const {
+  CUkernel kernel = nullptr;
+  const auto handle = reinterpret_cast<CUlibrary>(static_cast<std::uintptr_t>(library));
+  const CUresult code =
+      api_->cuLibraryGetKernel ? api_->cuLibraryGetKernel(&kernel, handle, name) : kMissing;
+  return answer(code, static_cast<Function>(reinterpret_cast<std::uintptr_t>(kernel)));
 }
 
 // A handle of the other kind is told by the driver's answer to a question about parameters, which
@@ -239,55 +254,6 @@ Result<const char*> Verbs::kernel_name(Function function) const {
     code = api_->cuFuncGetName(&name, reinterpret_cast<CUfunction>(word));
   if (code == CUDA_SUCCESS && name == nullptr) return Error{Fault::not_supported};
   return answer<const char*>(code, name);
-}
-
-Result<void> Verbs::add_work(Graph graph, int depth, std::vector<GraphWork>& work) const {
-  constexpr int kDepthMax = 16;
-  if (!api_->cuGraphGetNodes || !api_->cuGraphNodeGetType || !api_->cuGraphKernelNodeGetParams_v2 ||
-      !api_->cuGraphMemcpyNodeGetParams || !api_->cuGraphMemsetNodeGetParams ||
-      !api_->cuGraphChildGraphNodeGetGraph || depth > kDepthMax)
-    return Error{Fault::not_supported};
-  const auto native_graph = reinterpret_cast<CUgraph>(static_cast<std::uintptr_t>(graph));
-  std::size_t count = 0;
-  BARSWAP_TRY_VOID(done(api_->cuGraphGetNodes(native_graph, nullptr, &count)));
-  std::vector<CUgraphNode> nodes(count);
-  if (count > 0) BARSWAP_TRY_VOID(done(api_->cuGraphGetNodes(native_graph, nodes.data(), &count)));
-  for (const CUgraphNode node : nodes) {
-    CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
-    BARSWAP_TRY_VOID(done(api_->cuGraphNodeGetType(node, &type)));
-    GraphWork one;
-    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
-      CUDA_KERNEL_NODE_PARAMS kernel{};
-      BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(node, &kernel)));
-      const auto word = kernel.func ? reinterpret_cast<std::uintptr_t>(kernel.func)
-                                    : reinterpret_cast<std::uintptr_t>(kernel.kern);
-      one = {Function{word}, kernel.kernelParams, kernel.extra, {}, {}};
-    } else if (type == CU_GRAPH_NODE_TYPE_MEMCPY) {
-      CUDA_MEMCPY3D copy{};
-      BARSWAP_TRY_VOID(done(api_->cuGraphMemcpyNodeGetParams(node, &copy)));
-      one.first = Address{copy.dstDevice};
-      one.second = Address{copy.srcDevice};
-    } else if (type == CU_GRAPH_NODE_TYPE_MEMSET) {
-      CUDA_MEMSET_NODE_PARAMS memset{};
-      BARSWAP_TRY_VOID(done(api_->cuGraphMemsetNodeGetParams(node, &memset)));
-      one.first = Address{memset.dst};
-    } else if (type == CU_GRAPH_NODE_TYPE_GRAPH) {
-      CUgraph child = nullptr;
-      BARSWAP_TRY_VOID(done(api_->cuGraphChildGraphNodeGetGraph(node, &child)));
-      BARSWAP_TRY_VOID(add_work(Graph{reinterpret_cast<std::uintptr_t>(child)}, depth + 1, work));
-      continue;
-    } else {
-      continue;
-    }
-    work.push_back(one);
-  }
-  return {};
-}
-
-Result<std::vector<GraphWork>> Verbs::work_of(Graph graph) const {
-  std::vector<GraphWork> work;
-  BARSWAP_TRY_VOID(add_work(graph, 0, work));
-  return work;
 }
 
 Result<void> Verbs::synchronize() const { return done(api_->cuCtxSynchronize()); }
@@ -322,10 +288,10 @@ Result<Verbs::Free> Verbs::free_bytes() const {
 Result<std::uint64_t> Verbs::granularity(Die die) const {
   const CUmemAllocationProp prop = properties({Tier::hbm, die, HostKind::none, 0, false});
   std::size_t bytes = 0;
-  const CUresult code = api_->cuMemGetAllocationGranularity
-                            ? api_->cuMemGetAllocationGranularity(
-                                  &bytes, &prop, CU_MEM_ALLOC_GRANULARITY_MINIMUM)
-                            : kMissing;
+  const CUresult code =
+      api_->cuMemGetAllocationGranularity
+          ? api_->cuMemGetAllocationGranularity(&bytes, &prop, CU_MEM_ALLOC_GRANULARITY_MINIMUM)
+          : kMissing;
   return answer<std::uint64_t>(code, bytes);
 }
 
@@ -395,8 +361,7 @@ Result<Stream> Verbs::make_stream() const {
 
 Result<Stream> Verbs::make_stream(int priority) const {
   CUstream stream = nullptr;
-  const CUresult code =
-      api_->cuStreamCreateWithPriority(&stream, CU_STREAM_NON_BLOCKING, priority);
+  const CUresult code = api_->cuStreamCreateWithPriority(&stream, CU_STREAM_NON_BLOCKING, priority);
   return answer(code, static_cast<Stream>(reinterpret_cast<std::uintptr_t>(stream)));
 }
 
@@ -417,16 +382,14 @@ Result<Context> Verbs::context_of(Stream stream) const {
   const CUstream handle = native(stream);
   if (!handle || handle == CU_STREAM_LEGACY || handle == CU_STREAM_PER_THREAD) return current();
   CUcontext context = nullptr;
-  const CUresult code =
-      api_->cuStreamGetCtx ? api_->cuStreamGetCtx(handle, &context) : kMissing;
+  const CUresult code = api_->cuStreamGetCtx ? api_->cuStreamGetCtx(handle, &context) : kMissing;
   return answer(code, static_cast<Context>(reinterpret_cast<std::uintptr_t>(context)));
 }
 
 Result<bool> Verbs::capturing(Stream stream) const {
   CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
-  const CUresult code = api_->cuStreamIsCapturing
-                            ? api_->cuStreamIsCapturing(native(stream), &status)
-                            : kMissing;
+  const CUresult code =
+      api_->cuStreamIsCapturing ? api_->cuStreamIsCapturing(native(stream), &status) : kMissing;
   if (code == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) return false;
   return answer(code, status != CU_STREAM_CAPTURE_STATUS_NONE);
 }
@@ -456,8 +419,7 @@ Result<std::uint64_t> Verbs::elapsed_ns(Event start, Event end) const {
 void Verbs::destroy(Event event) const { (void)api_->cuEventDestroy_v2(native(event)); }
 
 Result<void> Verbs::copy(Address to, Address from, std::uint64_t size_bytes, Stream stream) const {
-  return done(
-      api_->cuMemcpyDtoDAsync_v2(value_of(to), value_of(from), size_bytes, native(stream)));
+  return done(api_->cuMemcpyDtoDAsync_v2(value_of(to), value_of(from), size_bytes, native(stream)));
 }
 
 Result<void> Verbs::record(Event event, Stream stream) const {
@@ -519,8 +481,7 @@ void Verbs::free_host_buffer(void* memory) const { (void)api_->cuMemFreeHost(mem
 
 int Verbs::relax_capture() const {
   CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
-  if (api_->cuThreadExchangeStreamCaptureMode)
-    (void)api_->cuThreadExchangeStreamCaptureMode(&mode);
+  if (api_->cuThreadExchangeStreamCaptureMode) (void)api_->cuThreadExchangeStreamCaptureMode(&mode);
   return mode;
 }
 

@@ -4,6 +4,7 @@
 // thread.
 #pragma once
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -37,6 +38,8 @@ struct Place {
 };
 
 enum class Graph : std::uintptr_t { none = 0 };
+enum class Node : std::uintptr_t { none = 0 };
+enum class Exec : std::uintptr_t { none = 0 };  // a graph made executable
 
 enum class FunctionKind : std::uint8_t { kernel, function };  // CUkernel, CUfunction
 
@@ -47,6 +50,28 @@ struct GraphWork {
   void* const* parameters = nullptr;
   void* const* extra = nullptr;
   Address first{}, second{};
+};
+
+// A node of a graph's clone.
+struct GraphNode {
+  Node original = Node::none, node = Node::none;
+  Function function = Function::none;  // of a kernel
+  bool tied = false;                   // it has to run where it was made
+  bool follows = false;  // it may begin before the one before it ends: both are of one die
+};
+
+// New parameters of a kernel's node, as the driver takes them (CUDA_KERNEL_NODE_PARAMS_v2).
+struct KernelChange {
+  Function function = Function::none;
+  const void* parameters = nullptr;
+};
+
+// What a module is loaded from, as the driver takes it, and how PTX is to be translated.
+struct Code {
+  std::vector<std::byte> image;
+  std::vector<int>
+      options;  // by their numbers in cuda.h; such as are values, and not where to answer
+  std::vector<void*> values;
 };
 
 // Pinned memory of the host. Under unified addressing the device has it at the same address.
@@ -155,14 +180,37 @@ class Verbs {
   // A CUkernel, which runs on any die, and not a CUfunction, which belongs to one context.
   bool is_kernel(Function function) const;
   Result<Library> library_of(Function kernel) const;
-  // What the program may have set of it for one die, so that it holds on the other.
-  Result<void> copy_attributes(Function kernel, Die from, Die to) const;
+  // What the program may have set of `set`, which is the kernel or a CUfunction like it, on one
+  // die, so that it holds of the kernel on the other.
+  Result<void> copy_attributes(Function set, Function kernel, Die from, Die to) const;
+  Result<Module> module_of(Function function) const;  // of a CUfunction
+  // A library belongs to no context; its code is loaded into each where one of its kernels runs.
+  Result<Library> load(const Code& code) const;
+  void unload(Library library) const;
+  Result<Function> kernel_in(Library library, const char* name) const;
 
   // As the driver knows it: mangled, if it is C++. It lives as long as the kernel.
   Result<const char*> kernel_name(Function function) const;
 
   // What a graph will do, child graphs included. The bodies of conditional nodes are not seen.
   Result<std::vector<GraphWork>> work_of(Graph graph) const;
+
+  // The nodes of `clone`, which is one of `graph`, if they are kernels, copies and fills that come
+  // one after another.
+  Result<std::vector<GraphNode>> chain_of(Graph graph, Graph clone) const;
+  Result<GraphWork> work_of(Node kernel) const;
+  Result<Graph> clone(Graph graph) const;
+  void destroy(Graph graph) const;
+  // The kernel of a node, and the context that it runs in.
+  Result<void> place(Node node, Function kernel, Context context) const;
+  // New parameters for a node, which keeps its kernel and its context; and those of a node for its
+  // executable form.
+  Result<void> change(Node node, const KernelChange& change) const;
+  Result<void> change(Exec exec, Node node) const;
+  // Launched from the host, and uploaded by its first launch.
+  bool plain_graph(std::uint64_t flags) const;
+  Result<Exec> instantiate(Graph graph, std::uint64_t flags) const;
+  void destroy(Exec exec) const;
 
   // Our calls must not be judged by a capture that lives on another thread. Returns the mode to
   // restore.
@@ -192,8 +240,7 @@ class RelaxedCapture {
 // While it lives, `context` is current on this thread; the thread's own context comes back after.
 class Entered {
  public:
-  Entered(const Verbs& verbs, Context context)
-      : verbs_(verbs), outcome_(verbs.push(context)) {}
+  Entered(const Verbs& verbs, Context context) : verbs_(verbs), outcome_(verbs.push(context)) {}
   ~Entered() {
     if (outcome_) (void)verbs_.pop();
   }

@@ -10,37 +10,82 @@ driver::Graph word_of(CUgraph graph) {
   return driver::Graph{reinterpret_cast<std::uintptr_t>(graph)};
 }
 
+driver::Exec exec_of(CUgraphExec exec) { return driver::Exec{word_of(exec)}; }
+driver::Node word_of(CUgraphNode node) {
+  return driver::Node{reinterpret_cast<std::uintptr_t>(node)};
+}
+
+session::FarGraphs* graphs_of(const Call& call) {
+  session::Router* router = call ? call->router() : nullptr;
+  return router ? &router->graphs() : nullptr;
+}
+
 // A program that fits pays nothing: a graph made before anything has spilled stays uncounted.
 template <auto Slot, class... A>
-CUresult instantiated(CUgraphExec* exec, CUgraph graph, A... arguments) {
+CUresult instantiated(CUgraphExec* exec, CUgraph graph, std::uint64_t flags, A... arguments) {
   const Call call;
   CUresult result = forward_mapped<Slot>(call, exec, graph, arguments...);
   if (result == CUDA_ERROR_OUT_OF_MEMORY && call && session::after_out_of_memory())
     result = forward_mapped<Slot>(call, exec, graph, arguments...);
-  if (call && result == CUDA_SUCCESS && call->reach().wanted())
-    call->reach().graph_made(word_of(*exec), word_of(graph));
+  if (!call || result != CUDA_SUCCESS || !call->reach().wanted()) return result;
+  call->reach().graph_made(word_of(*exec), word_of(graph));
+  if (session::FarGraphs* graphs = graphs_of(call))
+    graphs->made(exec_of(*exec), word_of(graph), flags);
   return result;
 }
 
+// Ours is launched as the program's own would be.
 template <auto Slot>
 CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
   const session::AtHome home(session::door_depth == 0);
   session::Session* current = session::Session::current();
-  if (session::door_depth == 0 && current && current->router() &&
-      session::routing.load(std::memory_order_relaxed))
-    current->router()->launches_at_home(on);
+  session::Router* router = session::door_depth == 0 && current ? current->router() : nullptr;
+  if (router && session::routing.load(std::memory_order_relaxed)) router->launches_at_home(on);
+  driver::Exec chosen = exec_of(exec);
+  if (router && current->reach().wanted()) {
+    const session::Door door;
+    if (door.open()) chosen = router->graphs().choose(exec_of(exec), on, current->reach());
+  }
+  const bool routed = chosen != exec_of(exec);
   const auto note = [&](session::Session& session) {
-    return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream));
+    return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream),
+                                          routed);
   };
-  return timed<Slot, Trait::PLAIN>(on, note, exec, stream);
+  const CUresult result = timed<Slot, Trait::PLAIN>(
+      on, note, reinterpret_cast<CUgraphExec>(static_cast<std::uintptr_t>(chosen)), stream);
+  if (router && result == CUDA_SUCCESS) {
+    const session::Door door;
+    if (door.open()) router->graphs().launched(exec_of(exec), chosen, on);
+  }
+  return result;
 }
 
 template <auto Slot, class... A>
 CUresult updated(CUgraphExec exec, CUgraph graph, A... arguments) {
   const Call call;
   const CUresult result = forward_mapped<Slot>(call, exec, graph, arguments...);
-  if (call && result == CUDA_SUCCESS && call->reach().wanted())
-    call->reach().graph_made(word_of(exec), word_of(graph));
+  if (!call || result != CUDA_SUCCESS || !call->reach().wanted()) return result;
+  call->reach().graph_made(word_of(exec), word_of(graph));
+  if (session::FarGraphs* graphs = graphs_of(call)) graphs->updated(exec_of(exec), word_of(graph));
+  return result;
+}
+
+// Ours does not follow, so it runs at home from now on.
+void left_by(CUgraphExec exec) {
+  const Call call;
+  if (session::FarGraphs* graphs = graphs_of(call)) graphs->left(exec_of(exec));
+}
+
+template <auto Slot, class Parameters>
+CUresult kernel_changed(CUgraphExec exec, CUgraphNode node, const Parameters* given,
+                        const CUDA_KERNEL_NODE_PARAMS* whole) {
+  const Call call;
+  const CUresult result = forward<Slot>(exec, node, given);
+  session::FarGraphs* graphs = graphs_of(call);
+  if (!graphs || result != CUDA_SUCCESS) return result;
+  const auto function = whole->kern ? reinterpret_cast<std::uintptr_t>(whole->kern)
+                                    : reinterpret_cast<std::uintptr_t>(whole->func);
+  graphs->changed(exec_of(exec), word_of(node), {driver::Function{function}, whole});
   return result;
 }
 
@@ -48,22 +93,24 @@ CUresult updated(CUgraphExec exec, CUgraph graph, A... arguments) {
 
 CUresult cuGraphInstantiate(CUgraphExec* exec, CUgraph graph, CUgraphNode* error, char* log,
                             std::size_t bytes) {
-  return instantiated<&driver::Api::cuGraphInstantiate>(exec, graph, error, log, bytes);
+  return instantiated<&driver::Api::cuGraphInstantiate>(exec, graph, 0, error, log, bytes);
 }
 CUresult cuGraphInstantiate_v2(CUgraphExec* exec, CUgraph graph, CUgraphNode* error, char* log,
                                std::size_t bytes) {
-  return instantiated<&driver::Api::cuGraphInstantiate_v2>(exec, graph, error, log, bytes);
+  return instantiated<&driver::Api::cuGraphInstantiate_v2>(exec, graph, 0, error, log, bytes);
 }
 CUresult cuGraphInstantiateWithFlags(CUgraphExec* exec, CUgraph graph, unsigned long long flags) {
-  return instantiated<&driver::Api::cuGraphInstantiateWithFlags>(exec, graph, flags);
+  return instantiated<&driver::Api::cuGraphInstantiateWithFlags>(exec, graph, flags, flags);
 }
 CUresult cuGraphInstantiateWithParams(CUgraphExec* exec, CUgraph graph,
                                       CUDA_GRAPH_INSTANTIATE_PARAMS* parameters) {
-  return instantiated<&driver::Api::cuGraphInstantiateWithParams>(exec, graph, parameters);
+  return instantiated<&driver::Api::cuGraphInstantiateWithParams>(
+      exec, graph, parameters ? parameters->flags : 0, parameters);
 }
 CUresult cuGraphInstantiateWithParams_ptsz(CUgraphExec* exec, CUgraph graph,
                                            CUDA_GRAPH_INSTANTIATE_PARAMS* parameters) {
-  return instantiated<&driver::Api::cuGraphInstantiateWithParams_ptsz>(exec, graph, parameters);
+  return instantiated<&driver::Api::cuGraphInstantiateWithParams_ptsz>(
+      exec, graph, parameters ? parameters->flags : 0, parameters);
 }
 
 CUresult cuGraphLaunch(CUgraphExec exec, CUstream stream) {
@@ -86,7 +133,44 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph,
 CUresult cuGraphExecDestroy(CUgraphExec exec) {
   const Call call;
   if (call) call->reach().graph_gone(word_of(exec));
+  if (session::FarGraphs* graphs = graphs_of(call)) graphs->gone(exec_of(exec));
   return forward<&driver::Api::cuGraphExecDestroy>(exec);
+}
+
+CUresult cuGraphExecKernelNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                        const CUDA_KERNEL_NODE_PARAMS_v1* given) {
+  CUDA_KERNEL_NODE_PARAMS whole{};
+  if (given)
+    whole = {given->func,         given->gridDimX,  given->gridDimY,  given->gridDimZ,
+             given->blockDimX,    given->blockDimY, given->blockDimZ, given->sharedMemBytes,
+             given->kernelParams, given->extra,     nullptr,          nullptr};
+  return kernel_changed<&driver::Api::cuGraphExecKernelNodeSetParams>(exec, node, given, &whole);
+}
+CUresult cuGraphExecKernelNodeSetParams_v2(CUgraphExec exec, CUgraphNode node,
+                                           const CUDA_KERNEL_NODE_PARAMS* given) {
+  return kernel_changed<&driver::Api::cuGraphExecKernelNodeSetParams_v2>(exec, node, given, given);
+}
+
+CUresult cuGraphExecMemcpyNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                        const CUDA_MEMCPY3D* copy, CUcontext context) {
+  left_by(exec);
+  return submit<&driver::Api::cuGraphExecMemcpyNodeSetParams, Trait::PLAIN>(exec, node, copy,
+                                                                            context);
+}
+CUresult cuGraphExecMemsetNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                        const CUDA_MEMSET_NODE_PARAMS* fill, CUcontext context) {
+  left_by(exec);
+  return submit<&driver::Api::cuGraphExecMemsetNodeSetParams, Trait::PLAIN>(exec, node, fill,
+                                                                            context);
+}
+CUresult cuGraphExecNodeSetParams(CUgraphExec exec, CUgraphNode node,
+                                  CUgraphNodeParams* parameters) {
+  left_by(exec);
+  return submit<&driver::Api::cuGraphExecNodeSetParams, Trait::PLAIN>(exec, node, parameters);
+}
+CUresult cuGraphNodeSetEnabled(CUgraphExec exec, CUgraphNode node, unsigned enabled) {
+  left_by(exec);
+  return forward<&driver::Api::cuGraphNodeSetEnabled>(exec, node, enabled);
 }
 
 }  // namespace barswap::interpose::handlers

@@ -23,16 +23,19 @@ session::Launch launch_of(CUfunction function, void** parameters, void** extra,
           tied};
 }
 
-// Nothing: it is to be made at home. `on` is the driver's call, with the stream left open.
+// Nothing: it is to be made at home. `on` is the driver's call, with the kernel and the stream left
+// open.
 template <class On>
 std::optional<CUresult> sent_away(session::Session& session, const session::Launch& launch, Die die,
                                   On on) {
   const session::Submission inside{session::Submission::Away{}};
-  session::Router::Sending sending(
-      *session.router(), {launch.function, launch.behind, launch.tied}, die);
+  session::Router::Sending sending(*session.router(), {launch.function, launch.behind, launch.tied},
+                                   die);
   if (!sending.ready()) return std::nullopt;
   const auto stream = static_cast<std::uintptr_t>(sending.stream());
-  const CUresult result = on(reinterpret_cast<CUstream>(stream));
+  const auto kernel = static_cast<std::uintptr_t>(sending.function());
+  const CUresult result =
+      on(reinterpret_cast<CUfunction>(kernel), reinterpret_cast<CUstream>(stream));
   if (sending.sent(result, driver::is_sticky(result))) return result;
   return std::nullopt;
 }
@@ -89,59 +92,56 @@ bool ties(const CUlaunchConfig& config) {
 
 }  // namespace
 
-#define BARSWAP_LAUNCH(symbol)                                                            \
-  CUresult symbol(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, \
-                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,  \
-                  CUstream stream, void** parameters, void** extra) {                     \
-    const auto on = [&](CUstream there) {                                                 \
-      return forward<&driver::Api::symbol>(function, grid_x, grid_y, grid_z, block_x,     \
-                                           block_y, block_z, shared, there, parameters,   \
-                                           extra);                                        \
-    };                                                                                    \
-    return launched<&driver::Api::symbol>(                                                \
-        launch_of(function, parameters, extra, product(block_x, block_y, block_z),        \
-                  product(grid_x, grid_y, grid_z), stream, stream_behind(#symbol, stream), \
-                  false),                                                                 \
-        on, function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream,  \
-        parameters, extra);                                                               \
+#define BARSWAP_LAUNCH(symbol)                                                                     \
+  CUresult symbol(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,          \
+                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,           \
+                  CUstream stream, void** parameters, void** extra) {                              \
+    const auto on = [&](CUfunction kernel, CUstream there) {                                       \
+      return forward<&driver::Api::symbol>(kernel, grid_x, grid_y, grid_z, block_x, block_y,       \
+                                           block_z, shared, there, parameters, extra);             \
+    };                                                                                             \
+    return launched<&driver::Api::symbol>(                                                         \
+        launch_of(function, parameters, extra, product(block_x, block_y, block_z),                 \
+                  product(grid_x, grid_y, grid_z), stream, stream_behind(#symbol, stream), false), \
+        on, function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream,           \
+        parameters, extra);                                                                        \
   }
 BARSWAP_LAUNCH(cuLaunchKernel)
 BARSWAP_LAUNCH(cuLaunchKernel_ptsz)
 #undef BARSWAP_LAUNCH
 
 // Its blocks wait for each other on one die, and its capacity was asked for there.
-#define BARSWAP_LAUNCH(symbol)                                                            \
-  CUresult symbol(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z, \
-                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,  \
-                  CUstream stream, void** parameters) {                                   \
-    const auto nowhere = [](CUstream) { return CUDA_ERROR_NOT_SUPPORTED; };               \
-    return launched<&driver::Api::symbol>(                                                \
-        launch_of(function, parameters, nullptr, product(block_x, block_y, block_z),      \
-                  product(grid_x, grid_y, grid_z), stream, stream_behind(#symbol, stream), \
-                  true),                                                                  \
-        nowhere, function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared,     \
-        stream, parameters);                                                              \
+#define BARSWAP_LAUNCH(symbol)                                                                    \
+  CUresult symbol(CUfunction function, unsigned grid_x, unsigned grid_y, unsigned grid_z,         \
+                  unsigned block_x, unsigned block_y, unsigned block_z, unsigned shared,          \
+                  CUstream stream, void** parameters) {                                           \
+    const auto nowhere = [](CUfunction, CUstream) { return CUDA_ERROR_NOT_SUPPORTED; };           \
+    return launched<&driver::Api::symbol>(                                                        \
+        launch_of(function, parameters, nullptr, product(block_x, block_y, block_z),              \
+                  product(grid_x, grid_y, grid_z), stream, stream_behind(#symbol, stream), true), \
+        nowhere, function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream,     \
+        parameters);                                                                              \
   }
 BARSWAP_LAUNCH(cuLaunchCooperativeKernel)
 BARSWAP_LAUNCH(cuLaunchCooperativeKernel_ptsz)
 #undef BARSWAP_LAUNCH
 
 // Without a configuration there is nothing to read; the driver says so.
-#define BARSWAP_LAUNCH(symbol)                                                              \
-  CUresult symbol(const CUlaunchConfig* config, CUfunction function, void** parameters,     \
-                  void** extra) {                                                           \
-    if (!config) return forward<&driver::Api::symbol>(config, function, parameters, extra); \
-    const auto on = [&](CUstream there) {                                                   \
-      CUlaunchConfig moved = *config;                                                       \
-      moved.hStream = there;                                                                \
-      return forward<&driver::Api::symbol>(&moved, function, parameters, extra);            \
-    };                                                                                      \
-    return launched<&driver::Api::symbol>(                                                  \
-        launch_of(function, parameters, extra,                                              \
-                  product(config->blockDimX, config->blockDimY, config->blockDimZ),         \
-                  product(config->gridDimX, config->gridDimY, config->gridDimZ),            \
-                  config->hStream, stream_behind(#symbol, config->hStream), ties(*config)), \
-        on, config, function, parameters, extra);                                           \
+#define BARSWAP_LAUNCH(symbol)                                                                    \
+  CUresult symbol(const CUlaunchConfig* config, CUfunction function, void** parameters,           \
+                  void** extra) {                                                                 \
+    if (!config) return forward<&driver::Api::symbol>(config, function, parameters, extra);       \
+    const auto on = [&](CUfunction kernel, CUstream there) {                                      \
+      CUlaunchConfig moved = *config;                                                             \
+      moved.hStream = there;                                                                      \
+      return forward<&driver::Api::symbol>(&moved, kernel, parameters, extra);                    \
+    };                                                                                            \
+    return launched<&driver::Api::symbol>(                                                        \
+        launch_of(function, parameters, extra,                                                    \
+                  product(config->blockDimX, config->blockDimY, config->blockDimZ),               \
+                  product(config->gridDimX, config->gridDimY, config->gridDimZ), config->hStream, \
+                  stream_behind(#symbol, config->hStream), ties(*config)),                        \
+        on, config, function, parameters, extra);                                                 \
   }
 BARSWAP_LAUNCH(cuLaunchKernelEx)
 BARSWAP_LAUNCH(cuLaunchKernelEx_ptsz)

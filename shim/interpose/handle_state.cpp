@@ -2,7 +2,8 @@
 // would lack: where launches are routed, these are noted, copied there, or keep launches at home.
 #include <dlfcn.h>
 
-#include <type_traits>
+#include <optional>
+#include <utility>
 
 #include "interpose/call.hpp"
 #include "interpose/timed.hpp"
@@ -14,6 +15,9 @@ session::Router* router_of(const Call& call) { return call ? call->router() : nu
 
 driver::Library word_of(CUlibrary library) {
   return static_cast<driver::Library>(reinterpret_cast<std::uintptr_t>(library));
+}
+driver::Module word_of(CUmodule module) {
+  return static_cast<driver::Module>(reinterpret_cast<std::uintptr_t>(module));
 }
 template <class Function>
 driver::Function word_of_function(Function function) {
@@ -38,6 +42,47 @@ CUresult attribute_set(Function function, Arguments... arguments) {
   return result;
 }
 
+// How PTX is to be translated; nothing: by an option that is not a value, or that we do not know.
+// What the driver answers through an option it has answered already.
+std::optional<driver::Code> translation_of(unsigned count, const CUjit_option* options,
+                                           void* const* values) {
+  driver::Code code;
+  for (unsigned i = 0; options && values && i < count; ++i) {
+    switch (options[i]) {
+      case CU_JIT_WALL_TIME:
+      case CU_JIT_INFO_LOG_BUFFER:
+      case CU_JIT_INFO_LOG_BUFFER_SIZE_BYTES:
+      case CU_JIT_ERROR_LOG_BUFFER:
+      case CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES:
+      case CU_JIT_LOG_VERBOSE:
+      case CU_JIT_TARGET_FROM_CUCONTEXT: break;  // the default
+      case CU_JIT_MAX_REGISTERS:
+      case CU_JIT_OPTIMIZATION_LEVEL:
+      case CU_JIT_TARGET:
+      case CU_JIT_FALLBACK_STRATEGY:
+      case CU_JIT_GENERATE_DEBUG_INFO:
+      case CU_JIT_GENERATE_LINE_INFO:
+      case CU_JIT_CACHE_MODE:
+        code.options.push_back(options[i]);
+        code.values.push_back(values[i]);
+        break;
+      default: return std::nullopt;
+    }
+  }
+  return code;
+}
+
+template <auto Slot, class... More>
+CUresult module_loaded(CUmodule* module, const void* image, std::optional<driver::Code> code,
+                       More... more) {
+  const Call call;
+  const CUresult result = forward_with_room<Slot>(call, module, image, more...);
+  session::Router* router = router_of(call);
+  if (router && code && result == CUDA_SUCCESS)
+    router->module_loaded(word_of(*module), image, std::move(*code));
+  return result;
+}
+
 // A variable of an image: the program may write it from now on, and kernels may be given its
 // address, which no other die reaches.
 template <auto Slot, class Image>
@@ -50,9 +95,7 @@ CUresult variable(CUdeviceptr* address, std::size_t* bytes, Image image, const c
   std::size_t* asked = bytes || !router ? bytes : &size;
   const CUresult result = forward_with_room<Slot>(call, wanted, asked, image, name);
   if (!router || result != CUDA_SUCCESS) return result;
-  auto library = driver::Library::none;
-  if constexpr (std::is_same_v<Image, CUlibrary>) library = word_of(image);
-  router->variable_asked(library, Address{*wanted}, *asked);
+  router->variable_asked(word_of(image), Address{*wanted}, *asked);
   return result;
 }
 
@@ -124,9 +167,22 @@ CUresult cuLibraryUnload(CUlibrary library) {
   return forward<&driver::Api::cuLibraryUnload>(library);
 }
 
+CUresult cuModuleLoadData(CUmodule* module, const void* image) {
+  return module_loaded<&driver::Api::cuModuleLoadData>(module, image, driver::Code());
+}
+CUresult cuModuleLoadFatBinary(CUmodule* module, const void* image) {
+  return module_loaded<&driver::Api::cuModuleLoadFatBinary>(module, image, driver::Code());
+}
+CUresult cuModuleLoadDataEx(CUmodule* module, const void* image, unsigned count,
+                            CUjit_option* options, void** values) {
+  return module_loaded<&driver::Api::cuModuleLoadDataEx>(
+      module, image, translation_of(count, options, values), count, options, values);
+}
+
 CUresult cuModuleUnload(CUmodule module) {
   const Call call;
   const session::AtHome home(static_cast<bool>(call));
+  if (session::Router* router = router_of(call)) router->module_goes(word_of(module));
   if (call) call->reach().functions_gone();
   return forward<&driver::Api::cuModuleUnload>(module);
 }

@@ -209,12 +209,11 @@ Timing Reach::launch(const Launch& launch, RouteNames* names_routed) {
 std::optional<Sample> Reach::foretell(std::uint64_t site, std::uint64_t variant, Samples samples,
                                       const Ranges& ranges) {
   if (ranges.large().empty()) return std::nullopt;
-  return foresight_.launch(
-      {site, mixed(site, variant), ranges.home(), ranges.large(), samples});
+  return foresight_.launch({site, mixed(site, variant), ranges.home(), ranges.large(), samples});
 }
 
-void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream,
-                 bool blocks, Address host) {
+void Reach::copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks,
+                 Address host) {
   if (heat_.watching()) {
     heat_.operations(1);
     heat_.note(to);
@@ -266,7 +265,17 @@ void Reach::graph_made(std::uintptr_t exec, driver::Graph graph) {
   graphs_[exec] = std::move(named);
 }
 
-Timing Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
+RouteNames Reach::route_names(driver::Function function, void* const* parameters,
+                              void* const* extra) {
+  RouteNames names;
+  const bool known = each_word(function, parameters, extra, [&](Address word, bool aligned) {
+    if (aligned) add(names, word);
+  });
+  names.foreign = names.foreign || !known;
+  return names;
+}
+
+Timing Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream, bool routed) {
   Timing timing;
   std::shared_ptr<const Named> named;
   {
@@ -279,7 +288,7 @@ Timing Reach::graph_launched(std::uintptr_t exec, std::uintptr_t stream) {
     heat_.operations(named->operations);
     for (const auto& [address, times] : named->times) heat_.note(address, times);
   }
-  if (router_ && heat_.watching()) route_graph(*named);
+  if (router_ && !routed && heat_.watching()) route_graph(*named);
   if (!foretells() && !trace::on()) return timing;
   Ranges ranges(memory_);
   for (const auto& [address, times] : named->times) ranges.add(address);

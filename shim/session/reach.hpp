@@ -66,7 +66,10 @@ class Reach {
   // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
   // names is counted at each of its launches.
   void graph_made(std::uintptr_t exec, driver::Graph graph);
-  Timing graph_launched(std::uintptr_t exec, std::uintptr_t stream);
+  // `routed`: its kernels go to their bytes (far_graphs.hpp).
+  Timing graph_launched(std::uintptr_t exec, std::uintptr_t stream, bool routed);
+  // What a kernel of a graph names, for routing.
+  RouteNames route_names(driver::Function function, void* const* parameters, void* const* extra);
   void graph_gone(std::uintptr_t exec);
   // Handles of functions may become those of others.
   void functions_gone() { layouts_.forget(); }
@@ -75,8 +78,7 @@ class Reach {
   // Calls `take` with each word that a launch passes to its kernel. False: the driver cannot say
   // what that is.
   template <class Take>
-  bool each_word(driver::Function function, void* const* parameters, void* const* extra,
-                 Take take);
+  bool each_word(driver::Function function, void* const* parameters, void* const* extra, Take take);
 
   std::shared_ptr<const Layout> layout_of(driver::Function function);
   // The ranges behind addresses, each once.

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint64_t kRestNs = 20'000;  // between looks at the device
 constexpr std::uint64_t kCreditNs = 100'000'000;
+constexpr std::uint64_t kImageMost = 64_MiB;        // of a module that is kept for a twin
 constexpr std::uint64_t kOthersNs = 1'000'000'000;  // for kernels on another die to end
 
 unsigned capability_of(const driver::Verbs& verbs, Die die) {
@@ -36,6 +37,7 @@ Router::Router(Session& session, Die home, std::vector<Die> dies)
       home_(home),
       dies_(std::move(dies)),
       kernels_(verbs_, session.options(), capability_of(verbs_, home)),
+      graphs_(verbs_, *this),
       random_(pager_.settings().chaos_seed) {}
 
 Router::~Router() {
@@ -89,19 +91,25 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
   Die at = home_;
   bool follows = false;  // on the chain, which is there
   auto current = verbs_.current();
-  {
+  std::optional<Twins::Wanted> wanted;
+  do {
+    if (wanted) make_twin(*std::exchange(wanted, std::nullopt));
     Lock lock(mutex_);
     const std::uint32_t open = open_dies();
     at = at_;
     const auto missed = policy::Route::missed_bytes(home_, open, names.all());
     const auto kept = kept_by(order, names);
+    const bool chaos = pager_.settings().chaos;
+    if (kept == BARSWAP_KEPT_FUNCTION && (missed > 0 || chaos))
+      wanted = kernels_.wanted(order.function);
+    if (wanted) continue;
     advice = route_.launch(at, kept ? 1u << index_of(home_) : open, names.all());
-    if (pager_.settings().chaos && !kept) at_random(open, names, advice);
+    if (chaos && !kept) at_random(open, names, advice);
     at_ = advice.die;
     follows = away_.load(std::memory_order_relaxed) && advice.die == chain_.die &&
               order.stream == chain_.stream && current && *current == program_;
     if (missed > 0 && advice.die == home_) keep(kept.value_or(BARSWAP_KEPT_SMALL));
-  }
+  } while (wanted);
   if (advice.die != home_ && !follows && (!ordered_here(order) || !open(advice.die))) {
     keep(BARSWAP_KEPT_KIND);
     return std::nullopt;
@@ -128,6 +136,33 @@ void Router::plan_graph(std::span<const policy::Route::Often> named) {
     advice = route_.graph(home_, named);
   }
   if (!advice.carry.empty()) carry(advice);
+}
+
+// Loading may wait for the device, so it comes outside our lock.
+void Router::make_twin(const Twins::Wanted& wanted) {
+  const driver::RelaxedCapture relaxed(verbs_);
+  auto library = verbs_.load(*wanted.code);
+  if (!library) {
+    BARSWAP_LOG(debug, "session", "a module cannot be loaded as a library: %d",
+                library.error().driver_code);
+    return;
+  }
+  bool kept = false;
+  {
+    Lock lock(mutex_);
+    kept = kernels_.made(wanted, *library);
+  }
+  if (!kept) verbs_.unload(*library);
+  unload_unneeded();
+}
+
+void Router::unload_unneeded() {
+  std::vector<driver::Library> unneeded;
+  {
+    Lock lock(mutex_);
+    unneeded = kernels_.take_unneeded();
+  }
+  for (const driver::Library library : unneeded) verbs_.unload(library);
 }
 
 // What is carried has to repay itself many times over; where it does not, since a program hands on
@@ -191,8 +226,10 @@ bool Router::fill(Lane& lane, Die die) {
   const driver::Entered entered(verbs_, *context);
   if (!entered.ok() || !verbs_.set_stack_bytes(*stack_bytes)) return false;
   auto back = verbs_.make_event();
-  if (!back) return false;
+  auto stream = verbs_.make_stream(0);  // the usual priority; and whom to ask how the context is
+  if (!back || !stream) return false;
   lane.back = *back;
+  lane.streams.emplace(0, *stream);
   for (driver::Event& mark : lane.marks) {
     auto event = verbs_.make_event();
     if (!event) return false;
@@ -345,6 +382,7 @@ Router::Sending::Sending(Router& router, const Order& order, Die die)
   if (leaves) router_.leaving_.store(false);
   if (gone && router_.kernels_.prepare(order.function, router_.home_, die)) {
     stream_ = chain.lane;
+    function_ = router_.kernels_.kernel_of(order.function);
     return;
   }
   router_.mutex_.unlock();
@@ -393,27 +431,124 @@ bool Router::Sending::sent(int code, bool sticky) {
 // A kernel that waits for one on another die, or is waited for, would never end if this had no
 // limit; from then on nothing is sent away.
 void Router::launches_at_home(driver::Stream stream) {
-  driver::Event back = driver::Event::none;
+  driver::Event back = driver::Event::none, far = driver::Event::none;
   {
     Lock lock(mutex_);
     if (std::find(busy_.begin(), busy_.end(), stream) == busy_.end()) busy_.push_back(stream);
     const Lane& lane = lanes_[slot(chain_.die)];
     if (chain_.stream != stream && lane.running) back = lane.back;
+    if (far_.running && far_.stream != stream) far = far_.done;
   }
   if (stream == driver::kPerThreadStream)
     stop(BARSWAP_KEPT_STREAMS, "the program launches on per-thread streams, which have one name");
   // What is captured does not run now, and beside a capture an event may not be asked.
-  if (back == driver::Event::none || pager_.contexts().capturing()) return;
+  const bool nothing = back == driver::Event::none && far == driver::Event::none;
+  if (nothing || pager_.contexts().capturing()) return;
+  if (!ended(back) || !ended(far))
+    return stop(BARSWAP_KEPT_STREAMS, "a kernel on another die outlasts a launch beside it");
+  Lock lock(mutex_);
+  if (back != driver::Event::none && !away_.load()) lanes_[slot(chain_.die)].running = false;
+  if (far != driver::Event::none && far_.done == far) far_.running = false;
+}
+
+bool Router::ended(driver::Event event) {
+  if (event == driver::Event::none) return true;
   const driver::RelaxedCapture relaxed(verbs_);
   const std::uint64_t limit_ns = now_ns() + kOthersNs;
-  for (auto ready = verbs_.ready(back); ready && !*ready; ready = verbs_.ready(back)) {
-    if (now_ns() > limit_ns)
-      return stop(BARSWAP_KEPT_STREAMS, "a kernel on another die outlasts a launch beside it");
+  for (auto ready = verbs_.ready(event); ready && !*ready; ready = verbs_.ready(event)) {
+    if (now_ns() > limit_ns) return false;
     sleep_ns(kRestNs);
   }
-  Lock lock(mutex_);
-  if (!away_.load()) lanes_[slot(chain_.die)].running = false;
+  return true;
 }
+
+void Router::make_twins(std::span<const Node> nodes) {
+  for (const Node& node : nodes) {
+    std::optional<Twins::Wanted> wanted;
+    {
+      Lock lock(mutex_);
+      if (node.function != driver::Function::none) wanted = kernels_.wanted(node.function);
+    }
+    if (wanted) make_twin(*wanted);
+  }
+}
+
+// Each graph is judged by itself: what it names again is handed on, and all else is data.
+std::vector<Die> Router::plan_open(std::span<const Node> nodes, std::uint32_t& used) {
+  Lock lock(mutex_);
+  const std::uint32_t at_home = 1u << index_of(home_), open = open_dies();
+  policy::Route route;
+  policy::Route::Advice advice;
+  advice.die = home_;
+  std::vector<Die> dies;
+  used = at_home;
+  for (const Node& node : nodes) {
+    Die die = home_;  // copies and fills
+    if (node.function != driver::Function::none) {
+      const bool stays =
+          kept_by({node.function, driver::Stream::none, node.tied}, node.names).has_value();
+      advice = route.launch(advice.die, stays ? at_home : open, node.names.all());
+      if (pager_.settings().chaos && !stays) at_random(open, node.names, advice);
+      die = advice.die;
+    }
+    if (node.follows && !dies.empty() && die != dies.back()) {
+      used = at_home;  // the two cannot part, and one of them may have no choice
+      return std::vector<Die>(nodes.size(), home_);
+    }
+    used |= 1u << index_of(die);
+    dies.push_back(die);
+  }
+  return dies;
+}
+
+std::vector<Die> Router::plan_nodes(std::span<const Node> nodes) {
+  make_twins(nodes);
+  for (;;) {
+    std::uint32_t used = 0;
+    std::vector<Die> dies = plan_open(nodes, used);
+    bool all_open = true;
+    for (const Die die : dies_)
+      if (die != home_ && (used >> index_of(die) & 1u) != 0) all_open = open(die) && all_open;
+    if (all_open) return dies;
+    // Refused for good, or by another thread that opens it: that is the next look's.
+    Lock lock(mutex_);
+    if ((open_dies() & used) == used) return std::vector<Die>(nodes.size(), home_);
+  }
+}
+
+std::optional<Router::There> Router::there(driver::Function function, Die die) {
+  Lock lock(mutex_);
+  if (die == home_) return There{function, pager_.contexts().only_one()};
+  if (!kernels_.prepare(function, home_, die)) return std::nullopt;
+  return There{kernels_.kernel_of(function), lanes_[slot(die)].context};
+}
+
+bool Router::graph_may_leave(driver::Stream stream) {
+  if (!routes() || stream == driver::kPerThreadStream) return false;
+  if (!ordered_here({driver::Function::none, stream, false})) return false;
+  Lock lock(mutex_);
+  if (std::find(tied_.begin(), tied_.end(), stream) != tied_.end()) return false;
+  return !session_.outside().addressed() && !pager_.contexts().capturing() &&
+         !others_at_work(stream);
+}
+
+void Router::graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies) {
+  std::uint64_t away = 0, changes = 0;
+  Die at = home_;
+  Lock lock(mutex_);
+  for (const Die die : dies) {
+    if (die != home_) lanes_[slot(die)].unheard = true;
+    away += die != home_ ? 1 : 0;
+    changes += die != at ? 1 : 0;
+    at = die;
+  }
+  far_ = {stream, done, true};
+  stats::add(stats::live().routed, away);
+  stats::add(stats::live().die_changes, changes + (at != home_ ? 1 : 0));
+}
+
+// An order of the program's cannot be kept by an event.
+void Router::graph_lost() { stop(BARSWAP_KEPT_REFUSED, "an event of ours was refused"); }
 
 void Router::forget(driver::Stream stream) {
   Lock lock(mutex_);
@@ -423,6 +558,7 @@ void Router::forget(driver::Stream stream) {
   }
   std::erase(busy_, stream);
   std::erase(tied_, stream);
+  graphs_.forget(stream);
 }
 
 void Router::tie(driver::Stream stream) {
@@ -468,6 +604,31 @@ void Router::variable_asked(driver::Library library, Address address, std::uint6
   kernels_.variables_asked(library);
 }
 
+void Router::variable_asked(driver::Module module, Address address, std::uint64_t bytes) {
+  if (!foreign_.note(address, bytes))
+    stop(BARSWAP_KEPT_OUTSIDE, "the program asks for the addresses of many variables");
+  Lock lock(mutex_);
+  kernels_.variables_asked(module);
+}
+
+// The program may free the image as soon as it is loaded.
+void Router::module_loaded(driver::Module module, const void* image, driver::Code code) {
+  if (stopped_.load(std::memory_order_relaxed)) return;
+  const std::span<const std::byte> bytes = image::bytes_of(image);
+  if (bytes.empty() || bytes.size() > kImageMost) return;
+  code.image.assign(bytes.begin(), bytes.end());
+  Lock lock(mutex_);
+  kernels_.loaded(module, std::move(code));
+}
+
+void Router::module_goes(driver::Module module) {
+  {
+    Lock lock(mutex_);
+    kernels_.unloaded(module);
+  }
+  unload_unneeded();
+}
+
 void Router::attributes_changed(driver::Function function) {
   Lock lock(mutex_);
   kernels_.attributes_changed(function);
@@ -498,6 +659,9 @@ void Router::context_ends(driver::Context context) {
   at_ = home_;
   busy_.clear();
   tied_.clear();
+  far_ = {};
+  graphs_.all_gone();
+  kernels_.all_unloaded();
 }
 
 void Router::close() {

@@ -30,6 +30,7 @@
 #include "driver/verbs.hpp"
 #include "pager/pager.hpp"
 #include "policy/route.hpp"
+#include "session/far_graphs.hpp"
 #include "session/foreign.hpp"
 #include "session/kernels.hpp"
 
@@ -60,7 +61,11 @@ class Router {
   // Of kernels, under our lock.
   void library_loaded(driver::Library library, const void* bytes, bool stays);
   void library_gone(driver::Library library);
+  // `image`: as the driver took it; `code`: how, without it.
+  void module_loaded(driver::Module module, const void* image, driver::Code code);
+  void module_goes(driver::Module module);
   void variable_asked(driver::Library library, Address address, std::uint64_t bytes);
+  void variable_asked(driver::Module module, Address address, std::uint64_t bytes);
   void attributes_changed(driver::Function function);
 
   // Where a launch should go; what it names may be moved there before. Called outside the gate.
@@ -73,6 +78,25 @@ class Router {
   std::optional<Die> plan(const Order& order, const RouteNames& names);
   // Before a graph is launched, which stays at home.
   void plan_graph(std::span<const policy::Route::Often> named);
+  // For graphs whose kernels run on several dies (far_graphs.hpp). `function`: none, if it is no
+  // kernel; `follows`: on the die of the one before.
+  struct Node {
+    driver::Function function = driver::Function::none;
+    bool tied = false, follows = false;
+    RouteNames names;
+  };
+  FarGraphs& graphs() { return graphs_; }
+  bool routes() const { return !stopped_.load(std::memory_order_relaxed); }
+  std::vector<Die> plan_nodes(std::span<const Node> nodes);
+  struct There {
+    driver::Function kernel = driver::Function::none;
+    driver::Context context = driver::Context::none;
+  };
+  std::optional<There> there(driver::Function function, Die die);
+  bool graph_may_leave(driver::Stream stream);
+  // One was launched that runs on these dies, node by node; `done` comes after it.
+  void graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies);
+  void graph_lost();
   // Before a launch at home: kernels of one device run on one die at a time, so those of other
   // streams than the chain's wait here, for a second at most.
   void launches_at_home(driver::Stream stream);
@@ -92,6 +116,7 @@ class Router {
     Sending& operator=(const Sending&) = delete;
     bool ready() const { return stream_ != driver::Stream::none; }
     driver::Stream stream() const { return stream_; }
+    driver::Function function() const { return function_; }
     // What the driver said of the launch. False: it is to be made at home after all.
     bool sent(int code, bool sticky) BARSWAP_NO_ANALYSIS;
 
@@ -101,6 +126,7 @@ class Router {
     Die die_;
     std::optional<driver::Entered> there_;
     driver::Stream stream_ = driver::Stream::none;
+    driver::Function function_ = driver::Function::none;
   };
 
   // Something of the program's ties all its kernels to its context from now on; `why` is for the
@@ -135,6 +161,12 @@ class Router {
     driver::Stream lane = driver::Stream::none;
     Die die{0};
   };
+  // The last graph of several dies.
+  struct Far {
+    driver::Stream stream = driver::Stream::none;
+    driver::Event done = driver::Event::none;
+    bool running = false;  // not known to have ended
+  };
   static std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
   std::uint32_t open_dies() const BARSWAP_REQUIRES(mutex_);
@@ -154,6 +186,11 @@ class Router {
   void lose(Error error);
   void carry(const policy::Route::Advice& advice);
   void keep(barswap_kept reason) const;
+  void make_twin(const Twins::Wanted& wanted);
+  void make_twins(std::span<const Node> nodes);
+  std::vector<Die> plan_open(std::span<const Node> nodes, std::uint32_t& used);
+  bool ended(driver::Event event);
+  void unload_unneeded();
   bool ordered_here(const Order& order) const;
 
   Session& session_;
@@ -163,6 +200,7 @@ class Router {
   const std::vector<Die> dies_;
   Kernels kernels_ BARSWAP_GUARDED_BY(mutex_);
   Foreign foreign_;
+  FarGraphs graphs_;
 
   std::atomic<bool> stopped_{false};
   std::atomic<barswap_kept> stop_reason_{BARSWAP_KEPT_OUTSIDE};
@@ -178,6 +216,7 @@ class Router {
   Mutex<Rank::routing> mutex_;
   std::array<Lane, kDiesMax> lanes_ BARSWAP_GUARDED_BY(mutex_);
   Chain chain_ BARSWAP_GUARDED_BY(mutex_);  // the last one, while none is away
+  Far far_ BARSWAP_GUARDED_BY(mutex_);
   policy::Route route_ BARSWAP_GUARDED_BY(mutex_);
   std::mt19937_64 random_ BARSWAP_GUARDED_BY(mutex_);  // for chaos
   // Where the last launch was to run: a chain that came home for a call of the program's is there

@@ -1,0 +1,200 @@
+// What is asked of graphs: their work, and clones whose kernels run elsewhere.
+#include <unordered_map>
+
+#include "driver/answers.hpp"
+
+namespace barswap::driver {
+namespace {
+
+// The driver names a kernel of a library both ways.
+Function function_of(const CUDA_KERNEL_NODE_PARAMS& kernel) {
+  return Function{kernel.kern ? reinterpret_cast<std::uintptr_t>(kernel.kern)
+                              : reinterpret_cast<std::uintptr_t>(kernel.func)};
+}
+
+CUgraph native(Graph graph) {
+  return reinterpret_cast<CUgraph>(static_cast<std::uintptr_t>(graph));
+}
+CUgraphNode native(Node node) {
+  return reinterpret_cast<CUgraphNode>(static_cast<std::uintptr_t>(node));
+}
+CUgraphExec native(Exec exec) {
+  return reinterpret_cast<CUgraphExec>(static_cast<std::uintptr_t>(exec));
+}
+Node word_of(CUgraphNode node) { return Node{reinterpret_cast<std::uintptr_t>(node)}; }
+
+bool has_graphs(const Api& api) {
+  return api.cuGraphClone && api.cuGraphDestroy && api.cuGraphNodeFindInClone &&
+         api.cuGraphGetNodes && api.cuGraphNodeGetType && api.cuGraphNodeGetDependencies_v2 &&
+         api.cuGraphKernelNodeGetParams_v2 && api.cuGraphKernelNodeSetParams_v2 &&
+         api.cuGraphKernelNodeGetAttribute && api.cuGraphExecKernelNodeSetParams_v2 &&
+         api.cuGraphInstantiateWithFlags && api.cuGraphExecDestroy;
+}
+
+// Its blocks meet on one die, or its die's cache is told what to keep.
+bool tied(const Api& api, CUgraphNode node) {
+  CUkernelNodeAttrValue value{};
+  if (api.cuGraphKernelNodeGetAttribute(node, CU_KERNEL_NODE_ATTRIBUTE_COOPERATIVE, &value) !=
+          CUDA_SUCCESS ||
+      value.cooperative != 0)
+    return true;
+  value = {};
+  return api.cuGraphKernelNodeGetAttribute(node, CU_KERNEL_NODE_ATTRIBUTE_ACCESS_POLICY_WINDOW,
+                                           &value) != CUDA_SUCCESS ||
+         value.accessPolicyWindow.num_bytes != 0;
+}
+
+bool has_data(const CUgraphEdgeData& edge) {
+  return edge.type != 0 || edge.from_port != 0 || edge.to_port != 0;
+}
+
+}  // namespace
+
+Result<std::vector<GraphNode>> Verbs::chain_of(Graph graph, Graph clone) const {
+  if (!has_graphs(*api_)) return refused(kMissing);
+  std::size_t count = 0;
+  BARSWAP_TRY_VOID(done(api_->cuGraphGetNodes(native(graph), nullptr, &count)));
+  std::vector<CUgraphNode> nodes(count);
+  if (count > 0) BARSWAP_TRY_VOID(done(api_->cuGraphGetNodes(native(graph), nodes.data(), &count)));
+  struct Link {
+    CUgraphNode node = nullptr;
+    bool follows = false;
+  };
+  std::unordered_map<CUgraphNode, Link> after;  // by the one before it; null before the first
+  for (const CUgraphNode node : nodes) {
+    std::size_t edges = 0;
+    BARSWAP_TRY_VOID(done(api_->cuGraphNodeGetDependencies_v2(node, nullptr, nullptr, &edges)));
+    if (edges > 1) return Error{Fault::not_supported};
+    CUgraphNode before = nullptr;
+    CUgraphEdgeData data{};
+    if (edges == 1)
+      BARSWAP_TRY_VOID(done(api_->cuGraphNodeGetDependencies_v2(node, &before, &data, &edges)));
+    if (!after.emplace(before, Link{node, has_data(data)}).second)
+      return Error{Fault::not_supported};
+  }
+  std::vector<GraphNode> chain;
+  for (auto at = after.find(nullptr); at != after.end(); at = after.find(at->second.node)) {
+    const CUgraphNode node = at->second.node;
+    CUgraphNode twin = nullptr;
+    CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+    BARSWAP_TRY_VOID(done(api_->cuGraphNodeGetType(node, &type)));
+    BARSWAP_TRY_VOID(done(api_->cuGraphNodeFindInClone(&twin, node, native(clone))));
+    GraphNode one{word_of(node), word_of(twin), Function::none, false, at->second.follows};
+    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
+      CUDA_KERNEL_NODE_PARAMS kernel{};
+      BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(twin, &kernel)));
+      one.function = function_of(kernel);
+      one.tied = tied(*api_, node);
+    } else if (type != CU_GRAPH_NODE_TYPE_MEMCPY && type != CU_GRAPH_NODE_TYPE_MEMSET &&
+               type != CU_GRAPH_NODE_TYPE_EMPTY) {
+      return Error{Fault::not_supported};
+    }
+    chain.push_back(one);
+  }
+  if (chain.size() != nodes.size()) return Error{Fault::not_supported};
+  return chain;
+}
+
+Result<GraphWork> Verbs::work_of(Node node) const {
+  CUDA_KERNEL_NODE_PARAMS kernel{};
+  BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(native(node), &kernel)));
+  return GraphWork{function_of(kernel), kernel.kernelParams, kernel.extra, {}, {}};
+}
+
+Result<Graph> Verbs::clone(Graph graph) const {
+  if (!has_graphs(*api_)) return refused(kMissing);
+  CUgraph copy = nullptr;
+  const CUresult code = api_->cuGraphClone(&copy, native(graph));
+  return answer(code, Graph{reinterpret_cast<std::uintptr_t>(copy)});
+}
+
+void Verbs::destroy(Graph graph) const { (void)api_->cuGraphDestroy(native(graph)); }
+
+Result<void> Verbs::place(Node node, Function kernel, Context context) const {
+  CUDA_KERNEL_NODE_PARAMS now{};
+  BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(native(node), &now)));
+  const auto word = static_cast<std::uintptr_t>(kernel);
+  const bool general = is_kernel(kernel);
+  now.kern = general ? reinterpret_cast<CUkernel>(word) : nullptr;
+  now.func = general ? nullptr : reinterpret_cast<CUfunction>(word);
+  now.ctx = native(context);
+  return done(api_->cuGraphKernelNodeSetParams_v2(native(node), &now));
+}
+
+Result<void> Verbs::change(Node node, const KernelChange& change) const {
+  CUDA_KERNEL_NODE_PARAMS now{};
+  BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(native(node), &now)));
+  auto next = *static_cast<const CUDA_KERNEL_NODE_PARAMS*>(change.parameters);
+  next.kern = now.kern;
+  next.func = now.kern ? nullptr : now.func;
+  next.ctx = now.ctx;
+  return done(api_->cuGraphKernelNodeSetParams_v2(native(node), &next));
+}
+
+Result<void> Verbs::change(Exec exec, Node node) const {
+  CUDA_KERNEL_NODE_PARAMS now{};
+  BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(native(node), &now)));
+  if (now.kern) now.func = nullptr;
+  return done(api_->cuGraphExecKernelNodeSetParams_v2(native(exec), native(node), &now));
+}
+
+bool Verbs::plain_graph(std::uint64_t flags) const {
+  return (flags & ~std::uint64_t{CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY}) == 0;
+}
+
+Result<Exec> Verbs::instantiate(Graph graph, std::uint64_t flags) const {
+  CUgraphExec exec = nullptr;
+  const CUresult code = api_->cuGraphInstantiateWithFlags(&exec, native(graph), flags);
+  return answer(code, Exec{reinterpret_cast<std::uintptr_t>(exec)});
+}
+
+void Verbs::destroy(Exec exec) const { (void)api_->cuGraphExecDestroy(native(exec)); }
+
+Result<void> Verbs::add_work(Graph graph, int depth, std::vector<GraphWork>& work) const {
+  constexpr int kDepthMax = 16;
+  if (!api_->cuGraphGetNodes || !api_->cuGraphNodeGetType || !api_->cuGraphKernelNodeGetParams_v2 ||
+      !api_->cuGraphMemcpyNodeGetParams || !api_->cuGraphMemsetNodeGetParams ||
+      !api_->cuGraphChildGraphNodeGetGraph || depth > kDepthMax)
+    return Error{Fault::not_supported};
+  const auto native_graph = reinterpret_cast<CUgraph>(static_cast<std::uintptr_t>(graph));
+  std::size_t count = 0;
+  BARSWAP_TRY_VOID(done(api_->cuGraphGetNodes(native_graph, nullptr, &count)));
+  std::vector<CUgraphNode> nodes(count);
+  if (count > 0) BARSWAP_TRY_VOID(done(api_->cuGraphGetNodes(native_graph, nodes.data(), &count)));
+  for (const CUgraphNode node : nodes) {
+    CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+    BARSWAP_TRY_VOID(done(api_->cuGraphNodeGetType(node, &type)));
+    GraphWork one;
+    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
+      CUDA_KERNEL_NODE_PARAMS kernel{};
+      BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(node, &kernel)));
+      one = {function_of(kernel), kernel.kernelParams, kernel.extra, {}, {}};
+    } else if (type == CU_GRAPH_NODE_TYPE_MEMCPY) {
+      CUDA_MEMCPY3D copy{};
+      BARSWAP_TRY_VOID(done(api_->cuGraphMemcpyNodeGetParams(node, &copy)));
+      one.first = Address{copy.dstDevice};
+      one.second = Address{copy.srcDevice};
+    } else if (type == CU_GRAPH_NODE_TYPE_MEMSET) {
+      CUDA_MEMSET_NODE_PARAMS memset{};
+      BARSWAP_TRY_VOID(done(api_->cuGraphMemsetNodeGetParams(node, &memset)));
+      one.first = Address{memset.dst};
+    } else if (type == CU_GRAPH_NODE_TYPE_GRAPH) {
+      CUgraph child = nullptr;
+      BARSWAP_TRY_VOID(done(api_->cuGraphChildGraphNodeGetGraph(node, &child)));
+      BARSWAP_TRY_VOID(add_work(Graph{reinterpret_cast<std::uintptr_t>(child)}, depth + 1, work));
+      continue;
+    } else {
+      continue;
+    }
+    work.push_back(one);
+  }
+  return {};
+}
+
+Result<std::vector<GraphWork>> Verbs::work_of(Graph graph) const {
+  std::vector<GraphWork> work;
+  BARSWAP_TRY_VOID(add_work(graph, 0, work));
+  return work;
+}
+
+}  // namespace barswap::driver

@@ -1,0 +1,78 @@
+// Far graphs: executable graphs whose kernels run on the dies that hold their bytes. The program's
+// own executable graph is made as it asks for, runs at home and takes all its updates. Beside it
+// stands one of ours, made from a clone of the same graph in which kernels belong to the contexts
+// of other dies; it is launched in its place, on the program's stream, from the second launch on.
+//
+// Only chains: nodes one after another, kernels, copies and fills. So kernels of the device run on
+// one die at a time, and edges order the dies. It owns the clones and our executable graphs;
+// Rank::graphs guards the list alone, since a program does not use one executable graph from two
+// threads at once.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "barswap/mutex.hpp"
+#include "driver/verbs.hpp"
+
+namespace barswap::session {
+
+class Reach;
+class Router;
+
+class FarGraphs {
+ public:
+  FarGraphs(const driver::Verbs& verbs, Router& router) : verbs_(verbs), router_(router) {}
+  FarGraphs(const FarGraphs&) = delete;
+  FarGraphs& operator=(const FarGraphs&) = delete;
+
+  // A graph was made executable, or updated from `graph`.
+  void made(driver::Exec exec, driver::Graph graph, std::uint64_t flags);
+  void updated(driver::Exec exec, driver::Graph graph);
+  // One kernel of it was given new parameters.
+  void changed(driver::Exec exec, driver::Node node, const driver::KernelChange& change);
+  // Another change, which ours does not follow.
+  void left(driver::Exec exec);
+  void gone(driver::Exec exec);
+  void all_gone();  // with their context, and what is destroyed after it would be another's
+  void forget(driver::Stream stream);
+
+  // What to launch on the stream in its place: itself, or ours. Called outside the gate.
+  driver::Exec choose(driver::Exec exec, driver::Stream stream, Reach& reach);
+  // It was launched; `chosen` as above.
+  void launched(driver::Exec exec, driver::Exec chosen, driver::Stream stream);
+
+ private:
+  struct Entry {
+    driver::Graph clone = driver::Graph::none;
+    std::uint64_t flags = 0;
+    std::vector<driver::GraphNode> nodes;  // of the clone, in their order
+    std::vector<Die> dies;                 // where each is in the clone
+    driver::Exec ours = driver::Exec::none;
+    driver::Event done = driver::Event::none;  // after the last launch of ours
+    std::uint64_t launches = 0, next_look = 1, updates = 0;
+    std::uint64_t moved = 0;  // drains that had been by the last look
+    driver::Stream last = driver::Stream::none;
+    bool last_ours = false;
+    bool looked = false;
+    bool home = false;  // for good
+  };
+  // Graphs that are updated more often would be made anew all the time.
+  static constexpr std::uint64_t kUpdatesMost = 2;
+  static constexpr std::size_t kNodesMost = 100'000;
+
+  std::shared_ptr<Entry> find(driver::Exec exec);
+  void take(Entry& entry, driver::Graph graph);
+  void look(Entry& entry, Reach& reach);
+  bool make(Entry& entry, const std::vector<Die>& dies);
+  void drop(Entry& entry);
+  void drop_ours(Entry& entry);
+
+  const driver::Verbs& verbs_;
+  Router& router_;
+  Mutex<Rank::graphs> mutex_;
+  std::unordered_map<driver::Exec, std::shared_ptr<Entry>> entries_ BARSWAP_GUARDED_BY(mutex_);
+};
+
+}  // namespace barswap::session

@@ -5,9 +5,11 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 #include "session/session.hpp"
+#include "sim/objects.hpp"
 #include "stats/stats.hpp"
 #include "support/bench.hpp"
 
@@ -65,15 +67,25 @@ struct Program {
     REQUIRE(cuLibraryGetKernel(&kernel, library, "barswap_xorshift_update") == CUDA_SUCCESS);
     update = reinterpret_cast<CUfunction>(kernel);
   }
+  template <class Load>
+  CUmodule load_module(Load load) {
+    CUmodule module = nullptr;
+    if constexpr (std::is_same_v<Load, std::string>)
+      REQUIRE(cuModuleLoadData(&module, load.c_str()) == CUDA_SUCCESS);
+    else REQUIRE(load(&module) == CUDA_SUCCESS);
+    REQUIRE(cuModuleGetFunction(&update, module, "barswap_xorshift_update") == CUDA_SUCCESS);
+    return module;
+  }
+  std::size_t libraries() { return life.machine().objects().libraries.size(); }
   CUdeviceptr alloc(std::uint64_t bytes) {
     CUdeviceptr base = 0;
     REQUIRE(cuMemAlloc_v2(&base, bytes) == CUDA_SUCCESS);
     return base;
   }
   CUresult launch(CUdeviceptr at, std::uint64_t words, CUstream stream = nullptr,
-                  std::uint32_t salt = 3) {
+                  std::uint32_t salt = 3, unsigned shared_bytes = 0) {
     void* parameters[] = {&at, &words, &salt};
-    return cuLaunchKernel(update, 1, 1, 1, 32, 1, 1, 0, stream, parameters, nullptr);
+    return cuLaunchKernel(update, 1, 1, 1, 32, 1, 1, shared_bytes, stream, parameters, nullptr);
   }
   // What was named a while ago is data again, to which a launch goes.
   void pause(CUstream stream = nullptr) {
@@ -226,24 +238,301 @@ TEST_CASE("beside a capture launches stay, and what is captured is what ran") {
   CHECK(program.sent() >= 4);
 }
 
+std::string with_variable(std::string text, const char* space = "global") {
+  const std::string variable = std::string(".visible .") + space + " .align 4 .u32 counter;\n";
+  text.insert(text.find(".visible"), variable);
+  const std::size_t entry = text.find("barswap_xorshift_update");
+  text.insert(text.find('{', entry) + 1, std::string("\n  ld.") + space + ".u32 %r1, [counter];\n");
+  return text;
+}
+
+// Near, far, far, a fill of what is far, near: captured on a stream.
+struct Captured {
+  explicit Captured(Program& program) : owner(program) {
+    REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+    executables = program.life.machine().objects().execs.size();
+    graphs = program.life.machine().objects().graphs.size();
+  }
+  CUgraph capture() {
+    CUgraph graph = nullptr;
+    REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+    REQUIRE(owner.launch(owner.near, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(owner.launch(owner.far, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(owner.launch(owner.far, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(cuMemsetD32Async(owner.far + 4096, 9, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(owner.launch(owner.near, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
+    return graph;
+  }
+  CUgraphExec make(CUgraph graph) {
+    REQUIRE(cuGraphInstantiateWithFlags(&exec, graph, 0) == CUDA_SUCCESS);
+    owner.before = Program::counts();
+    return exec;
+  }
+  void run(int times, CUstream on) {
+    for (int i = 0; i < times; ++i) REQUIRE(cuGraphLaunch(exec, on) == CUDA_SUCCESS);
+    launches += times;
+  }
+  void run(int times) { run(times, stream); }
+  std::vector<CUgraphNode> nodes(CUgraph graph) const {
+    CUgraphNode nodes[5];
+    std::size_t count = 5;
+    REQUIRE(cuGraphGetNodes(graph, nodes, &count) == CUDA_SUCCESS);
+    return {nodes, nodes + count};
+  }
+  // The last kernel names what the first one did, and goes along.
+  static constexpr std::uint64_t kAway = 3;
+  std::uint32_t word(CUdeviceptr at) {
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    return owner.read(at, 1)[0];
+  }
+  bool right() {
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    return owner.read(owner.far, 64) == expected(2, 64, 2 * launches) &&
+           owner.read(owner.near, 64) == expected(1, 64, 2 * launches) &&
+           owner.read(owner.far + 4096, 64) == std::vector<std::uint32_t>(64, 9);
+  }
+  // Whatever was made beside the program's is gone.
+  bool nothing_left() {
+    return owner.life.machine().objects().execs.size() == executables &&
+           owner.life.machine().objects().graphs.size() == graphs;
+  }
+
+  Program& owner;
+  CUstream stream = nullptr;
+  CUgraphExec exec = nullptr;
+  int launches = 0;
+  std::size_t executables = 0, graphs = 0;
+};
+
+TEST_CASE("kernels of a graph go to their bytes, from its second launch on") {
+  Program program;
+  SUBCASE("of a library") {}
+  SUBCASE("of a module") { program.load_module(std::string(program.text)); }
+  Captured captured(program);
+  CUgraph graph = captured.capture();
+  captured.make(graph);
+  captured.run(1);
+  CHECK(program.sent() == 0);
+  captured.run(4);
+  CHECK(program.sent() == 4 * Captured::kAway);
+  CHECK(program.changes() == 16);  // the fill runs at home
+  CHECK(captured.right());
+  // What follows on the stream finds it done, wherever it goes.
+  REQUIRE(program.launch(program.far + kBytes / 2, 64, captured.stream) == CUDA_SUCCESS);
+  captured.run(1);
+  CHECK(captured.right());
+  REQUIRE(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  captured.run(1);
+  CHECK(captured.right());
+  REQUIRE(cuGraphExecDestroy(captured.exec) == CUDA_SUCCESS);
+  CHECK(captured.nothing_left());
+}
+
+TEST_CASE("a graph's updates hold wherever its kernels run") {
+  Program program;
+  Captured captured(program);
+  CUgraph graph = captured.capture();
+  captured.make(graph);
+  captured.run(2);
+  REQUIRE(program.sent() == Captured::kAway);
+  const std::vector<CUgraphNode> nodes = captured.nodes(graph);
+  std::uint64_t words = 32;
+  std::uint32_t salt = 3;
+  void* parameters[] = {&program.far, &words, &salt};
+  CUDA_KERNEL_NODE_PARAMS kernel{};
+  REQUIRE(cuGraphKernelNodeGetParams_v2(nodes[1], &kernel) == CUDA_SUCCESS);
+  kernel.kernelParams = parameters;
+  const auto half = [&](int whole, int halves) {
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    const auto words_seen = program.read(program.far, 64);
+    return words_seen[31] == expected(2, 1, 2 * whole + 2 * halves)[0] &&
+           words_seen[63] == expected(2, 1, 2 * whole + halves)[0];
+  };
+  SUBCASE("parameters of a kernel") {
+    REQUIRE(cuGraphExecKernelNodeSetParams_v2(captured.exec, nodes[1], &kernel) == CUDA_SUCCESS);
+    captured.run(2);
+    CHECK(program.sent() == 3 * Captured::kAway);
+    CHECK(half(2, 2));
+  }
+  SUBCASE("a whole graph") {
+    REQUIRE(cuGraphKernelNodeSetParams_v2(nodes[1], &kernel) == CUDA_SUCCESS);
+    CUgraphExecUpdateResultInfo outcome{};
+    REQUIRE(cuGraphExecUpdate_v2(captured.exec, graph, &outcome) == CUDA_SUCCESS);
+    captured.run(3);
+    CHECK(program.sent() == 4 * Captured::kAway);
+    CHECK(half(2, 3));
+  }
+  SUBCASE("whole graphs, time and again: it stays") {
+    for (int i = 0; i < 4; ++i) {
+      CUgraphExecUpdateResultInfo outcome{};
+      REQUIRE(cuGraphExecUpdate_v2(captured.exec, graph, &outcome) == CUDA_SUCCESS);
+      captured.run(2);
+    }
+    const std::uint64_t sent = program.sent();
+    captured.run(3);
+    CHECK(program.sent() == sent);
+    CHECK(captured.right());
+  }
+  SUBCASE("a fill: it stays") {
+    CUDA_MEMSET_NODE_PARAMS fill{};
+    REQUIRE(cuGraphMemsetNodeGetParams(nodes[3], &fill) == CUDA_SUCCESS);
+    fill.value = 10;
+    REQUIRE(cuGraphExecMemsetNodeSetParams(captured.exec, nodes[3], &fill, nullptr) ==
+            CUDA_SUCCESS);
+    captured.run(2);
+    CHECK(program.sent() == Captured::kAway);
+    CHECK(captured.word(program.far + 4096) == 10);
+    CHECK(captured.word(program.far) == expected(2, 1, 8)[0]);
+  }
+  REQUIRE(cuGraphDestroy(graph) == CUDA_SUCCESS);
+  REQUIRE(cuGraphExecDestroy(captured.exec) == CUDA_SUCCESS);
+  CHECK(captured.nothing_left());
+}
+
+TEST_CASE("a graph that may not be split runs at home") {
+  Program program;
+  Captured captured(program);
+  CUgraph graph = nullptr;
+  int rounds = 2;
+  SUBCASE("nodes side by side") {
+    graph = captured.capture();
+    const std::vector<CUgraphNode> nodes = captured.nodes(graph);
+    CUDA_KERNEL_NODE_PARAMS kernel{};
+    REQUIRE(cuGraphKernelNodeGetParams_v2(nodes[1], &kernel) == CUDA_SUCCESS);
+    CUgraphNode beside = nullptr;
+    REQUIRE(cuGraphAddKernelNode_v2(&beside, graph, &nodes[4], 1, &kernel) == CUDA_SUCCESS);
+    REQUIRE(cuGraphAddKernelNode_v2(&beside, graph, &nodes[4], 1, &kernel) == CUDA_SUCCESS);
+    rounds = 4;
+  }
+  SUBCASE("a kernel that keeps state") {
+    program.load(with_variable(program.text));
+    graph = captured.capture();
+  }
+  SUBCASE("a function of the host") {
+    graph = captured.capture();
+    CUgraphNode last = nullptr;
+    CUDA_HOST_NODE_PARAMS host{[](void*) {}, nullptr};
+    REQUIRE(cuGraphAddHostNode(&last, graph, &captured.nodes(graph)[4], 1, &host) == CUDA_SUCCESS);
+  }
+  captured.make(graph);
+  captured.run(3);
+  CHECK(program.sent() == 0);
+  CHECK(captured.word(program.far) == expected(2, 1, rounds * 3)[0]);
+}
+
+TEST_CASE("graphs and other streams take turns on the dies") {
+  Program program;
+  Captured captured(program);
+  CUstream other = nullptr;
+  REQUIRE(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  captured.make(captured.capture());
+  captured.run(3);
+  CHECK(program.sent() == 2 * Captured::kAway);
+  // By the time of a launch beside it the graph has ended.
+  REQUIRE(program.launch(program.near + kBytes / 2, 64, other) == CUDA_SUCCESS);
+  std::uint32_t word = 0;
+  REQUIRE(program.life.peek(program.near, &word, 4));
+  CHECK(word == expected(1, 1, 6)[0]);
+  // Launched at home beside other work, and ordered behind what it did before on any stream.
+  REQUIRE(program.launch(program.near + kBytes / 2, kBytes / 16, other) == CUDA_SUCCESS);
+  captured.run(2);
+  captured.run(2, other);
+  REQUIRE(cuStreamSynchronize(other) == CUDA_SUCCESS);
+  captured.run(2, other);
+  captured.run(2);
+  CHECK(captured.right());
+  REQUIRE(cuStreamDestroy_v2(other) == CUDA_SUCCESS);
+  captured.run(2);
+  CHECK(captured.right());
+}
+
+TEST_CASE("a function of a module goes as its twin") {
+  Program program;
+  SUBCASE("whose image is gone by then") { program.load_module(std::string(program.text)); }
+  SUBCASE("translated as the program wants it") {
+    program.load_module([&](CUmodule* module) {
+      CUjit_option options[] = {CU_JIT_OPTIMIZATION_LEVEL, CU_JIT_ERROR_LOG_BUFFER};
+      void* values[] = {reinterpret_cast<void*>(std::uintptr_t{3}), nullptr};
+      return cuModuleLoadDataEx(module, program.text.c_str(), 2, options, values);
+    });
+  }
+  SUBCASE("with a constant that nobody writes") {
+    program.load_module(with_variable(program.text, "const"));
+  }
+  for (int i = 0; i < 10; ++i) REQUIRE(program.launch(program.far, 64) == CUDA_SUCCESS);
+  CHECK(program.sent() == 10);
+  // As many of its attributes as hold here hold there.
+  REQUIRE(cuFuncSetAttribute(program.update, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                             64 << 10) == CUDA_SUCCESS);
+  REQUIRE(program.launch(program.far, 64, nullptr, 3, 60 << 10) == CUDA_SUCCESS);
+  CHECK(program.sent() == 11);
+  CHECK(program.read(program.far, 64) == expected(2, 64, 11));
+  CHECK(program.kept(BARSWAP_KEPT_FUNCTION) == 0);
+}
+
+TEST_CASE("a twin ends with its module") {
+  Program program;
+  const std::size_t libraries = program.libraries();
+  for (int round = 0; round < 3; ++round) {
+    CUmodule module = program.load_module(std::string(program.text));
+    program.pause();
+    REQUIRE(program.launch(program.far, 64) == CUDA_SUCCESS);
+    CHECK(program.libraries() == libraries + 1);
+    REQUIRE(cuModuleUnload(module) == CUDA_SUCCESS);
+    CHECK(program.libraries() == libraries);
+  }
+  CHECK(program.sent() == 3);
+  CHECK(program.read(program.far, 64) == expected(2, 64, 3));
+}
+
+TEST_CASE("a constant whose address was asked for keeps its kernels") {
+  Program program;
+  CUmodule module = program.load_module(with_variable(program.text, "const"));
+  REQUIRE(program.launch(program.far, 64) == CUDA_SUCCESS);
+  CHECK(program.sent() == 1);
+  CUdeviceptr address = 0;
+  SUBCASE("of a module") {
+    REQUIRE(cuModuleGetGlobal_v2(&address, nullptr, module, "counter") == CUDA_SUCCESS);
+  }
+  SUBCASE("of a library, through its module") {
+    program.load(with_variable(program.text, "const"));
+    CUmodule of_library = nullptr;
+    REQUIRE(cuLibraryGetModule(&of_library, program.library) == CUDA_SUCCESS);
+    REQUIRE(cuModuleGetGlobal_v2(&address, nullptr, of_library, "counter") == CUDA_SUCCESS);
+  }
+  program.pause();
+  REQUIRE(program.launch(program.far, 64) == CUDA_SUCCESS);
+  CHECK(program.sent() == 1);
+  CHECK(program.kept(BARSWAP_KEPT_STATE) == 1);
+  CHECK(program.read(program.far, 64) == expected(2, 64, 2));
+}
+
 TEST_CASE("what keeps state in a context stays there, and is counted by its reason") {
   Program program;
-  SUBCASE("a function of a module") {
-    CUmodule module = nullptr;
-    REQUIRE(cuModuleLoadData(&module, program.text.c_str()) == CUDA_SUCCESS);
-    REQUIRE(cuModuleGetFunction(&program.update, module, "barswap_xorshift_update") ==
-            CUDA_SUCCESS);
+  SUBCASE("a function of a module from a file") {
+    program.load_module([](CUmodule* module) { return cuModuleLoad(module, BARSWAP_KERNELS_PTX); });
     REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
     CHECK(program.kept(BARSWAP_KEPT_FUNCTION) == 1);
   }
   SUBCASE("an image with a variable") {
-    std::string text = program.text;
-    text.insert(text.find(".visible"), ".visible .global .align 4 .u32 counter;\n");
-    const std::size_t entry = text.find("barswap_xorshift_update");
-    text.insert(text.find('{', entry) + 1, "\n  ld.global.u32 %r1, [counter];\n");
-    program.load(text);
+    program.load(with_variable(program.text));
     REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
     CHECK(program.kept(BARSWAP_KEPT_STATE) == 1);
+  }
+  SUBCASE("a function of a module with a variable") {
+    program.load_module(with_variable(program.text));
+    REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
+    CHECK(program.kept(BARSWAP_KEPT_STATE) == 1);
+  }
+  SUBCASE("a function whose image is translated in a way that we do not know") {
+    program.load_module([&](CUmodule* module) {
+      CUjit_option option = CU_JIT_GLOBAL_SYMBOL_COUNT;
+      void* value = nullptr;
+      return cuModuleLoadDataEx(module, program.text.c_str(), 1, &option, &value);
+    });
+    REQUIRE(program.launch(program.far, 100) == CUDA_SUCCESS);
+    CHECK(program.kept(BARSWAP_KEPT_FUNCTION) == 1);
   }
   SUBCASE("a cooperative launch") {
     CUdeviceptr at = program.far;
@@ -279,12 +568,7 @@ TEST_CASE("what keeps state in a context stays there, and is counted by its reas
 TEST_CASE("what was set of a kernel holds on the other die") {
   Program program;
   const auto launch = [&](unsigned shared_bytes) {
-    CUdeviceptr at = program.far;
-    std::uint64_t words = 100;
-    std::uint32_t salt = 3;
-    void* parameters[] = {&at, &words, &salt};
-    return cuLaunchKernel(program.update, 1, 1, 1, 32, 1, 1, shared_bytes, nullptr, parameters,
-                          nullptr);
+    return program.launch(program.far, 100, nullptr, 3, shared_bytes);
   };
   REQUIRE(launch(0) == CUDA_SUCCESS);
   const auto kernel = reinterpret_cast<CUkernel>(program.update);

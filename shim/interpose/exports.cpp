@@ -83,8 +83,8 @@ CUresult retry(A... arguments) {
 #include "driver/driver_api.def"
 
 #define BARSWAP_NVML(symbol, memory)                                              \
-  BARSWAP_EXPORT int symbol(barswap::interpose::NvmlDevice device,                \
-                            barswap::interpose::memory* answer) {                 \
+  BARSWAP_EXPORT int symbol(barswap::dies::NvmlDevice device,                     \
+                            barswap::dies::memory* answer) {                      \
     return barswap::interpose::memory_info(#symbol, device, answer);              \
   }
 #include "interpose/nvml_api.def"

@@ -2,24 +2,16 @@
 // "one"). The driver reads in cuInit, and there only, which dies a process has; so it is shown one
 // for the length of that call, and the program's environment is as it was before and after.
 #pragma once
-#include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
+
+#include "dies/sights.hpp"
 
 namespace barswap::session {
 
-// A die as it looks from outside the driver.
-struct Sight {
-  std::string uuid;  // "GPU-...", lower case
-  std::uint64_t free_bytes = 0;
-  unsigned busy_percent = 0;   // how much of the last moments some kernel ran
-  std::vector<int> processes;  // that compute on it
-  bool sliced = false;         // MIG
-};
-// All dies of the machine, in the order of their PCI addresses. None: nobody can say. It may take
-// the loader's lock and is called without any of ours.
-using Look = std::vector<Sight> (*)();
+// All dies of the machine (dies::sights). It may take the loader's lock and is called without any
+// of ours.
+using Look = std::vector<dies::Sight> (*)();
 
 // Lives around a call of cuInit. Only those before the first success show anything; threads that
 // come together are shown the same.

@@ -7,16 +7,18 @@ ROOMS = {
     'stats': (),
     'trace': (),
     'driver': (),
+    # The command links it as well, without the rooms below.
+    'dies': ('policy/',),
     'pager': ('driver/verbs.hpp', 'policy/'),
     'memory': ('pager/pager.hpp', 'driver/verbs.hpp', 'policy/'),
     'image': (),
     # The pager's gate, with who is in flight, and its register of contexts are faces that session may see.
-    'session': ('memory/memory.hpp', 'memory/maps.hpp', 'memory/outside.hpp',
+    'session': ('dies/', 'memory/memory.hpp', 'memory/maps.hpp', 'memory/outside.hpp',
                 'driver/verbs.hpp', 'policy/', 'image/state.hpp',
                 'pager/flights.hpp', 'pager/gate.hpp', 'pager/pager.hpp', 'pager/veil.hpp'),
     # The vendor's types, for the ABI; the rows; the codes.
     'interpose': ('session/door.hpp', 'session/session.hpp', 'driver/api.hpp',
-                  'driver/errors.hpp', 'driver/driver_api.def'),
+                  'driver/errors.hpp', 'driver/driver_api.def', 'dies/nvml.hpp', 'dies/sights.hpp'),
     'policy': (),
 }
 # The floor itself knows neither statistics nor traces, except where they are kept.

@@ -17,10 +17,10 @@
 namespace {
 
 using namespace barswap;
-using interpose::NvmlDevice;
-using interpose::NvmlMemory;
-using interpose::NvmlProcess;
-using interpose::NvmlRates;
+using dies::NvmlDevice;
+using dies::NvmlMemory;
+using dies::NvmlProcess;
+using dies::NvmlRates;
 
 constexpr int kInvalidArgument = 2;
 constexpr int kUnknown = 999;
@@ -38,7 +38,7 @@ std::string said() {
   return text ? text : "";
 }
 
-DieLook dies[sim::dies_max];
+DieLook looks[sim::dies_max];
 
 int count = 0;
 
@@ -46,7 +46,7 @@ void look() {
   const sim::Config config = sim::Config::from_environment();
   std::istringstream items(said());
   for (count = 0; count < sim::dies_max; ++count) {
-    DieLook& die = dies[count];
+    DieLook& die = looks[count];
     die = {count, config.vram_bytes, 0, 0};
     std::string item, free;
     if (!std::getline(items, item, ';')) {
@@ -70,51 +70,51 @@ DieLook* die_of(NvmlDevice device) { return reinterpret_cast<DieLook*>(device); 
 VISIBLE int nvmlInit_v2() {
   if (said() == "broken") return kUnknown;
   look();
-  return interpose::kNvmlSuccess;
+  return dies::kNvmlSuccess;
 }
 
 VISIBLE int nvmlDeviceGetCount_v2(unsigned* answer) {
   *answer = static_cast<unsigned>(count);
-  return interpose::kNvmlSuccess;
+  return dies::kNvmlSuccess;
 }
 
 VISIBLE int nvmlDeviceGetHandleByIndex_v2(unsigned index, NvmlDevice* device) {
   if (index >= static_cast<unsigned>(count)) return kInvalidArgument;
-  *device = reinterpret_cast<NvmlDevice>(&dies[index]);
-  return interpose::kNvmlSuccess;
+  *device = reinterpret_cast<NvmlDevice>(&looks[index]);
+  return dies::kNvmlSuccess;
 }
 
 VISIBLE int nvmlDeviceGetHandleByUUID(const char* uuid, NvmlDevice* device) {
-  for (DieLook& die : dies)
+  for (DieLook& die : looks)
     if (sim::uuid_text(die.number) == uuid) {
       *device = reinterpret_cast<NvmlDevice>(&die);
-      return interpose::kNvmlSuccess;
+      return dies::kNvmlSuccess;
     }
   return kInvalidArgument;
 }
 
 VISIBLE int nvmlDeviceGetUUID(NvmlDevice device, char* text, unsigned bytes) {
   std::snprintf(text, bytes, "%s", sim::uuid_text(die_of(device)->number).c_str());
-  return interpose::kNvmlSuccess;
+  return dies::kNvmlSuccess;
 }
 
 VISIBLE int nvmlDeviceGetMemoryInfo(NvmlDevice device, NvmlMemory* answer) {
   const std::size_t total_bytes = sim::Config::from_environment().vram_bytes;
   const std::size_t free_bytes = std::min(die_of(device)->free_bytes, total_bytes);
   *answer = {total_bytes, free_bytes, total_bytes - free_bytes};
-  return interpose::kNvmlSuccess;
+  return dies::kNvmlSuccess;
 }
 
 VISIBLE int nvmlDeviceGetUtilizationRates(NvmlDevice device, NvmlRates* rates) {
   *rates = {die_of(device)->busy_percent, 0};
-  return interpose::kNvmlSuccess;
+  return dies::kNvmlSuccess;
 }
 
 VISIBLE int nvmlDeviceGetComputeRunningProcesses_v3(NvmlDevice device, unsigned* length,
                                                     NvmlProcess* processes) {
   const unsigned room = *length;
   *length = die_of(device)->processes;
-  if (*length > room) return interpose::kNvmlInsufficientSize;
+  if (*length > room) return dies::kNvmlInsufficientSize;
   for (unsigned i = 0; i < *length; ++i) processes[i] = {kFirstPid + i, 0, 0, 0};
-  return interpose::kNvmlSuccess;
+  return dies::kNvmlSuccess;
 }

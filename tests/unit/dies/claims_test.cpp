@@ -1,6 +1,6 @@
 // The file by which processes that choose a die hear of each other, and what may be found in its
 // place.
-#include "session/claims.hpp"
+#include "dies/claims.hpp"
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 
 #include "base/clock.hpp"
 
-namespace barswap::session {
+namespace barswap::dies {
 namespace {
 
 namespace fs = std::filesystem;
@@ -250,4 +250,4 @@ TEST_CASE_FIXTURE(Place, "a process that may write no file is not ended by it") 
 }
 
 }  // namespace
-}  // namespace barswap::session
+}  // namespace barswap::dies

@@ -1,10 +1,10 @@
-#include "session/visible.hpp"
+#include "dies/visible.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <string_view>
 
-namespace barswap::session {
+namespace barswap::dies {
 namespace {
 
 std::string_view trimmed(std::string_view text) {
@@ -58,4 +58,4 @@ std::optional<std::vector<Visible>> visible_of(const char* value,
   return visible;
 }
 
-}  // namespace barswap::session
+}  // namespace barswap::dies

@@ -1,4 +1,4 @@
-#include "session/claims.hpp"
+#include "dies/claims.hpp"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -13,7 +13,7 @@
 #include "base/clock.hpp"
 #include "stats/folder.hpp"
 
-namespace barswap::session {
+namespace barswap::dies {
 namespace {
 
 constexpr const char* kFile = "claims";
@@ -161,4 +161,4 @@ void Claims::add(const std::string& uuid) {
   if (written < 0 || ftruncate(file_, written) != 0) return;
 }
 
-}  // namespace barswap::session
+}  // namespace barswap::dies

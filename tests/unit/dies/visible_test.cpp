@@ -1,9 +1,9 @@
 // CUDA_VISIBLE_DEVICES as the driver reads it.
-#include "session/visible.hpp"
+#include "dies/visible.hpp"
 
 #include <doctest/doctest.h>
 
-namespace barswap::session {
+namespace barswap::dies {
 namespace {
 
 const std::vector<std::string> kDies = {"GPU-aa00-1", "GPU-ab00-2", "GPU-ab10-3"};
@@ -40,4 +40,4 @@ TEST_CASE("what leaves no die, or names slices, is not ours to read") {
 }
 
 }  // namespace
-}  // namespace barswap::session
+}  // namespace barswap::dies

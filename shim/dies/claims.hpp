@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-namespace barswap::session {
+namespace barswap::dies {
 
 struct Claim {
   std::string uuid;
@@ -55,4 +55,4 @@ class Claims {
   std::string last_;
 };
 
-}  // namespace barswap::session
+}  // namespace barswap::dies

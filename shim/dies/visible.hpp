@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace barswap::session {
+namespace barswap::dies {
 
 struct Visible {
   std::size_t place = 0;  // in the list that was given
@@ -21,4 +21,4 @@ struct Visible {
 std::optional<std::vector<Visible>> visible_of(const char* value,
                                                std::span<const std::string> uuids);
 
-}  // namespace barswap::session
+}  // namespace barswap::dies

@@ -15,6 +15,22 @@ std::size_t count_of(char** variables) {
   return count;
 }
 
+bool names(const char* entry, const char* name, std::size_t bytes) {
+  return std::strncmp(entry, name, bytes) == 0 && entry[bytes] == '=';
+}
+
+bool take_away(const char* name) {
+  const std::size_t bytes = std::strlen(name);
+  char** kept = new (std::nothrow) char*[count_of(environ) + 1];
+  if (!kept) return false;
+  std::size_t count = 0;
+  for (char** entry = environ; entry && *entry; ++entry)
+    if (!names(*entry, name, bytes)) kept[count++] = *entry;
+  kept[count] = nullptr;
+  __atomic_store_n(&environ, kept, __ATOMIC_RELEASE);
+  return true;
+}
+
 }  // namespace
 
 bool Substitute::show(const char* name, const char* value) {
@@ -63,6 +79,12 @@ void Substitute::withdraw_among_changes() {
   if (!own || !*own) return;
   if (old_entry_) *own = old_entry_;
   else unsetenv(name_);
+}
+
+// What is shown and never withdrawn stays.
+bool replace_variable(const char* name, const char* value) {
+  Substitute substitute;
+  return value ? substitute.show(name, value) : take_away(name);
 }
 
 }  // namespace barswap

@@ -30,4 +30,8 @@ class Substitute {
   char* old_entry_ = nullptr;  // in whose place it stands; null: there was none
 };
 
+// Another value for good, by the same exchange; null: the variable is taken away. False: there is
+// no memory, and nothing has changed.
+bool replace_variable(const char* name, const char* value);
+
 }  // namespace barswap

@@ -172,4 +172,20 @@ TEST_CASE("what the program changes meanwhile stays") {
   }
 }
 
+TEST_CASE("what replaces a value stays, and can be changed like any other") {
+  constexpr const char* kLonger = "BARSWAP_TEST_SUBSTITUTES";
+  setenv(kName, "before", 1);
+  setenv(kLonger, "longer", 1);
+  REQUIRE(replace_variable(kName, "after"));
+  CHECK(value_of(kName) == "after");
+  REQUIRE(replace_variable(kName, nullptr));
+  CHECK(std::getenv(kName) == nullptr);
+  CHECK(value_of(kLonger) == "longer");
+  REQUIRE(replace_variable(kName, nullptr));
+  setenv(kName, "the program's", 1);
+  CHECK(value_of(kName) == "the program's");
+  unsetenv(kName);
+  unsetenv(kLonger);
+}
+
 }  // namespace

@@ -25,6 +25,7 @@ Environment read_all() {
   all.chaos = *chaos != '\0';
   all.chaos_seed = std::strtoull(chaos, nullptr, 10);
   all.disable = std::strcmp(read("BARSWAP_DISABLE"), "1") == 0;
+  all.one_die = read(kOneDie);
   all.config_home = read("XDG_CONFIG_HOME");
   all.home = read("HOME");
   all.runtime_dir = read("XDG_RUNTIME_DIR");

@@ -17,6 +17,7 @@ struct Environment {
   bool chaos = false;               // BARSWAP_CHAOS=seed: random moves at every drain
   std::uint64_t chaos_seed = 0;
   bool disable = false;             // BARSWAP_DISABLE=1: step aside at once
+  const char* one_die = "";         // BARSWAP_ONE_DIE: what `barswap run` chose (dies/launched.hpp)
   const char* config_home = "";     // XDG_CONFIG_HOME, else HOME/.config is used
   const char* home = "";            // HOME
   const char* runtime_dir = "";     // XDG_RUNTIME_DIR: where the statistics file goes
@@ -30,5 +31,7 @@ constexpr const char* kVisibleDies = "CUDA_VISIBLE_DEVICES";
 // Its value now, because programs set it for themselves before they start the
 // driver. Null: not set.
 const char* visible_dies();
+// By this one `barswap run` tells what it wrote there.
+constexpr const char* kOneDie = "BARSWAP_ONE_DIE";
 
 }  // namespace barswap

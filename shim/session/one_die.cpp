@@ -1,12 +1,14 @@
 #include "session/one_die.hpp"
 
 #include <atomic>
+#include <utility>
 
 #include "barswap/log.hpp"
 #include "barswap/mutex.hpp"
 #include "base/environment.hpp"
 #include "base/substitute.hpp"
 #include "dies/choice.hpp"
+#include "dies/launched.hpp"
 #include "session/door.hpp"
 #include "session/own_policy.hpp"
 
@@ -14,11 +16,12 @@ namespace barswap::session {
 namespace {
 
 struct Choice {
-  enum class Made : std::uint8_t { not_yet, none, one };
+  enum class Made : std::uint8_t { not_yet, none, one, by_launcher };
   Made made = Made::not_yet;
   std::string name;  // as CUDA_VISIBLE_DEVICES has it
   int number = 0;
-  int inside = 0;  // calls of cuInit under way
+  std::optional<std::string> given;  // what stood there before the launcher's choice
+  int inside = 0;                    // calls of cuInit under way
   Substitute substitute;
 };
 
@@ -67,11 +70,29 @@ bool undecided() {
   return own_choice().made == Choice::Made::not_yet;
 }
 
+// Whatever the policy of this process says: it may be a child's, which has inherited the die.
+bool launched() {
+  if (!*environment().one_die) return false;
+  Lock lock(mutex);
+  Choice& own = own_choice();
+  if (own.made == Choice::Made::not_yet) {
+    if (auto note = dies::read_launched(environment().one_die, visible_dies())) {
+      own.made = Choice::Made::by_launcher;
+      own.name = std::move(note->choice.name);
+      own.number = note->choice.number;
+      own.given = std::move(note->given);
+    }
+  }
+  return own.made == Choice::Made::by_launcher;
+}
+
 }  // namespace
 
 OneDie::OneDie(Look look) noexcept {
   // What the driver calls while it starts was shown a die by the call around it.
   if (settled.load(std::memory_order_acquire) || door_depth != 1 || environment().disable) return;
+  launched_ = launched();
+  if (launched_) return;
   const policy::Loaded& loaded = own_policy().loaded;
   if (!loaded.ok() || loaded.options.dies_present != policy::Present::one) return;
   const std::vector<dies::Sight> sights = undecided() ? look() : std::vector<dies::Sight>();
@@ -94,10 +115,13 @@ void OneDie::started() noexcept {
 }
 
 bool OneDie::give_up() noexcept {
-  if (!inside_) return false;
+  if (!inside_ && !launched_) return false;
   leave();
   Lock lock(mutex);
   Choice& own = own_choice();
+  // The first of several threads; libraries that read the variable later go by what the driver has.
+  if (own.made == Choice::Made::by_launcher)
+    (void)replace_variable(kVisibleDies, own.given ? own.given->c_str() : nullptr);
   own.made = Choice::Made::none;
   BARSWAP_LOG_ONCE(warn, "session",
                    "the driver has no die %s, which NVML knows: the program sees all dies. Cure: "
@@ -108,8 +132,9 @@ bool OneDie::give_up() noexcept {
 
 std::optional<int> OneDie::number() noexcept {
   Lock lock(mutex);
-  if (!choice || choice->made != Choice::Made::one) return std::nullopt;
-  return choice->number;
+  const bool made =
+      choice && (choice->made == Choice::Made::one || choice->made == Choice::Made::by_launcher);
+  return made ? std::optional(choice->number) : std::nullopt;
 }
 
 }  // namespace barswap::session

@@ -1,6 +1,9 @@
 // One die of several: a program sees the die alone that is chosen when it starts (dies.present =
 // "one"). The driver reads in cuInit, and there only, which dies a process has; so it is shown one
 // for the length of that call, and the program's environment is as it was before and after.
+//
+// Whoever was started by `barswap run` has his die already, and is shown nothing
+// (dies/launched.hpp).
 #pragma once
 #include <optional>
 #include <vector>
@@ -24,8 +27,8 @@ class OneDie {
 
   // The driver has started; what follows is shown nothing.
   void started() noexcept;
-  // The driver does not have the die that was shown: from now on it sees all, and may be asked once
-  // more. False: it was shown none.
+  // The driver does not have the die that was chosen: from now on it sees what the user gave, and
+  // may be asked once more. False: none was.
   bool give_up() noexcept;
 
   // The number that the chosen die had among those that the program was given. None: none was.
@@ -34,6 +37,7 @@ class OneDie {
  private:
   void leave() noexcept;
 
+  bool launched_ = false;
   bool inside_ = false;
 };
 

@@ -13,19 +13,23 @@
 #include "base/environment.hpp"
 #include "commands.hpp"
 #include "executable.hpp"
+#include "one_die.hpp"
 #include "policy_request.hpp"
 #include "preload.hpp"
 
 namespace barswap::tools {
 namespace {
 
-using Variables = std::vector<std::pair<std::string, std::string>>;
+struct Preparation {
+  std::vector<std::pair<std::string, std::string>> variables;
+  policy::Options options;
+};
 
 constexpr int kCannotExecute = 126;
 constexpr int kNotFound = 127;
 
 // 0, or the exit status after a refusal.
-int prepare(const RunArguments& arguments, const std::string& program, Variables& variables) {
+int prepare(const RunArguments& arguments, const std::string& program, Preparation& prepared) {
   std::string library = arguments.library.empty() ? find_library() : arguments.library;
   if (library.empty())
     return refuse(
@@ -46,6 +50,8 @@ int prepare(const RunArguments& arguments, const std::string& program, Variables
     print_diagnostics(loaded);
     return refuse("the policy has errors; the program was not started.");
   }
+  prepared.options = loaded.options;
+  auto& variables = prepared.variables;
   const char* preloads = std::getenv("LD_PRELOAD");
   variables.emplace_back("LD_PRELOAD", with_preload(preloads != nullptr ? preloads : "", library));
   std::string file = chosen_policy_file(arguments.policy);
@@ -89,11 +95,12 @@ int run(const RunArguments& arguments) {
   }
   std::string obstacle = why_not_preloadable(program);
   if (!obstacle.empty()) return refuse(obstacle);
-  Variables variables;
-  if (int refused = prepare(arguments, program, variables)) return refused;
+  Preparation prepared;
+  if (int refused = prepare(arguments, program, prepared)) return refused;
   if (int refused = check_driver()) return refused;
 
-  for (const auto& [key, value] : variables) setenv(key.c_str(), value.c_str(), 1);
+  for (const auto& [key, value] : prepared.variables) setenv(key.c_str(), value.c_str(), 1);
+  choose_one_die(prepared.options);
   std::vector<char*> argv;
   for (const std::string& word : arguments.command) argv.push_back(const_cast<char*>(word.c_str()));
   argv.push_back(nullptr);
@@ -102,10 +109,11 @@ int run(const RunArguments& arguments) {
   return kCannotExecute;
 }
 
+// No die is chosen here: the shell would be nailed to it, and all that it ever starts.
 int print_environment(const RunArguments& arguments) {
-  Variables variables;
-  if (int refused = prepare(arguments, "", variables)) return refused;
-  for (const auto& [key, value] : variables)
+  Preparation prepared;
+  if (int refused = prepare(arguments, "", prepared)) return refused;
+  for (const auto& [key, value] : prepared.variables)
     std::printf("export %s=%s\n", key.c_str(), quoted(value).c_str());
   return 0;
 }

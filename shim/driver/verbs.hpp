@@ -63,7 +63,9 @@ struct GraphNode {
 // New parameters of a kernel's node, as the driver takes them (CUDA_KERNEL_NODE_PARAMS_v2).
 struct KernelChange {
   Function function = Function::none;
-  const void* parameters = nullptr;
+  void* const* parameters = nullptr;
+  void* const* extra = nullptr;
+  const void* whole = nullptr;
 };
 
 // What a module is loaded from, as the driver takes it, and how PTX is to be translated.

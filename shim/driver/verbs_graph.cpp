@@ -1,4 +1,6 @@
 // What is asked of graphs: their work, and clones whose kernels run elsewhere.
+#include <array>
+#include <cstring>
 #include <unordered_map>
 
 #include "driver/answers.hpp"
@@ -27,21 +29,46 @@ bool has_graphs(const Api& api) {
   return api.cuGraphClone && api.cuGraphDestroy && api.cuGraphNodeFindInClone &&
          api.cuGraphGetNodes && api.cuGraphNodeGetType && api.cuGraphNodeGetDependencies_v2 &&
          api.cuGraphKernelNodeGetParams_v2 && api.cuGraphKernelNodeSetParams_v2 &&
-         api.cuGraphKernelNodeGetAttribute && api.cuGraphExecKernelNodeSetParams_v2 &&
-         api.cuGraphInstantiateWithFlags && api.cuGraphExecDestroy;
+         api.cuGraphKernelNodeGetAttribute && api.cuGraphKernelNodeSetAttribute &&
+         api.cuGraphExecKernelNodeSetParams_v2 && api.cuGraphInstantiateWithFlags &&
+         api.cuGraphExecDestroy;
 }
 
-// Its blocks meet on one die, or its die's cache is told what to keep.
-bool tied(const Api& api, CUgraphNode node) {
+// All zeros where the driver knows of no such attribute.
+CUkernelNodeAttrValue attribute_of(const Api& api, CUgraphNode node, CUkernelNodeAttrID which) {
   CUkernelNodeAttrValue value{};
-  if (api.cuGraphKernelNodeGetAttribute(node, CU_KERNEL_NODE_ATTRIBUTE_COOPERATIVE, &value) !=
-          CUDA_SUCCESS ||
-      value.cooperative != 0)
-    return true;
-  value = {};
-  return api.cuGraphKernelNodeGetAttribute(node, CU_KERNEL_NODE_ATTRIBUTE_ACCESS_POLICY_WINDOW,
-                                           &value) != CUDA_SUCCESS ||
-         value.accessPolicyWindow.num_bytes != 0;
+  if (api.cuGraphKernelNodeGetAttribute(node, which, &value) != CUDA_SUCCESS) return {};
+  return value;
+}
+
+// Its blocks meet on one die, its die's cache is told what to keep, or fences reach less.
+bool tied(const Api& api, CUgraphNode node) {
+  return attribute_of(api, node, CU_KERNEL_NODE_ATTRIBUTE_COOPERATIVE).cooperative != 0 ||
+         attribute_of(api, node, CU_KERNEL_NODE_ATTRIBUTE_ACCESS_POLICY_WINDOW)
+                 .accessPolicyWindow.num_bytes != 0 ||
+         attribute_of(api, node, CU_LAUNCH_ATTRIBUTE_MEM_SYNC_DOMAIN).memSyncDomain !=
+             CU_LAUNCH_MEM_SYNC_DOMAIN_DEFAULT;
+}
+
+// Kernels may give it new parameters, of which we would not hear.
+bool updated_by_device(const Api& api, CUgraphNode node) {
+  return attribute_of(api, node, CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE)
+             .deviceUpdatableKernelNode.deviceUpdatable != 0;
+}
+
+// What the shape of a launch hangs on.
+constexpr std::array kAttributes = {CU_KERNEL_NODE_ATTRIBUTE_CLUSTER_DIMENSION,
+                                    CU_KERNEL_NODE_ATTRIBUTE_CLUSTER_SCHEDULING_POLICY_PREFERENCE,
+                                    CU_KERNEL_NODE_ATTRIBUTE_PRIORITY,
+                                    CU_LAUNCH_ATTRIBUTE_PREFERRED_CLUSTER_DIMENSION,
+                                    CU_LAUNCH_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT};
+using Attributes = std::array<CUkernelNodeAttrValue, kAttributes.size()>;
+
+Attributes attributes_of(const Api& api, CUgraphNode node) {
+  Attributes values{};
+  for (std::size_t i = 0; i < kAttributes.size(); ++i)
+    values[i] = attribute_of(api, node, kAttributes[i]);
+  return values;
 }
 
 bool has_data(const CUgraphEdgeData& edge) {
@@ -83,6 +110,7 @@ Result<std::vector<GraphNode>> Verbs::chain_of(Graph graph, Graph clone) const {
     if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
       CUDA_KERNEL_NODE_PARAMS kernel{};
       BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(twin, &kernel)));
+      if (updated_by_device(*api_, node)) return Error{Fault::not_supported};
       one.function = function_of(kernel);
       one.tied = tied(*api_, node);
     } else if (type != CU_GRAPH_NODE_TYPE_MEMCPY && type != CU_GRAPH_NODE_TYPE_MEMSET &&
@@ -118,13 +146,21 @@ Result<void> Verbs::place(Node node, Function kernel, Context context) const {
   now.kern = general ? reinterpret_cast<CUkernel>(word) : nullptr;
   now.func = general ? nullptr : reinterpret_cast<CUfunction>(word);
   now.ctx = native(context);
-  return done(api_->cuGraphKernelNodeSetParams_v2(native(node), &now));
+  const Attributes before = attributes_of(*api_, native(node));
+  BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeSetParams_v2(native(node), &now)));
+  // Nothing says that they outlast another kernel.
+  const Attributes after = attributes_of(*api_, native(node));
+  for (std::size_t i = 0; i < kAttributes.size(); ++i)
+    if (std::memcmp(&before[i], &after[i], sizeof before[i]) != 0)
+      BARSWAP_TRY_VOID(
+          done(api_->cuGraphKernelNodeSetAttribute(native(node), kAttributes[i], &before[i])));
+  return {};
 }
 
 Result<void> Verbs::change(Node node, const KernelChange& change) const {
   CUDA_KERNEL_NODE_PARAMS now{};
   BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(native(node), &now)));
-  auto next = *static_cast<const CUDA_KERNEL_NODE_PARAMS*>(change.parameters);
+  auto next = *static_cast<const CUDA_KERNEL_NODE_PARAMS*>(change.whole);
   next.kern = now.kern;
   next.func = now.kern ? nullptr : now.func;
   next.ctx = now.ctx;
@@ -139,7 +175,10 @@ Result<void> Verbs::change(Exec exec, Node node) const {
 }
 
 bool Verbs::plain_graph(std::uint64_t flags) const {
-  return (flags & ~std::uint64_t{CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY}) == 0;
+  // Without nodes of memory there is nothing to free.
+  constexpr std::uint64_t kFine = CUDA_GRAPH_INSTANTIATE_FLAG_USE_NODE_PRIORITY |
+                                  CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH;
+  return (flags & ~kFine) == 0;
 }
 
 Result<Exec> Verbs::instantiate(Graph graph, std::uint64_t flags) const {

@@ -38,11 +38,11 @@ template <auto Slot>
 CUresult destroy(CUstream stream) {
   const Call call;
   const session::AtHome home(static_cast<bool>(call));
-  const CUresult result = forward<Slot>(stream);
-  if (!call || result != CUDA_SUCCESS) return result;
-  call->pager().contexts().capture_ends(word_of_stream(stream));
-  if (session::Router* router = call->router())
+  // Before it is gone: another may have its handle at once.
+  if (session::Router* router = call ? call->router() : nullptr)
     router->forget(static_cast<driver::Stream>(word_of_stream(stream)));
+  const CUresult result = forward<Slot>(stream);
+  if (call && result == CUDA_SUCCESS) call->pager().contexts().capture_ends(word_of_stream(stream));
   return result;
 }
 
@@ -82,14 +82,14 @@ CUresult cuStreamBeginCaptureToGraph(CUstream stream, CUgraph graph,
                                      const CUgraphNode* dependencies, const CUgraphEdgeData* edges,
                                      std::size_t count, CUstreamCaptureMode mode) {
   return begin<&driver::Api::cuStreamBeginCaptureToGraph>(stream, graph, dependencies, edges, count,
-                                                           mode);
+                                                          mode);
 }
 CUresult cuStreamBeginCaptureToGraph_ptsz(CUstream stream, CUgraph graph,
                                           const CUgraphNode* dependencies,
                                           const CUgraphEdgeData* edges, std::size_t count,
                                           CUstreamCaptureMode mode) {
   return begin<&driver::Api::cuStreamBeginCaptureToGraph_ptsz>(stream, graph, dependencies, edges,
-                                                                count, mode);
+                                                               count, mode);
 }
 CUresult cuStreamEndCapture(CUstream stream, CUgraph* graph) {
   return end<&driver::Api::cuStreamEndCapture>(stream, graph);
@@ -119,7 +119,7 @@ CUresult cuStreamAddCallback_ptsz(CUstream stream, CUstreamCallback callback, vo
 CUresult cuGraphAddHostNode(CUgraphNode* node, CUgraph graph, const CUgraphNode* dependencies,
                             std::size_t count, const CUDA_HOST_NODE_PARAMS* parameters) {
   return add_node<&driver::Api::cuGraphAddHostNode>(true, node, graph, dependencies, count,
-                                                     parameters);
+                                                    parameters);
 }
 CUresult cuGraphAddNode(CUgraphNode* node, CUgraph graph, const CUgraphNode* dependencies,
                         std::size_t count, CUgraphNodeParams* parameters) {
@@ -131,7 +131,7 @@ CUresult cuGraphAddNode_v2(CUgraphNode* node, CUgraph graph, const CUgraphNode* 
                            CUgraphNodeParams* parameters) {
   const bool host = parameters && parameters->type == CU_GRAPH_NODE_TYPE_HOST;
   return add_node<&driver::Api::cuGraphAddNode_v2>(host, node, graph, dependencies, edges, count,
-                                                    parameters);
+                                                   parameters);
 }
 
 }  // namespace barswap::interpose::handlers

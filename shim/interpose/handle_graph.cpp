@@ -1,4 +1,5 @@
 // Graphs: what one names is read when it is made executable, and counted when it is launched.
+#include "driver/errors.hpp"
 #include "interpose/call.hpp"
 #include "interpose/timed.hpp"
 
@@ -27,10 +28,13 @@ CUresult instantiated(CUgraphExec* exec, CUgraph graph, std::uint64_t flags, A..
   CUresult result = forward_mapped<Slot>(call, exec, graph, arguments...);
   if (result == CUDA_ERROR_OUT_OF_MEMORY && call && session::after_out_of_memory())
     result = forward_mapped<Slot>(call, exec, graph, arguments...);
-  if (!call || result != CUDA_SUCCESS || !call->reach().wanted()) return result;
+  if (!call || result != CUDA_SUCCESS) return result;
+  // The handle may have been that of another, which ended with its context.
+  session::FarGraphs* graphs = graphs_of(call);
+  if (graphs) graphs->gone(exec_of(*exec));
+  if (!call->reach().wanted()) return result;
   call->reach().graph_made(word_of(*exec), word_of(graph));
-  if (session::FarGraphs* graphs = graphs_of(call))
-    graphs->made(exec_of(*exec), word_of(graph), flags);
+  if (graphs) graphs->made(exec_of(*exec), word_of(graph), flags);
   return result;
 }
 
@@ -42,17 +46,23 @@ CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
   session::Router* router = session::door_depth == 0 && current ? current->router() : nullptr;
   if (router && session::routing.load(std::memory_order_relaxed)) router->launches_at_home(on);
   driver::Exec chosen = exec_of(exec);
-  if (router && current->reach().wanted()) {
+  const auto choose = [&] {
     const session::Door door;
     if (door.open()) chosen = router->graphs().choose(exec_of(exec), on, current->reach());
-  }
+  };
+  if (router) choose();
   const bool routed = chosen != exec_of(exec);
   const auto note = [&](session::Session& session) {
     return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream),
                                           routed);
   };
-  const CUresult result = timed<Slot, Trait::PLAIN>(
+  CUresult result = timed<Slot, Trait::PLAIN>(
       on, note, reinterpret_cast<CUgraphExec>(static_cast<std::uintptr_t>(chosen)), stream);
+  if (routed && result != CUDA_SUCCESS && !driver::is_sticky(result)) {
+    router->graphs().left(exec_of(exec));
+    choose();  // the program's own, behind what ours did
+    result = submit<Slot, Trait::PLAIN>(exec, stream);
+  }
   if (router && result == CUDA_SUCCESS) {
     const session::Door door;
     if (door.open()) router->graphs().launched(exec_of(exec), chosen, on);
@@ -64,9 +74,13 @@ template <auto Slot, class... A>
 CUresult updated(CUgraphExec exec, CUgraph graph, A... arguments) {
   const Call call;
   const CUresult result = forward_mapped<Slot>(call, exec, graph, arguments...);
-  if (!call || result != CUDA_SUCCESS || !call->reach().wanted()) return result;
-  call->reach().graph_made(word_of(exec), word_of(graph));
-  if (session::FarGraphs* graphs = graphs_of(call)) graphs->updated(exec_of(exec), word_of(graph));
+  if (!call) return result;
+  if (session::FarGraphs* graphs = graphs_of(call)) {
+    if (result == CUDA_SUCCESS) graphs->updated(exec_of(exec), word_of(graph));
+    else graphs->left(exec_of(exec));
+  }
+  if (result == CUDA_SUCCESS && call->reach().wanted())
+    call->reach().graph_made(word_of(exec), word_of(graph));
   return result;
 }
 
@@ -85,7 +99,9 @@ CUresult kernel_changed(CUgraphExec exec, CUgraphNode node, const Parameters* gi
   if (!graphs || result != CUDA_SUCCESS) return result;
   const auto function = whole->kern ? reinterpret_cast<std::uintptr_t>(whole->kern)
                                     : reinterpret_cast<std::uintptr_t>(whole->func);
-  graphs->changed(exec_of(exec), word_of(node), {driver::Function{function}, whole});
+  graphs->changed(exec_of(exec), word_of(node),
+                  {driver::Function{function}, whole->kernelParams, whole->extra, whole},
+                  call->reach());
   return result;
 }
 

@@ -23,13 +23,15 @@ std::shared_ptr<FarGraphs::Entry> FarGraphs::find(driver::Exec exec) {
 
 // The clone is of this moment: the program may change its own, and destroy it.
 void FarGraphs::take(Entry& entry, driver::Graph graph) {
-  const Submission inside(true, Says::nothing);  // the driver may look addresses up
+  const Submission inside(true);  // the driver may look addresses up
   auto clone = verbs_.clone(graph);
   if (!clone) return;
   auto nodes = verbs_.chain_of(graph, *clone);
   if (!nodes || nodes->empty() || nodes->size() > kNodesMost) return verbs_.destroy(*clone);
   entry.clone = *clone;
   entry.nodes = std::move(*nodes);
+  for (std::size_t i = 0; i < entry.nodes.size(); ++i)
+    entry.places.emplace(entry.nodes[i].original, i);
   entry.dies.assign(entry.nodes.size(), router_.home());
   entry.looked = false;
 }
@@ -55,16 +57,22 @@ void FarGraphs::updated(driver::Exec exec, driver::Graph graph) {
   entry->next_look = entry->launches + 1;
 }
 
-void FarGraphs::changed(driver::Exec exec, driver::Node node, const driver::KernelChange& change) {
+void FarGraphs::changed(driver::Exec exec, driver::Node node, const driver::KernelChange& change,
+                        Reach& reach) {
   const auto entry = find(exec);
   if (!entry || entry->home) return;
-  const auto found =
-      std::find_if(entry->nodes.begin(), entry->nodes.end(),
-                   [&](const driver::GraphNode& one) { return one.original == node; });
-  const bool known = found != entry->nodes.end() && found->function == change.function;
-  if (!known || !verbs_.change(found->node, change)) return left(exec);
-  if (entry->ours == driver::Exec::none) return;
-  if (!verbs_.change(entry->ours, found->node)) left(exec);
+  const auto found = entry->places.find(node);
+  if (found == entry->places.end()) return left(exec);
+  const driver::GraphNode& known = entry->nodes[found->second];
+  const bool made = entry->ours != driver::Exec::none;
+  // Who changes its graph all the time need not pay for a second one.
+  if (!made && ++entry->changes > kChangesMost) return left(exec);
+  const bool away = entry->dies[found->second] != router_.home();
+  if (known.function != change.function ||
+      (away && reach.route_names(change.function, change.parameters, change.extra).foreign))
+    return left(exec);
+  if (!verbs_.change(known.node, change) || (made && !verbs_.change(entry->ours, known.node)))
+    left(exec);
 }
 
 void FarGraphs::left(driver::Exec exec) {
@@ -78,14 +86,15 @@ void FarGraphs::gone(driver::Exec exec) {
   const auto entry = find(exec);
   if (!entry) return;
   drop(*entry);
-  if (entry->done != driver::Event::none) verbs_.destroy(entry->done);
   Lock lock(mutex_);
+  if (entry->done != driver::Event::none) spare_.push_back(entry->done);
   entries_.erase(exec);
 }
 
 void FarGraphs::all_gone() {
   Lock lock(mutex_);
   entries_.clear();
+  spare_.clear();
 }
 
 // It may be asked after no more. What it held may still be running.
@@ -106,6 +115,7 @@ void FarGraphs::drop(Entry& entry) {
   if (entry.clone != driver::Graph::none) verbs_.destroy(entry.clone);
   entry.clone = driver::Graph::none;
   entry.nodes.clear();
+  entry.places.clear();
   entry.dies.clear();
 }
 
@@ -113,8 +123,11 @@ void FarGraphs::drop(Entry& entry) {
 // more seldom.
 void FarGraphs::look(Entry& entry, Reach& reach) {
   const std::uint64_t moved = stats::get(stats::live().drains);
-  if (entry.launches < entry.next_look || (entry.looked && moved == entry.moved)) return;
+  const std::uint64_t judged = router_.judged();
+  const bool due = entry.launches >= entry.next_look && moved != entry.moved;
+  if (entry.looked && !due && judged == entry.judged) return;
   entry.looked = true;
+  entry.judged = judged;
   entry.moved = moved;
   entry.next_look = 2 * entry.launches;
   std::vector<Router::Node> named;
@@ -139,8 +152,7 @@ void FarGraphs::look(Entry& entry, Reach& reach) {
 
 // False: the driver would not have it so. Nothing of it was launched.
 bool FarGraphs::make(Entry& entry, const std::vector<Die>& dies) {
-  const driver::RelaxedCapture relaxed(verbs_);
-  const Submission inside(true, Says::nothing);
+  const Submission inside(true);
   const Die home = router_.home();
   std::size_t away = 0;
   for (std::size_t i = 0; i < entry.nodes.size(); ++i) {
@@ -160,36 +172,60 @@ bool FarGraphs::make(Entry& entry, const std::vector<Die>& dies) {
   return true;
 }
 
+bool FarGraphs::has_event(Entry& entry) {
+  if (entry.done != driver::Event::none) return true;
+  {
+    Lock lock(mutex_);
+    if (!spare_.empty()) {
+      entry.done = spare_.back();
+      spare_.pop_back();
+      return true;
+    }
+  }
+  auto made = verbs_.make_event();
+  if (made) entry.done = *made;
+  return made.has_value();
+}
+
+// Launches of one executable graph come one after another, whatever their streams. Answers which of
+// the two may come now, and has it wait where only an event says so: ours may be another one by
+// now.
+bool FarGraphs::follows_on(Entry& entry, driver::Stream stream, bool ours) {
+  Lock lock(mutex_);
+  if (entry.last == driver::Stream::none || entry.last == stream) return ours;
+  if (entry.last_ours) {
+    if (!verbs_.wait(stream, entry.done)) router_.graph_lost();
+    return ours;
+  }
+  if (!ours || entry.last == kForgotten) return false;
+  auto idle = verbs_.idle(entry.last);
+  return idle && *idle;
+}
+
 driver::Exec FarGraphs::choose(driver::Exec exec, driver::Stream stream, Reach& reach) {
   const auto entry = find(exec);
   if (!entry) return exec;
+  const driver::RelaxedCapture relaxed(verbs_);
+  auto captured = verbs_.capturing(stream);
+  entry->captured = !captured || *captured;
+  if (entry->captured) return exec;
   ++entry->launches;
-  const bool may = !entry->home && router_.graph_may_leave(stream);
+  const bool may = !entry->home && reach.wanted() && router_.graph_may_leave(stream);
   if (may && entry->launches > 1) look(*entry, reach);
-  bool ours = may && entry->ours != driver::Exec::none;
-  if (ours && entry->done == driver::Event::none) {
-    auto made = verbs_.make_event();
-    if (made) entry->done = *made;
-    else ours = false;
-  }
-  // Launches of one executable graph come one after another, whatever their streams. Those of the
-  // other one are ordered by hand, or that stays for now.
-  if (entry->last != driver::Stream::none && entry->last != stream && ours != entry->last_ours) {
-    if (entry->last_ours) {
-      if (!verbs_.wait(stream, entry->done)) router_.graph_lost();
-    } else {
-      auto idle = entry->last == kForgotten ? Result<bool>(false) : verbs_.idle(entry->last);
-      ours = idle && *idle;
-    }
-  }
-  return ours ? entry->ours : exec;
+  const bool ours = may && entry->ours != driver::Exec::none && has_event(*entry);
+  return follows_on(*entry, stream, ours) ? entry->ours : exec;
 }
 
 void FarGraphs::launched(driver::Exec exec, driver::Exec chosen, driver::Stream stream) {
   const auto entry = find(exec);
-  if (!entry) return;
-  entry->last = stream;
-  entry->last_ours = chosen != exec;
+  if (!entry || entry->captured) return;
+  {
+    Lock lock(mutex_);
+    // One name for the streams of all threads.
+    entry->last = stream == driver::kPerThreadStream ? kForgotten : stream;
+    entry->last_ours = chosen != exec;
+  }
+  router_.launched_on(stream);
   if (chosen == exec) return;
   if (!verbs_.record(entry->done, stream)) router_.graph_lost();
   router_.graph_left(stream, entry->done, entry->dies);

@@ -4,9 +4,10 @@
 // of other dies; it is launched in its place, on the program's stream, from the second launch on.
 //
 // Only chains: nodes one after another, kernels, copies and fills. So kernels of the device run on
-// one die at a time, and edges order the dies. It owns the clones and our executable graphs;
-// Rank::graphs guards the list alone, since a program does not use one executable graph from two
-// threads at once.
+// one die at a time, and edges order the dies. It owns the clones and our executable graphs.
+// Rank::graphs guards the list and the streams that were launched on, and is held while one of
+// these is asked after; for the rest a program does not use one executable graph from two threads
+// at once.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -31,12 +32,13 @@ class FarGraphs {
   void made(driver::Exec exec, driver::Graph graph, std::uint64_t flags);
   void updated(driver::Exec exec, driver::Graph graph);
   // One kernel of it was given new parameters.
-  void changed(driver::Exec exec, driver::Node node, const driver::KernelChange& change);
+  void changed(driver::Exec exec, driver::Node node, const driver::KernelChange& change,
+               Reach& reach);
   // Another change, which ours does not follow.
   void left(driver::Exec exec);
   void gone(driver::Exec exec);
-  void all_gone();  // with their context, and what is destroyed after it would be another's
-  void forget(driver::Stream stream);
+  void all_gone();  // with their context: what is destroyed after it would be another's
+  void forget(driver::Stream stream);  // before it is destroyed
 
   // What to launch on the stream in its place: itself, or ours. Called outside the gate.
   driver::Exec choose(driver::Exec exec, driver::Stream stream, Reach& reach);
@@ -47,19 +49,22 @@ class FarGraphs {
   struct Entry {
     driver::Graph clone = driver::Graph::none;
     std::uint64_t flags = 0;
-    std::vector<driver::GraphNode> nodes;  // of the clone, in their order
-    std::vector<Die> dies;                 // where each is in the clone
+    std::vector<driver::GraphNode> nodes;                  // of the clone, in their order
+    std::unordered_map<driver::Node, std::size_t> places;  // of the program's nodes
+    std::vector<Die> dies;                                 // where each is in the clone
     driver::Exec ours = driver::Exec::none;
     driver::Event done = driver::Event::none;  // after the last launch of ours
     std::uint64_t launches = 0, next_look = 1, updates = 0;
-    std::uint64_t moved = 0;  // drains that had been by the last look
-    driver::Stream last = driver::Stream::none;
+    std::uint64_t changes = 0;                   // of kernels, while there was none of ours
+    std::uint64_t moved = 0, judged = 0;         // drains, and Router::judged, by the last look
+    driver::Stream last = driver::Stream::none;  // guarded
     bool last_ours = false;
     bool looked = false;
-    bool home = false;  // for good
+    bool captured = false;  // this launch is, into another graph
+    bool home = false;      // for good
   };
   // Graphs that are updated more often would be made anew all the time.
-  static constexpr std::uint64_t kUpdatesMost = 2;
+  static constexpr std::uint64_t kUpdatesMost = 2, kChangesMost = 256;
   static constexpr std::size_t kNodesMost = 100'000;
 
   std::shared_ptr<Entry> find(driver::Exec exec);
@@ -68,11 +73,15 @@ class FarGraphs {
   bool make(Entry& entry, const std::vector<Die>& dies);
   void drop(Entry& entry);
   void drop_ours(Entry& entry);
+  bool has_event(Entry& entry);
+  bool follows_on(Entry& entry, driver::Stream stream, bool ours);
 
   const driver::Verbs& verbs_;
   Router& router_;
   Mutex<Rank::graphs> mutex_;
   std::unordered_map<driver::Exec, std::shared_ptr<Entry>> entries_ BARSWAP_GUARDED_BY(mutex_);
+  // Never destroyed: who waits for a graph may still ask after one.
+  std::vector<driver::Event> spare_ BARSWAP_GUARDED_BY(mutex_);
 };
 
 }  // namespace barswap::session

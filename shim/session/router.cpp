@@ -434,7 +434,7 @@ void Router::launches_at_home(driver::Stream stream) {
   driver::Event back = driver::Event::none, far = driver::Event::none;
   {
     Lock lock(mutex_);
-    if (std::find(busy_.begin(), busy_.end(), stream) == busy_.end()) busy_.push_back(stream);
+    note_busy(stream);
     const Lane& lane = lanes_[slot(chain_.die)];
     if (chain_.stream != stream && lane.running) back = lane.back;
     if (far_.running && far_.stream != stream) far = far_.done;
@@ -443,12 +443,21 @@ void Router::launches_at_home(driver::Stream stream) {
     stop(BARSWAP_KEPT_STREAMS, "the program launches on per-thread streams, which have one name");
   // What is captured does not run now, and beside a capture an event may not be asked.
   const bool nothing = back == driver::Event::none && far == driver::Event::none;
-  if (nothing || pager_.contexts().capturing()) return;
+  if (nothing || !routes() || pager_.contexts().capturing()) return;
   if (!ended(back) || !ended(far))
     return stop(BARSWAP_KEPT_STREAMS, "a kernel on another die outlasts a launch beside it");
   Lock lock(mutex_);
   if (back != driver::Event::none && !away_.load()) lanes_[slot(chain_.die)].running = false;
   if (far != driver::Event::none && far_.done == far) far_.running = false;
+}
+
+void Router::note_busy(driver::Stream stream) {
+  if (std::find(busy_.begin(), busy_.end(), stream) == busy_.end()) busy_.push_back(stream);
+}
+
+void Router::launched_on(driver::Stream stream) {
+  Lock lock(mutex_);
+  note_busy(stream);
 }
 
 bool Router::ended(driver::Event event) {
@@ -559,6 +568,7 @@ void Router::forget(driver::Stream stream) {
   std::erase(busy_, stream);
   std::erase(tied_, stream);
   graphs_.forget(stream);
+  if (far_.stream == stream) far_.stream = driver::Stream::none;
 }
 
 void Router::tie(driver::Stream stream) {
@@ -602,6 +612,7 @@ void Router::variable_asked(driver::Library library, Address address, std::uint6
     stop(BARSWAP_KEPT_OUTSIDE, "the program asks for the addresses of many variables");
   Lock lock(mutex_);
   kernels_.variables_asked(library);
+  ++judged_;
 }
 
 void Router::variable_asked(driver::Module module, Address address, std::uint64_t bytes) {
@@ -609,6 +620,7 @@ void Router::variable_asked(driver::Module module, Address address, std::uint64_
     stop(BARSWAP_KEPT_OUTSIDE, "the program asks for the addresses of many variables");
   Lock lock(mutex_);
   kernels_.variables_asked(module);
+  ++judged_;
 }
 
 // The program may free the image as soon as it is loaded.
@@ -659,6 +671,10 @@ void Router::context_ends(driver::Context context) {
   at_ = home_;
   busy_.clear();
   tied_.clear();
+}
+
+void Router::context_gone() {
+  Lock lock(mutex_);
   far_ = {};
   graphs_.all_gone();
   kernels_.all_unloaded();

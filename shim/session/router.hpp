@@ -86,6 +86,10 @@ class Router {
     RouteNames names;
   };
   FarGraphs& graphs() { return graphs_; }
+  // Raised when a kernel that could go away may have to stay from now on.
+  std::uint64_t judged() const { return judged_.load(); }
+  // It is no more at rest than it was.
+  void launched_on(driver::Stream stream);
   bool routes() const { return !stopped_.load(std::memory_order_relaxed); }
   std::vector<Die> plan_nodes(std::span<const Node> nodes);
   struct There {
@@ -134,8 +138,9 @@ class Router {
   void stop(barswap_kept reason, const char* why);
   // The program's context has changed its limit.
   void stack_changed(std::uint64_t size_bytes);
-  // It is gone, or about to go.
+  // It is gone, or about to go; and then it is.
   void context_ends(driver::Context context);
+  void context_gone();
   void close();
 
   // at_home.hpp
@@ -190,6 +195,7 @@ class Router {
   void make_twins(std::span<const Node> nodes);
   std::vector<Die> plan_open(std::span<const Node> nodes, std::uint32_t& used);
   bool ended(driver::Event event);
+  void note_busy(driver::Stream stream) BARSWAP_REQUIRES(mutex_);
   void unload_unneeded();
   bool ordered_here(const Order& order) const;
 
@@ -211,6 +217,7 @@ class Router {
   std::atomic<std::uint64_t> epoch_{0};  // such calls so far
   std::atomic<bool> away_{false};
   std::atomic<bool> opening_{false};  // a lane
+  std::atomic<std::uint64_t> judged_{0};
   std::atomic<bool> leaving_{false};  // a thread marks a stream, to leave it
 
   Mutex<Rank::routing> mutex_;

@@ -339,6 +339,7 @@ void Session::context_ended(driver::Context context, bool gone) {
     Lock lock(mutex_);
     std::erase_if(contexts_, [&](const Known& known) { return known.context == context; });
   }
+  if (router_) router_->context_gone();
   const driver::RelaxedCapture relaxed(verbs_);
   memory_->drop_context(context);
 }

@@ -5,12 +5,15 @@
 namespace barswap::session {
 
 void Twins::drop(const Entry& entry) {
+  if (entry.code) kept_bytes_ -= entry.code->image.size();
   if (entry.twin.library != driver::Library::none) unneeded_.push_back(entry.twin.library);
 }
 
 // The handle may have been that of a module that ended with its context.
 void Twins::loaded(driver::Module module, driver::Code code) {
   gone(module);
+  if (kept_bytes_ + code.image.size() > kKeptMost) return;
+  kept_bytes_ += code.image.size();
   modules_[module] = {++loads_, std::make_shared<const driver::Code>(std::move(code)), {}};
 }
 
@@ -38,6 +41,7 @@ std::optional<Twins::Wanted> Twins::wanted(driver::Function function) {
   if (!module) return std::nullopt;
   const auto found = modules_.find(*module);
   if (found == modules_.end() || !found->second.code) return std::nullopt;
+  kept_bytes_ -= found->second.code->image.size();
   return Wanted{*module, found->second.number, std::exchange(found->second.code, nullptr)};
 }
 

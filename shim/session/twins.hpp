@@ -55,7 +55,9 @@ class Twins {
 
   const driver::Verbs& verbs_;
   std::unordered_map<driver::Module, Entry> modules_;
-  std::uint64_t loads_ = 0;
+  // Of images that were not loaded yet. Beyond the bound a module has no twin.
+  static constexpr std::uint64_t kKeptMost = 256_MiB;
+  std::uint64_t loads_ = 0, kept_bytes_ = 0;
   std::vector<driver::Library> unneeded_;
 };
 

@@ -390,6 +390,40 @@ TEST_CASE("a graph's updates hold wherever its kernels run") {
   CHECK(captured.nothing_left());
 }
 
+TEST_CASE("a graph comes home when a kernel of it has to") {
+  Program program;
+  program.load(with_variable(program.text, "const"));
+  Captured captured(program);
+  CUgraph graph = captured.capture();
+  captured.make(graph);
+  captured.run(2);
+  REQUIRE(program.sent() == Captured::kAway);
+  CUdeviceptr variable = 0;
+  SUBCASE("since a constant that it reads may be written") {
+    REQUIRE(cuLibraryGetGlobal(&variable, nullptr, program.library, "counter") == CUDA_SUCCESS);
+    captured.run(2);
+    CHECK(captured.right());
+  }
+  SUBCASE("since it is given what its die does not reach") {
+    CUlibrary other = nullptr;
+    REQUIRE(cuLibraryLoadData(&other, with_variable(program.text).c_str(), nullptr, nullptr, 0,
+                              nullptr, nullptr, 0) == CUDA_SUCCESS);
+    REQUIRE(cuLibraryGetGlobal(&variable, nullptr, other, "counter") == CUDA_SUCCESS);
+    std::uint64_t words = 1;
+    std::uint32_t salt = 3;
+    void* parameters[] = {&variable, &words, &salt};
+    const CUgraphNode node = captured.nodes(graph)[1];
+    CUDA_KERNEL_NODE_PARAMS kernel{};
+    REQUIRE(cuGraphKernelNodeGetParams_v2(node, &kernel) == CUDA_SUCCESS);
+    kernel.kernelParams = parameters;
+    REQUIRE(cuGraphExecKernelNodeSetParams_v2(captured.exec, node, &kernel) == CUDA_SUCCESS);
+    captured.run(2);
+    REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+    CHECK(captured.word(program.far) == expected(2, 1, 6)[0]);
+  }
+  CHECK(program.sent() == Captured::kAway);
+}
+
 TEST_CASE("a graph that may not be split runs at home") {
   Program program;
   Captured captured(program);
@@ -442,6 +476,16 @@ TEST_CASE("graphs and other streams take turns on the dies") {
   captured.run(2, other);
   captured.run(2);
   CHECK(captured.right());
+  // Captured, it is part of another graph, and no event of ours gets into that.
+  CUgraph whole = nullptr;
+  CUgraphExec around = nullptr;
+  REQUIRE(cuStreamBeginCapture_v2(other, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+  captured.run(1, other);
+  REQUIRE(cuStreamEndCapture(other, &whole) == CUDA_SUCCESS);
+  REQUIRE(cuGraphInstantiateWithFlags(&around, whole, 0) == CUDA_SUCCESS);
+  REQUIRE(cuGraphLaunch(around, other) == CUDA_SUCCESS);
+  CHECK(captured.right());
+  captured.run(1);
   REQUIRE(cuStreamDestroy_v2(other) == CUDA_SUCCESS);
   captured.run(2);
   CHECK(captured.right());

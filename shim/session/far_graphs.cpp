@@ -191,15 +191,17 @@ bool FarGraphs::has_event(Entry& entry) {
 // the two may come now, and has it wait where only an event says so: ours may be another one by
 // now.
 bool FarGraphs::follows_on(Entry& entry, driver::Stream stream, bool ours) {
-  Lock lock(mutex_);
-  if (entry.last == driver::Stream::none || entry.last == stream) return ours;
-  if (entry.last_ours) {
-    if (!verbs_.wait(stream, entry.done)) router_.graph_lost();
-    return ours;
+  {
+    Lock lock(mutex_);
+    if (entry.last == driver::Stream::none || entry.last == stream) return ours;
+    if (!entry.last_ours) {
+      if (!ours || entry.last == kForgotten) return false;
+      auto idle = verbs_.idle(entry.last);
+      return idle && *idle;
+    }
   }
-  if (!ours || entry.last == kForgotten) return false;
-  auto idle = verbs_.idle(entry.last);
-  return idle && *idle;
+  if (!verbs_.wait(stream, entry.done)) router_.graph_lost();
+  return ours;
 }
 
 driver::Exec FarGraphs::choose(driver::Exec exec, driver::Stream stream, Reach& reach) {

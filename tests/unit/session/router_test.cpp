@@ -390,6 +390,50 @@ TEST_CASE("a graph's updates hold wherever its kernels run") {
   CHECK(captured.nothing_left());
 }
 
+TEST_CASE("a graph is not launched beside itself, wherever it runs") {
+  Program program;
+  Captured captured(program);
+  CUstream other = nullptr, third = nullptr;
+  REQUIRE(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  REQUIRE(cuStreamCreate(&third, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  CUgraph graph = captured.capture();
+  // It ends once the host says so.
+  void* memory = nullptr;
+  REQUIRE(cuMemHostAlloc(&memory, 4, CU_MEMHOSTALLOC_PORTABLE) == CUDA_SUCCESS);
+  auto* flag = static_cast<volatile std::uint32_t*>(memory);
+  CUkernel spin = nullptr;
+  REQUIRE(cuLibraryGetKernel(&spin, program.library, "barswap_spin") == CUDA_SUCCESS);
+  void* parameters[] = {&memory};
+  CUDA_KERNEL_NODE_PARAMS waits{};
+  waits.kern = spin;
+  waits.gridDimX = waits.gridDimY = waits.gridDimZ = 1;
+  waits.blockDimX = waits.blockDimY = waits.blockDimZ = 1;
+  waits.kernelParams = parameters;
+  CUgraphNode last = nullptr;
+  REQUIRE(cuGraphAddKernelNode_v2(&last, graph, &captured.nodes(graph)[4], 1, &waits) ==
+          CUDA_SUCCESS);
+  captured.make(graph);
+  *flag = 1;
+  captured.run(2);
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  REQUIRE(program.sent() > 0);
+  const std::uint64_t sent = program.sent();
+  *flag = 0;
+  captured.run(1);
+  CHECK(program.sent() > sent);
+  // Beside a capture it runs at home, and nobody waits on the host.
+  REQUIRE(cuStreamBeginCapture_v2(third, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS);
+  captured.run(1, other);
+  for (int i = 0; i < 300; ++i) CHECK(cuStreamQuery(other) == CUDA_ERROR_NOT_READY);
+  std::uint32_t word = 0;
+  REQUIRE(program.life.peek(program.near, &word, 4));
+  CHECK(word == expected(1, 1, 6)[0]);
+  *flag = 1;
+  CUgraph nothing = nullptr;
+  REQUIRE(cuStreamEndCapture(third, &nothing) == CUDA_SUCCESS);
+  CHECK(captured.right());
+}
+
 TEST_CASE("a graph comes home when a kernel of it has to") {
   Program program;
   program.load(with_variable(program.text, "const"));

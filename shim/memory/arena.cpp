@@ -40,6 +40,7 @@ bool Memory::grow_arena(std::uint64_t at_least_bytes) {
       arenas_[index].first.store(value_of(*base), std::memory_order_relaxed);
       arenas_[index].end.store(value_of(*base) + bytes, std::memory_order_relaxed);
       arena_count_.store(index + 1, std::memory_order_release);
+      all_.widen(value_of(*base), value_of(*base) + bytes);
       addresses_.add(value_of(*base), bytes);
       pager_.cover(*base, bytes);
       return true;

@@ -84,11 +84,8 @@ Result<std::optional<pager::Run*>> Memory::lay(const Lay& lay) {
   Lock lock(mutex_);
   publish(range);
   const std::uint64_t first = value_of(range.base), end = first + range.mapping_bytes;
-  const bool any = mapped_.end.load(std::memory_order_relaxed) != 0;
-  if (!any || first < mapped_.first.load(std::memory_order_relaxed))
-    mapped_.first.store(first, std::memory_order_relaxed);
-  if (end > mapped_.end.load(std::memory_order_relaxed))
-    mapped_.end.store(end, std::memory_order_release);
+  mapped_.widen(first, end);
+  all_.widen(first, end);
   return std::optional<pager::Run*>(range.run);
 }
 

@@ -52,6 +52,13 @@ class Memory {
   // Inside an arena, or in memory that the program mapped itself. Lock-free, but for addresses
   // between the program's own mappings.
   bool ours(Address address) const;
+  // Costs next to nothing, for words of which few are addresses. False: it is not ours, nor is any
+  // that is at most so far from it.
+  bool may_be_ours(Address address, std::uint64_t distance_bytes = 0) const {
+    const std::uint64_t value = value_of(address);
+    return value + distance_bytes >= all_.first.load(std::memory_order_relaxed) &&
+           value < all_.end.load(std::memory_order_acquire) + distance_bytes;
+  }
   bool in_arena(Address address) const;
 
   Result<Address> allocate(std::uint64_t bytes, driver::Context context, Die home,
@@ -160,13 +167,22 @@ class Memory {
   std::uint64_t arena_bytes_;
 
   struct Bounds {
-    std::atomic<std::uint64_t> first{0}, end{0};
+    std::atomic<std::uint64_t> first{0}, end{0};  // an end of 0: of nothing
+    // Callers are ordered by our lock.
+    void widen(std::uint64_t from, std::uint64_t to) {
+      const std::uint64_t before = end.load(std::memory_order_relaxed);
+      if (before == 0 || from < first.load(std::memory_order_relaxed))
+        first.store(from, std::memory_order_relaxed);
+      if (to > before) end.store(to, std::memory_order_release);
+    }
   };
   static constexpr std::size_t kArenasMax = 64;
   std::array<Bounds, kArenasMax> arenas_;
   std::atomic<std::size_t> arena_count_{0};
   // What all mappings of the program's own have lain in so far; empty while there was none.
   Bounds mapped_;
+  // The same of arenas and mappings together.
+  Bounds all_;
 
   mutable Mutex<Rank::ranges> mutex_;
   Extents addresses_ BARSWAP_GUARDED_BY(mutex_);

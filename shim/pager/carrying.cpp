@@ -16,16 +16,16 @@ std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
 policy::Stretch Pager::stretch(Address named, Address end) const {
   constexpr std::uint64_t kGranule = Places::kGranuleBytes;
-  constexpr int kGranulesMax = 256;  // more says nothing new
+  constexpr std::uint64_t kGranulesMost = 256;  // more says nothing new
   policy::Stretch out;
   out.first = value_of(named) / kGranule * kGranule;
-  std::uint64_t at = out.first;
-  for (int i = 0; i < kGranulesMax && at < value_of(end); ++i, at += kGranule) {
-    if (i > 0 && heat_.named(at)) break;
-    const std::uint64_t bytes = std::min(kGranule, value_of(end) - at);
-    out.bytes += bytes;
-    if (const auto die = places_.die_of(at)) out.on[slot(*die)] += bytes;
-  }
+  const std::uint64_t whole = value_of(end) - out.first;
+  const std::uint64_t most = std::min(kGranulesMost, (whole + kGranule - 1) / kGranule);
+  const std::uint64_t count = heat_.stands_for(out.first, most);
+  out.bytes = std::min(count * kGranule, whole);
+  places_.each(out.first, count, [&](std::uint64_t i, Die die) {
+    out.on[slot(die)] += std::min(kGranule, whole - i * kGranule);
+  });
   return out;
 }
 

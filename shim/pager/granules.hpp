@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "barswap/units.hpp"
 
@@ -51,6 +52,19 @@ class Granules {
     return nullptr;
   }
 
+  // That one and those after it, as far as they were covered together. None: not covered.
+  std::span<Word> from(std::uint64_t address) const {
+    const std::size_t count = window_count_.load(std::memory_order_acquire);
+    for (std::size_t i = 0; i < count; ++i) {
+      const Window& window = windows_[i];
+      const std::uint64_t first = window.first.load(std::memory_order_relaxed);
+      if (address < first || address >= window.end.load(std::memory_order_relaxed)) continue;
+      const std::uint64_t at = (address - first) / kBytes;
+      return {window.words + at, bytes_of(window) / sizeof(Word) - at};
+    }
+    return {};
+  }
+
   // Reading a word that was never written costs no memory; writing one does.
   template <class Take>
   void each(Take take) const {
@@ -68,8 +82,8 @@ class Granules {
   static constexpr std::size_t kWindowsMax = 64;
 
   static std::uint64_t bytes_of(const Window& window) {
-    const std::uint64_t bytes = window.end.load(std::memory_order_relaxed) -
-                                window.first.load(std::memory_order_relaxed);
+    const std::uint64_t bytes =
+        window.end.load(std::memory_order_relaxed) - window.first.load(std::memory_order_relaxed);
     return (bytes + kBytes - 1) / kBytes * sizeof(Word);
   }
   template <class Take>

@@ -7,6 +7,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "barswap/units.hpp"
 #include "pager/granules.hpp"
@@ -38,10 +39,15 @@ class Heat {
   }
   void look() { looked_.store(operations_.load(std::memory_order_relaxed)); }
 
-  // Some address in the granule was named since it was given to its range.
-  bool named(std::uint64_t address) const {
-    const Counter* counter = counters_.of(address);
-    return counter && counter->load(std::memory_order_relaxed) != 0;
+  // How many granules an address stands for, `most` at most: up to the next one in which some
+  // address was named since it was given to its range.
+  std::uint64_t stands_for(std::uint64_t address, std::uint64_t most) const {
+    const std::span<Counter> counters = counters_.from(address);
+    std::uint64_t count = 1;
+    while (count < most &&
+           (count >= counters.size() || counters[count].load(std::memory_order_relaxed) == 0))
+      ++count;
+    return count;
   }
   // The uses of a page. Pages of a range are asked in rising order: `carried` holds what the last
   // named address before the page had, and begins at 0 with each range.

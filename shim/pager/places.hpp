@@ -4,7 +4,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <optional>
+#include <span>
 
 #include "pager/frames.hpp"
 #include "pager/granules.hpp"
@@ -23,12 +23,15 @@ class Places {
     for (std::uint64_t offset = 0; offset < frame.bytes; offset += kGranuleBytes)
       if (Word* at = words_.of(value_of(page) + offset)) at->store(word, std::memory_order_relaxed);
   }
-  // Nothing: on the host, or not known.
-  std::optional<Die> die_of(std::uint64_t address) const {
-    const Word* at = words_.of(address);
-    const std::uint8_t word = at ? at->load(std::memory_order_relaxed) : std::uint8_t{0};
-    if (word == 0 || word == kHost) return std::nullopt;
-    return Die{word - 1};
+  // Of so many granules from an address on: `take(i, die)` for each that lies on a die. What it
+  // does not name is on the host, or not known.
+  template <class Take>
+  void each(std::uint64_t address, std::uint64_t count, Take take) const {
+    const std::span<Word> words = words_.from(address);
+    for (std::uint64_t i = 0; i < count && i < words.size(); ++i) {
+      const std::uint8_t word = words[i].load(std::memory_order_relaxed);
+      if (word != 0 && word != kHost) take(i, Die{word - 1});
+    }
   }
 
  private:

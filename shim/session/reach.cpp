@@ -156,7 +156,7 @@ bool Reach::touches_everything(driver::Function function) const {
 // An integer that looks like an address of ours costs a wrong count here, too. Memory that is not
 // of the pool, or that the program maps itself, is not for other dies to reach.
 void Reach::add(RouteNames& names, Address word) const {
-  if (!memory_.ours(word)) {
+  if (!memory_.may_be_ours(word) || !memory_.ours(word)) {
     names.foreign = names.foreign || router_->foreign().holds(word);
     return;
   }
@@ -181,7 +181,13 @@ Timing Reach::launch(const Launch& launch, RouteNames* names_routed) {
   const bool names = foretold || trace::on() || declares;
   if (heats) heat_.operations(1);
   Ranges ranges(memory_);
+  // A block of parameters has hundreds of words, and few of them are addresses.
+  const std::uint64_t edge_bytes = declares ? pager::kEdgeBytes : 0;
   const bool known = each([&](Address word, bool aligned) {
+    if (!memory_.may_be_ours(word, edge_bytes)) {
+      if (names_routed && aligned) add(*names_routed, word);
+      return;
+    }
     if (declares) ranges.declare(word);
     if (!aligned) return;
     if (heats) heat_.note(word);

@@ -31,7 +31,7 @@ test_gcc() {
 }
 
 test_clang() {
-  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=30 -Dcpp_args=-g1 || return 0
+  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=20 -Dcpp_args=-g1 || return 0
   # What programs and seeds look for does not hang on the compiler: in full they run with gcc.
   run_suites build-clang all --suite unit --suite abi --no-suite cross
   BARSWAP_E2E=short run_suites build-clang e2e ways wayin one
@@ -98,7 +98,7 @@ run_tests() {
       test_gcc
       test_clang
       test_sanitized build-asan address,undefined brief
-      # Ten times slower: error paths one by one are for the other sanitizers.
+      # Ten times slower: error paths and bad input are for the other sanitizers.
       if [ "$kind" = full ]; then
         test_sanitized build-tsan thread brief
       else

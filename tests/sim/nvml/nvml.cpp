@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <sstream>
 
 #include "interpose/nvml.hpp"
@@ -69,7 +70,12 @@ DieLook* die_of(NvmlDevice device) { return reinterpret_cast<DieLook*>(device); 
 
 VISIBLE int nvmlInit_v2() {
   if (said() == "broken") return kUnknown;
-  look();
+  // Threads may start it together, as they may NVIDIA's.
+  static std::mutex mutex;
+  static bool looked = false;
+  const std::lock_guard lock(mutex);
+  if (!looked) look();
+  looked = true;
   return dies::kNvmlSuccess;
 }
 

@@ -140,19 +140,12 @@ CUresult cuGraphClone(CUgraph* result, CUgraph original) {
   clone->cloned_from = original;
   for (const auto& node : graph->nodes) {
     auto copy = std::make_unique<Node>();
-    copy->type = node->type;
+    static_cast<NodeFacts&>(*copy) = *node;
     copy->op = node->op == nullptr ? nullptr : node->op->clone();
     copy->after = node->after;
     copy->removed = node->removed;
     copy->number = node->number;
     copy->graph = clone.get();
-    copy->kernel = node->kernel;
-    copy->cooperative = node->cooperative;
-    copy->memset = node->memset;
-    copy->host = node->host;
-    copy->memcpy = node->memcpy;
-    copy->event = node->event;
-    copy->child = node->child;
     clone->nodes.push_back(std::move(copy));
   }
   *result = reinterpret_cast<CUgraph>(adopt(objects().graphs, std::move(clone)));

@@ -59,21 +59,25 @@ struct Image {
   std::map<std::pair<Function*, Context*>, Function*> per_context;
 };
 
-struct Node {
+// What a node was made from, for those who ask.
+struct NodeFacts {
   CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
-  std::unique_ptr<Op> op;  // null for an empty node
-  std::vector<std::size_t> after;
-  bool removed = false;
-  std::size_t number = 0;
-  struct Graph* graph = nullptr;
   CUDA_KERNEL_NODE_PARAMS kernel{};
   bool cooperative = false;
-  std::vector<void*> kernel_pointers;  // into the work's own copy of the parameters
   CUDA_MEMSET_NODE_PARAMS memset{};
   CUDA_HOST_NODE_PARAMS host{};
   CUDA_MEMCPY3D memcpy{};
   CUevent event = nullptr;
   CUgraph child = nullptr;
+};
+
+struct Node : NodeFacts {
+  std::unique_ptr<Op> op;  // null for an empty node
+  std::vector<std::size_t> after;
+  bool removed = false;
+  std::size_t number = 0;
+  struct Graph* graph = nullptr;
+  std::vector<void*> kernel_pointers;  // into the work's own copy of the parameters
 };
 
 struct Graph {

@@ -10,15 +10,7 @@ CUresult capture_node(Stream& stream, std::unique_ptr<Op> op, const Node* like) 
   Capture& capture = *stream.capture;
   if (capture.invalidated) return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
   auto node = std::make_unique<Node>();
-  if (like != nullptr) {
-    node->type = like->type;
-    node->kernel = like->kernel;
-    node->memset = like->memset;
-    node->host = like->host;
-    node->memcpy = like->memcpy;
-    node->event = like->event;
-    node->child = like->child;
-  }
+  if (like != nullptr) static_cast<NodeFacts&>(*node) = *like;
   if (op->context == nullptr) op->context = stream.context;
   node->op = std::move(op);
   node->after = stream.capture_tail;

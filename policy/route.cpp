@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 namespace barswap::policy {
 namespace {
@@ -44,7 +45,14 @@ bool Route::handed_on(const Stretch& stretch) {
   Seen& seen = seen_[stretch.first];
   const bool near = seen.launch != 0 && launches_ - seen.launch <= kNear;
   seen.launch = launches_;
-  return near && launches_ >= seen.refused_until && stretch.bytes <= kCarryMost;
+  const bool handed_on = near && launches_ >= seen.refused_until && stretch.bytes <= kCarryMost;
+  seen.handed_on += handed_on ? 1 : 0;
+  return handed_on;
+}
+
+void Route::again() {
+  for (auto& [first, seen] : seen_)
+    seen.launch = std::exchange(seen.handed_on, 0) >= kOften ? launches_ : 0;
 }
 
 // What did not come to use while the chain was there comes along no more.
@@ -85,9 +93,9 @@ Route::Advice Route::launch(Die at, std::uint32_t open, std::span<const Stretch>
   Sums data{};
   std::uint64_t along = 0;  // a bit for each of the first
   for (std::size_t i = 0; i < named.size() && i < 64; ++i) {
-    if (named[i].packed || named[i].bytes <= kCarryOver) continue;
+    if (named[i].packed || named[i].bytes < kCarryFrom) continue;
     if (handed_on(named[i])) along |= std::uint64_t{1} << i;
-    else add(data, named[i]);
+    else if (named[i].bytes > kDrawOver) add(data, named[i]);
   }
   const std::size_t best = best_of(data, open, slot(at));
   if (!opens(open, slot(at)) || data[best] - data[slot(at)] > costs_.change_bytes)
@@ -103,7 +111,7 @@ Route::Advice Route::graph(Die home, std::span<const Often> named) {
   Advice advice{home, {}};
   for (const Often& often : named) {
     const std::uint64_t far_bytes = elsewhere(home, often.stretch);
-    const bool small = often.stretch.packed || often.stretch.bytes <= kCarryOver;
+    const bool small = often.stretch.packed || often.stretch.bytes < kCarryFrom;
     const bool seldom = often.times < kOften || far_bytes == 0;
     if (small || seldom || often.stretch.bytes > kCarryMost) continue;
     if (launches_ < seen_[often.stretch.first].refused_until) continue;

@@ -45,6 +45,9 @@ class Route {
   // `at`: where the chain is. `open`: a bit for each die that may be chosen, one at least; if the
   // chain's is not among them it has to change.
   Advice launch(Die at, std::uint32_t open, std::span<const Stretch> named);
+  // The launches since the last time come once more: what was handed on often among them is so from
+  // the first one on, and all else is data again. For graphs, which are known ahead.
+  void again();
   // A graph runs at home and reads what lies elsewhere from afar; what it names often comes home.
   struct Often {
     Stretch stretch;
@@ -62,6 +65,7 @@ class Route {
     std::uint64_t launch = 0;         // the last one that named it
     std::uint64_t refused_until = 0;  // it counts as data before that launch
     std::uint8_t refusals = 0;
+    std::uint64_t handed_on = 0;  // so often since again()
   };
   // What is known of a stretch while the chain is on one die.
   struct Toll {
@@ -75,8 +79,9 @@ class Route {
   static constexpr std::uint64_t kNear = 64, kRest = 64;
   static constexpr std::uint64_t kOften = 4;  // in one graph
   static constexpr std::uint8_t kDoublings = 14;
-  // What is smaller is read from afar in a few microseconds; what is larger is data.
-  static constexpr std::uint64_t kCarryOver = 2_MiB, kCarryMost = 256_MiB;
+  // What is smaller lies on a page with others; what is larger is data.
+  static constexpr std::uint64_t kCarryFrom = 2_MiB, kCarryMost = 256_MiB;
+  static constexpr std::uint64_t kDrawOver = 2_MiB;
 
   std::uint64_t worth(const Stretch& stretch) const { return costs_.carry_bytes + stretch.bytes; }
   bool handed_on(const Stretch& stretch);

@@ -202,6 +202,13 @@ class Verbs {
   Result<std::vector<GraphNode>> chain_of(Graph graph, Graph clone) const;
   Result<GraphWork> work_of(Node kernel) const;
   Result<Graph> clone(Graph graph) const;
+  // A clone of some of these nodes, one after another in `graph`; their twins, in that order.
+  struct Part {
+    Graph graph = Graph::none;
+    std::vector<Node> nodes;
+  };
+  Result<Part> part_of(Graph graph, std::span<const GraphNode> all, std::size_t first,
+                       std::size_t count) const;
   void destroy(Graph graph) const;
   // The kernel of a node, and the context that it runs in.
   Result<void> place(Node node, Function kernel, Context context) const;
@@ -212,6 +219,7 @@ class Verbs {
   // Launched from the host, and uploaded by its first launch.
   bool plain_graph(std::uint64_t flags) const;
   Result<Exec> instantiate(Graph graph, std::uint64_t flags) const;
+  Result<void> launch(Exec exec, Stream stream) const;
   void destroy(Exec exec) const;
 
   // Our calls must not be judged by a capture that lives on another thread. Returns the mode to

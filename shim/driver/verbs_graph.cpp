@@ -26,7 +26,8 @@ CUgraphExec native(Exec exec) {
 Node word_of(CUgraphNode node) { return Node{reinterpret_cast<std::uintptr_t>(node)}; }
 
 bool has_graphs(const Api& api) {
-  return api.cuGraphClone && api.cuGraphDestroy && api.cuGraphNodeFindInClone &&
+  return api.cuGraphClone && api.cuGraphDestroy && api.cuGraphDestroyNode && api.cuGraphLaunch &&
+         api.cuGraphNodeFindInClone &&
          api.cuGraphGetNodes && api.cuGraphNodeGetType && api.cuGraphNodeGetDependencies_v2 &&
          api.cuGraphKernelNodeGetParams_v2 && api.cuGraphKernelNodeSetParams_v2 &&
          api.cuGraphKernelNodeGetAttribute && api.cuGraphKernelNodeSetAttribute &&
@@ -136,6 +137,25 @@ Result<Graph> Verbs::clone(Graph graph) const {
   return answer(code, Graph{reinterpret_cast<std::uintptr_t>(copy)});
 }
 
+// Edges go with their nodes.
+Result<Verbs::Part> Verbs::part_of(Graph graph, std::span<const GraphNode> all, std::size_t first,
+                                   std::size_t count) const {
+  Part part;
+  part.graph = BARSWAP_TRY(clone(graph));
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    CUgraphNode twin = nullptr;
+    CUresult code =
+        api_->cuGraphNodeFindInClone(&twin, native(all[i].node), native(part.graph));
+    const bool kept = i >= first && i - first < count;
+    if (code == CUDA_SUCCESS && kept) part.nodes.push_back(word_of(twin));
+    if (code == CUDA_SUCCESS && !kept) code = api_->cuGraphDestroyNode(twin);
+    if (code == CUDA_SUCCESS) continue;
+    destroy(part.graph);
+    return refused(code);
+  }
+  return part;
+}
+
 void Verbs::destroy(Graph graph) const { (void)api_->cuGraphDestroy(native(graph)); }
 
 Result<void> Verbs::place(Node node, Function kernel, Context context) const {
@@ -185,6 +205,10 @@ Result<Exec> Verbs::instantiate(Graph graph, std::uint64_t flags) const {
   CUgraphExec exec = nullptr;
   const CUresult code = api_->cuGraphInstantiateWithFlags(&exec, native(graph), flags);
   return answer(code, Exec{reinterpret_cast<std::uintptr_t>(exec)});
+}
+
+Result<void> Verbs::launch(Exec exec, Stream stream) const {
+  return done(api_->cuGraphLaunch(native(exec), native(stream)));
 }
 
 void Verbs::destroy(Exec exec) const { (void)api_->cuGraphExecDestroy(native(exec)); }

@@ -1,5 +1,6 @@
 // Graphs: what one names is read when it is made executable, and counted when it is launched.
-#include "driver/errors.hpp"
+#include <optional>
+
 #include "interpose/call.hpp"
 #include "interpose/timed.hpp"
 
@@ -38,34 +39,36 @@ CUresult instantiated(CUgraphExec* exec, CUgraph graph, std::uint64_t flags, A..
   return result;
 }
 
-// Ours is launched as the program's own would be.
+// Ours is launched in its place, or nothing: then the program's own is.
+std::optional<CUresult> sent_away(session::Session& session, driver::Stream on, CUgraphExec exec,
+                                  CUstream stream) {
+  session::FarGraphs& graphs = session.router()->graphs();
+  const session::Door door;
+  if (!door.open() || !graphs.choose(exec_of(exec), on, session.reach())) return std::nullopt;
+  const session::Declaration declaration;
+  session.stopwatch().lose(session.reach().graph_launched(
+      word_of(exec), reinterpret_cast<std::uintptr_t>(stream), true));
+  const auto code = graphs.launch(exec_of(exec), on);
+  if (!code) return std::nullopt;
+  return static_cast<CUresult>(*code);
+}
+
 template <auto Slot>
 CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
   const session::AtHome home(session::door_depth == 0);
   session::Session* current = session::Session::current();
   session::Router* router = session::door_depth == 0 && current ? current->router() : nullptr;
   if (router && session::routing.load(std::memory_order_relaxed)) router->launches_at_home(on);
-  driver::Exec chosen = exec_of(exec);
-  const auto choose = [&] {
-    const session::Door door;
-    if (door.open()) chosen = router->graphs().choose(exec_of(exec), on, current->reach());
-  };
-  if (router) choose();
-  const bool routed = chosen != exec_of(exec);
+  if (router)
+    if (const auto result = sent_away(*current, on, exec, stream)) return *result;
   const auto note = [&](session::Session& session) {
     return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream),
-                                          routed);
+                                          false);
   };
-  CUresult result = timed<Slot, Trait::PLAIN>(
-      on, note, reinterpret_cast<CUgraphExec>(static_cast<std::uintptr_t>(chosen)), stream);
-  if (routed && result != CUDA_SUCCESS && !driver::is_sticky(result)) {
-    router->graphs().left(exec_of(exec));
-    choose();  // the program's own, behind what ours did
-    result = submit<Slot, Trait::PLAIN>(exec, stream);
-  }
+  const CUresult result = timed<Slot, Trait::PLAIN>(on, note, exec, stream);
   if (router && result == CUDA_SUCCESS) {
     const session::Door door;
-    if (door.open()) router->graphs().launched(exec_of(exec), chosen, on);
+    if (door.open()) router->graphs().launched(exec_of(exec), on);
   }
   return result;
 }

@@ -13,6 +13,13 @@ namespace {
 
 constexpr driver::Stream kForgotten{~std::uintptr_t{0}};
 
+bool same(const std::vector<GraphCut>& one, const std::vector<GraphCut>& other) {
+  const auto first = [](const policy::Stretch& stretch) { return stretch.first; };
+  return std::ranges::equal(one, other, [&](const GraphCut& a, const GraphCut& b) {
+    return a.node == b.node && std::ranges::equal(a.along, b.along, {}, first, first);
+  });
+}
+
 }  // namespace
 
 std::shared_ptr<FarGraphs::Entry> FarGraphs::find(driver::Exec exec) {
@@ -64,15 +71,28 @@ void FarGraphs::changed(driver::Exec exec, driver::Node node, const driver::Kern
   const auto found = entry->places.find(node);
   if (found == entry->places.end()) return left(exec);
   const driver::GraphNode& known = entry->nodes[found->second];
-  const bool made = entry->ours != driver::Exec::none;
   // Who changes its graph all the time need not pay for a second one.
-  if (!made && ++entry->changes > kChangesMost) return left(exec);
+  if (entry->legs.empty() && ++entry->changes > kChangesMost) return left(exec);
   const bool away = entry->dies[found->second] != router_.home();
   if (known.function != change.function ||
-      (away && reach.route_names(change.function, change.parameters, change.extra).foreign))
-    return left(exec);
-  if (!verbs_.change(known.node, change) || (made && !verbs_.change(entry->ours, known.node)))
+      (away && reach.route_names(change.function, change.parameters, change.extra).foreign) ||
+      !this->change(*entry, found->second, change))
     left(exec);
+}
+
+// In the clone, for what will be made of it, and in what was.
+bool FarGraphs::change(Entry& entry, std::size_t node, const driver::KernelChange& change) {
+  if (!verbs_.change(entry.nodes[node].node, change)) return false;
+  if (entry.legs.empty()) return true;
+  const Leg& leg = leg_of(entry, node);
+  const driver::Node placed = entry.placed[node];
+  if (leg.graph != driver::Graph::none && !verbs_.change(placed, change)) return false;
+  return static_cast<bool>(verbs_.change(leg.exec, placed));
+}
+
+FarGraphs::Leg& FarGraphs::leg_of(Entry& entry, std::size_t node) {
+  return *std::find_if(entry.legs.rbegin(), entry.legs.rend(),
+                       [&](const Leg& leg) { return leg.first <= node; });
 }
 
 void FarGraphs::left(driver::Exec exec) {
@@ -106,8 +126,12 @@ void FarGraphs::forget(driver::Stream stream) {
 
 // What is in flight ends, and is freed then.
 void FarGraphs::drop_ours(Entry& entry) {
-  if (entry.ours != driver::Exec::none) verbs_.destroy(entry.ours);
-  entry.ours = driver::Exec::none;
+  for (const Leg& leg : entry.legs) {
+    if (leg.exec != driver::Exec::none) verbs_.destroy(leg.exec);
+    if (leg.graph != driver::Graph::none) verbs_.destroy(leg.graph);
+  }
+  entry.legs.clear();
+  entry.placed.clear();
 }
 
 void FarGraphs::drop(Entry& entry) {
@@ -117,6 +141,7 @@ void FarGraphs::drop(Entry& entry) {
   entry.nodes.clear();
   entry.places.clear();
   entry.dies.clear();
+  entry.cuts.clear();
 }
 
 // Where its bytes lie is looked at before the second launch, and again after pages have moved, ever
@@ -140,10 +165,12 @@ void FarGraphs::look(Entry& entry, Reach& reach) {
     }
     named.push_back(one);
   }
-  const std::vector<Die> dies = router_.plan_nodes(named);
-  if (dies == entry.dies) return;
+  GraphPlan plan = router_.plan_nodes(named);
+  if (entry.missed >= kMissedMost) plan.cuts.clear();
+  if (plan.dies == entry.dies && same(plan.cuts, entry.cuts)) return;
   drop_ours(entry);
-  if (!make(entry, dies)) {
+  entry.cuts = std::move(plan.cuts);
+  if (!make(entry, plan.dies)) {
     BARSWAP_LOG(debug, "session", "a graph of %zu nodes stays on its die", entry.nodes.size());
     drop(entry);
     entry.home = true;
@@ -164,12 +191,34 @@ bool FarGraphs::make(Entry& entry, const std::vector<Die>& dies) {
     entry.dies[i] = dies[i];
   }
   if (away == 0) return true;
-  auto made = verbs_.instantiate(entry.clone, entry.flags);
-  if (!made) return false;
-  entry.ours = *made;
-  BARSWAP_LOG(debug, "session", "a graph of %zu nodes runs %zu of them on other dies",
-              entry.nodes.size(), away);
+  std::vector<Leg> legs(1);
+  for (const GraphCut& cut : entry.cuts) {
+    if (cut.node > 0) legs.emplace_back().first = cut.node;
+    legs.back().cut = cut;
+  }
+  for (std::size_t i = 0; i < legs.size(); ++i) {
+    legs[i].count = (i + 1 < legs.size() ? legs[i + 1].first : dies.size()) - legs[i].first;
+    if (!make_leg(entry, std::move(legs[i]))) return false;
+  }
+  BARSWAP_LOG(debug, "session", "a graph of %zu nodes runs %zu of them on other dies, in %zu parts",
+              entry.nodes.size(), away, legs.size());
   return true;
+}
+
+bool FarGraphs::make_leg(Entry& entry, Leg leg) {
+  driver::Graph graph = entry.clone;
+  if (leg.count == entry.nodes.size()) {
+    for (const driver::GraphNode& node : entry.nodes) entry.placed.push_back(node.node);
+  } else {
+    auto part = verbs_.part_of(entry.clone, entry.nodes, leg.first, leg.count);
+    if (!part) return false;
+    leg.graph = graph = part->graph;
+    entry.placed.insert(entry.placed.end(), part->nodes.begin(), part->nodes.end());
+  }
+  auto made = verbs_.instantiate(graph, entry.flags);
+  if (made) leg.exec = *made;
+  entry.legs.push_back(std::move(leg));
+  return made.has_value();
 }
 
 bool FarGraphs::has_event(Entry& entry) {
@@ -204,33 +253,82 @@ bool FarGraphs::follows_on(Entry& entry, driver::Stream stream, bool ours) {
   return ours;
 }
 
-driver::Exec FarGraphs::choose(driver::Exec exec, driver::Stream stream, Reach& reach) {
+bool FarGraphs::choose(driver::Exec exec, driver::Stream stream, Reach& reach) {
   const auto entry = find(exec);
-  if (!entry) return exec;
+  if (!entry) return false;
   const driver::RelaxedCapture relaxed(verbs_);
   auto captured = verbs_.capturing(stream);
   entry->captured = !captured || *captured;
-  if (entry->captured) return exec;
+  if (entry->captured) return false;
   ++entry->launches;
   const bool may = !entry->home && reach.wanted() && router_.graph_may_leave(stream);
   if (may && entry->launches > 1) look(*entry, reach);
-  const bool ours = may && entry->ours != driver::Exec::none && has_event(*entry);
-  return follows_on(*entry, stream, ours) ? entry->ours : exec;
+  const bool ours = may && !entry->legs.empty() && has_event(*entry);
+  return follows_on(*entry, stream, ours);
 }
 
-void FarGraphs::launched(driver::Exec exec, driver::Exec chosen, driver::Stream stream) {
+Result<void> FarGraphs::launch_leg(const Leg& leg, driver::Stream stream) {
+  const Submission inside{Submission::Away{}};
+  return verbs_.launch(leg.exec, stream);
+}
+
+// Nothing of the graph was launched, if that is the answer. What is not carried is read from afar.
+std::optional<int> FarGraphs::launch_legs(Entry& entry, driver::Stream stream) {
+  for (const Leg& leg : entry.legs) {
+    if (leg.cut) {
+      const bool carried = router_.carry_for_graph(*leg.cut, entry.dies[leg.first]);
+      entry.missed = carried ? 0 : entry.missed + 1;
+      entry.looked = entry.looked && entry.missed != kMissedMost;
+    }
+    auto launched = launch_leg(leg, stream);
+    if (launched) continue;
+    if (driver::sticky(launched.error())) return launched.error().driver_code;
+    if (leg.first == 0) return std::nullopt;
+    if (after_out_of_memory()) launched = launch_leg(leg, stream);
+    if (launched) continue;
+    router_.graph_lost(launched.error());
+    return launched.error().driver_code;
+  }
+  return 0;
+}
+
+std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
+  const auto entry = find(exec);
+  std::optional<int> code;
+  if (entry && !entry->legs.empty()) {
+    const driver::RelaxedCapture relaxed(verbs_);
+    const bool parted = entry->legs.size() > 1;
+    std::optional<Router::Held> held;
+    if (parted) held.emplace(router_);
+    if (!parted || *held) {
+      code = launch_legs(*entry, stream);
+      if (!code) left(exec);
+    }
+    if (code == 0 && !verbs_.record(entry->done, stream)) router_.graph_lost();
+  }
+  // The program's own comes behind what ours did.
+  if (!code && entry) (void)follows_on(*entry, stream, false);
+  if (code != 0) return code;
+  {
+    Lock lock(mutex_);
+    entry->last = stream;
+    entry->last_ours = true;
+  }
+  router_.launched_on(stream);
+  router_.graph_left(stream, entry->done, entry->dies);
+  return code;
+}
+
+void FarGraphs::launched(driver::Exec exec, driver::Stream stream) {
   const auto entry = find(exec);
   if (!entry || entry->captured) return;
   {
     Lock lock(mutex_);
     // One name for the streams of all threads.
     entry->last = stream == driver::kPerThreadStream ? kForgotten : stream;
-    entry->last_ours = chosen != exec;
+    entry->last_ours = false;
   }
   router_.launched_on(stream);
-  if (chosen == exec) return;
-  if (!verbs_.record(entry->done, stream)) router_.graph_lost();
-  router_.graph_left(stream, entry->done, entry->dies);
 }
 
 }  // namespace barswap::session

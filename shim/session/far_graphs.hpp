@@ -4,18 +4,22 @@
 // of other dies; it is launched in its place, on the program's stream, from the second launch on.
 //
 // Only chains: nodes one after another, kernels, copies and fills. So kernels of the device run on
-// one die at a time, and edges order the dies. It owns the clones and our executable graphs.
+// one die at a time, and edges order the dies. Where the chain hands on what is worth carrying to
+// the die that goes on with it, ours are several, launched one after another with a move of pages
+// before; nothing of the program's comes between. It owns the clones and our executable graphs.
 // Rank::graphs guards the list and the streams that were launched on, and is held while one of
 // these is asked after; for the rest a program does not use one executable graph from two threads
 // at once.
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
 #include "barswap/mutex.hpp"
 #include "driver/verbs.hpp"
+#include "session/graph_plan.hpp"
 
 namespace barswap::session {
 
@@ -40,21 +44,34 @@ class FarGraphs {
   void all_gone();  // with their context: what is destroyed after it would be another's
   void forget(driver::Stream stream);  // before it is destroyed
 
-  // What to launch on the stream in its place: itself, or ours. Called outside the gate.
-  driver::Exec choose(driver::Exec exec, driver::Stream stream, Reach& reach);
-  // It was launched; `chosen` as above.
-  void launched(driver::Exec exec, driver::Exec chosen, driver::Stream stream);
+  // Whether ours is to be launched on the stream in its place. Called outside the gate, while the
+  // caller is at home.
+  bool choose(driver::Exec exec, driver::Stream stream, Reach& reach);
+  // Ours, if so: the driver's code. Nothing: the program's own is to be launched after all.
+  std::optional<int> launch(driver::Exec exec, driver::Stream stream);
+  // The program's own was launched.
+  void launched(driver::Exec exec, driver::Stream stream);
 
  private:
+  // Nodes that are launched together.
+  struct Leg {
+    std::size_t first = 0, count = 0;
+    driver::Graph graph = driver::Graph::none;  // none: it is the whole clone
+    driver::Exec exec = driver::Exec::none;
+    std::optional<GraphCut> cut;  // before it
+  };
   struct Entry {
     driver::Graph clone = driver::Graph::none;
     std::uint64_t flags = 0;
     std::vector<driver::GraphNode> nodes;                  // of the clone, in their order
     std::unordered_map<driver::Node, std::size_t> places;  // of the program's nodes
     std::vector<Die> dies;                                 // where each is in the clone
-    driver::Exec ours = driver::Exec::none;
+    std::vector<GraphCut> cuts;
+    std::vector<Leg> legs;              // ours; none: it runs at home
+    std::vector<driver::Node> placed;   // each node in the graph of its leg
     driver::Event done = driver::Event::none;  // after the last launch of ours
     std::uint64_t launches = 0, next_look = 1, updates = 0;
+    int missed = 0;                              // what was to be carried was not, so often in turn
     std::uint64_t changes = 0;                   // of kernels, while there was none of ours
     std::uint64_t moved = 0, judged = 0;         // drains, and Router::judged, by the last look
     driver::Stream last = driver::Stream::none;  // guarded
@@ -66,11 +83,17 @@ class FarGraphs {
   // Graphs that are updated more often would be made anew all the time.
   static constexpr std::uint64_t kUpdatesMost = 2, kChangesMost = 256;
   static constexpr std::size_t kNodesMost = 100'000;
+  static constexpr int kMissedMost = 8;
 
   std::shared_ptr<Entry> find(driver::Exec exec);
   void take(Entry& entry, driver::Graph graph);
   void look(Entry& entry, Reach& reach);
   bool make(Entry& entry, const std::vector<Die>& dies);
+  bool make_leg(Entry& entry, Leg leg);
+  Leg& leg_of(Entry& entry, std::size_t node);
+  bool change(Entry& entry, std::size_t node, const driver::KernelChange& change);
+  Result<void> launch_leg(const Leg& leg, driver::Stream stream);
+  std::optional<int> launch_legs(Entry& entry, driver::Stream stream);
   void drop(Entry& entry);
   void drop_ours(Entry& entry);
   bool has_event(Entry& entry);

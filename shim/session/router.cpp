@@ -17,6 +17,8 @@ constexpr std::uint64_t kCreditNs = 100'000'000;
 constexpr std::uint64_t kImageMost = 64_MiB;        // of a module that is kept for a twin
 constexpr std::uint64_t kOthersNs = 1'000'000'000;  // for kernels on another die to end
 
+thread_local constinit const Router* holder = nullptr;
+
 unsigned capability_of(const driver::Verbs& verbs, Die die) {
   auto capability = verbs.compute_capability(die);
   return capability ? static_cast<unsigned>(*capability) : 0;
@@ -43,6 +45,7 @@ Router::Router(Session& session, Die home, std::vector<Die> dies)
 Router::~Router() {
   close();
   routing.store(false);
+  lost_away.store(0);
 }
 
 void Router::keep(barswap_kept reason) const {
@@ -125,17 +128,6 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
                   static_cast<unsigned long long>(stretch.on[slot(advice.die)] / 1_MiB));
   if (advice.die == home_) return std::nullopt;
   return advice.die;
-}
-
-void Router::plan_graph(std::span<const policy::Route::Often> named) {
-  policy::Route::Advice advice;
-  {
-    Lock lock(mutex_);
-    at_ = home_;
-    if (stopped_.load(std::memory_order_relaxed)) return;
-    advice = route_.graph(home_, named);
-  }
-  if (!advice.carry.empty()) carry(advice);
 }
 
 // Loading may wait for the device, so it comes outside our lock.
@@ -241,11 +233,28 @@ bool Router::fill(Lane& lane, Die die) {
 void Router::enter_home() {
   for (;;) {
     users_.fetch_add(1);
-    if (!away_.load()) break;
+    const bool held = held_.load() && holder != this;
+    if (!away_.load() && !held) break;
     users_.fetch_sub(1);
+    while (held_.load()) sleep_ns(kRestNs);
     join();
   }
   epoch_.fetch_add(1);
+}
+
+// Whoever enters raises `users_` and then reads `held_`; here it is the other way around. The
+// caller's own call is one of them.
+Router::Held::Held(Router& router) : router_(router) {
+  if (router.held_.exchange(true)) return;
+  alone_ = router.users_.load() == 1 && !router.pager_.contexts().capturing();
+  if (alone_) holder = &router;
+  else router.held_.store(false);
+}
+
+Router::Held::~Held() {
+  if (!alone_) return;
+  holder = nullptr;
+  router_.held_.store(false);
 }
 
 void Router::leave_home() { users_.fetch_sub(1); }
@@ -470,94 +479,6 @@ bool Router::ended(driver::Event event) {
   }
   return true;
 }
-
-void Router::make_twins(std::span<const Node> nodes) {
-  for (const Node& node : nodes) {
-    std::optional<Twins::Wanted> wanted;
-    {
-      Lock lock(mutex_);
-      if (node.function != driver::Function::none) wanted = kernels_.wanted(node.function);
-    }
-    if (wanted) make_twin(*wanted);
-  }
-}
-
-// Each graph is judged by itself: what it names again is handed on, and all else is data.
-std::vector<Die> Router::plan_open(std::span<const Node> nodes, std::uint32_t& used) {
-  Lock lock(mutex_);
-  const std::uint32_t at_home = 1u << index_of(home_), open = open_dies();
-  policy::Route route;
-  policy::Route::Advice advice;
-  advice.die = home_;
-  std::vector<Die> dies;
-  used = at_home;
-  for (const Node& node : nodes) {
-    Die die = home_;  // copies and fills
-    if (node.function != driver::Function::none) {
-      const bool stays =
-          kept_by({node.function, driver::Stream::none, node.tied}, node.names).has_value();
-      advice = route.launch(advice.die, stays ? at_home : open, node.names.all());
-      if (pager_.settings().chaos && !stays) at_random(open, node.names, advice);
-      die = advice.die;
-    }
-    if (node.follows && !dies.empty() && die != dies.back()) {
-      used = at_home;  // the two cannot part, and one of them may have no choice
-      return std::vector<Die>(nodes.size(), home_);
-    }
-    used |= 1u << index_of(die);
-    dies.push_back(die);
-  }
-  return dies;
-}
-
-std::vector<Die> Router::plan_nodes(std::span<const Node> nodes) {
-  make_twins(nodes);
-  for (;;) {
-    std::uint32_t used = 0;
-    std::vector<Die> dies = plan_open(nodes, used);
-    bool all_open = true;
-    for (const Die die : dies_)
-      if (die != home_ && (used >> index_of(die) & 1u) != 0) all_open = open(die) && all_open;
-    if (all_open) return dies;
-    // Refused for good, or by another thread that opens it: that is the next look's.
-    Lock lock(mutex_);
-    if ((open_dies() & used) == used) return std::vector<Die>(nodes.size(), home_);
-  }
-}
-
-std::optional<Router::There> Router::there(driver::Function function, Die die) {
-  Lock lock(mutex_);
-  if (die == home_) return There{function, pager_.contexts().only_one()};
-  if (!kernels_.prepare(function, home_, die)) return std::nullopt;
-  return There{kernels_.kernel_of(function), lanes_[slot(die)].context};
-}
-
-bool Router::graph_may_leave(driver::Stream stream) {
-  if (!routes() || stream == driver::kPerThreadStream) return false;
-  if (!ordered_here({driver::Function::none, stream, false})) return false;
-  Lock lock(mutex_);
-  if (std::find(tied_.begin(), tied_.end(), stream) != tied_.end()) return false;
-  return !session_.outside().addressed() && !pager_.contexts().capturing() &&
-         !others_at_work(stream);
-}
-
-void Router::graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies) {
-  std::uint64_t away = 0, changes = 0;
-  Die at = home_;
-  Lock lock(mutex_);
-  for (const Die die : dies) {
-    if (die != home_) lanes_[slot(die)].unheard = true;
-    away += die != home_ ? 1 : 0;
-    changes += die != at ? 1 : 0;
-    at = die;
-  }
-  far_ = {stream, done, true};
-  stats::add(stats::live().routed, away);
-  stats::add(stats::live().die_changes, changes + (at != home_ ? 1 : 0));
-}
-
-// An order of the program's cannot be kept by an event.
-void Router::graph_lost() { stop(BARSWAP_KEPT_REFUSED, "an event of ours was refused"); }
 
 void Router::forget(driver::Stream stream) {
   Lock lock(mutex_);

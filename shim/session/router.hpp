@@ -23,6 +23,7 @@
 #include <optional>
 #include <random>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "barswap/mutex.hpp"
@@ -32,6 +33,7 @@
 #include "policy/route.hpp"
 #include "session/far_graphs.hpp"
 #include "session/foreign.hpp"
+#include "session/graph_plan.hpp"
 #include "session/kernels.hpp"
 
 namespace barswap::session {
@@ -91,7 +93,9 @@ class Router {
   // It is no more at rest than it was.
   void launched_on(driver::Stream stream);
   bool routes() const { return !stopped_.load(std::memory_order_relaxed); }
-  std::vector<Die> plan_nodes(std::span<const Node> nodes);
+  GraphPlan plan_nodes(std::span<const Node> nodes);
+  // Called outside the gate, once all before it was launched. False: not all lies there now.
+  bool carry_for_graph(const GraphCut& cut, Die die);
   struct There {
     driver::Function kernel = driver::Function::none;
     driver::Context context = driver::Context::none;
@@ -101,6 +105,23 @@ class Router {
   // One was launched that runs on these dies, node by node; `done` comes after it.
   void graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies);
   void graph_lost();
+  void graph_lost(Error error);
+  // While one lives, what the calling thread launches comes without anything between on its streams:
+  // calls of other threads that submit or order work wait. Made while the caller is at home, outside
+  // the gate.
+  class Held {
+   public:
+    explicit Held(Router& router);
+    ~Held();
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+    // False: others are about to submit at this moment.
+    explicit operator bool() const { return alone_; }
+
+   private:
+    Router& router_;
+    bool alone_ = false;
+  };
   // Before a launch at home: kernels of one device run on one die at a time, so those of other
   // streams than the chain's wait here, for a second at most.
   void launches_at_home(driver::Stream stream);
@@ -172,6 +193,8 @@ class Router {
     driver::Event done = driver::Event::none;
     bool running = false;  // not known to have ended
   };
+  // A graph in more parts would rest more than it runs.
+  static constexpr std::size_t kCutsMost = 16;
   static std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
   std::uint32_t open_dies() const BARSWAP_REQUIRES(mutex_);
@@ -193,7 +216,11 @@ class Router {
   void keep(barswap_kept reason) const;
   void make_twin(const Twins::Wanted& wanted);
   void make_twins(std::span<const Node> nodes);
-  std::vector<Die> plan_open(std::span<const Node> nodes, std::uint32_t& used);
+  using Moved = std::unordered_map<std::uint64_t, Die>;
+  bool plan_round(std::span<const Node> nodes, policy::Route& route, Moved& moved,
+                  GraphPlan& plan) BARSWAP_REQUIRES(mutex_);
+  GraphPlan plan_open(std::span<const Node> nodes);
+  GraphPlan home_plan(std::size_t nodes) const;
   bool ended(driver::Event event);
   void note_busy(driver::Stream stream) BARSWAP_REQUIRES(mutex_);
   void unload_unneeded();
@@ -216,6 +243,7 @@ class Router {
   std::atomic<std::uint32_t> users_{0};
   std::atomic<std::uint64_t> epoch_{0};  // such calls so far
   std::atomic<bool> away_{false};
+  std::atomic<bool> held_{false};     // by one thread (Held)
   std::atomic<bool> opening_{false};  // a lane
   std::atomic<std::uint64_t> judged_{0};
   std::atomic<bool> leaving_{false};  // a thread marks a stream, to leave it

@@ -12,6 +12,19 @@ bool GraphRun::ready(const Part& part) const {
                                    [&](std::size_t i) { return parts[i].done; });
 }
 
+bool GraphRun::works_on(int on, std::uintptr_t base, std::size_t bytes) const {
+  return std::any_of(parts.begin(), parts.end(), [&](const Part& part) {
+    if (part.done || !part.enabled || !part.op) return false;
+    return (part.op->own ? part.op->own->die : die) == on && part.op->may_touch(base, bytes);
+  });
+}
+
+bool GraphRun::may_touch(std::uintptr_t base, std::size_t bytes) const {
+  return std::any_of(parts.begin(), parts.end(), [&](const Part& part) {
+    return part.op && part.op->may_touch(base, bytes);
+  });
+}
+
 bool GraphRun::wants_host() const {
   return std::any_of(parts.begin(), parts.end(), [&](const Part& part) {
     return ready(part) && part.enabled && part.op != nullptr && part.op->wants_host();

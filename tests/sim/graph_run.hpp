@@ -18,6 +18,8 @@ struct GraphRun : Op {
   Progress step(Machine& machine, bool host_allowed) override;
   std::unique_ptr<Op> clone() const override;
   bool wants_host() const override;
+  bool may_touch(std::uintptr_t base, std::size_t bytes) const override;
+  bool works_on(int on, std::uintptr_t base, std::size_t bytes) const override;
 
  private:
   bool ready(const Part& part) const;

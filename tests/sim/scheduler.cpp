@@ -118,7 +118,7 @@ std::vector<Dependency> Scheduler::everything(const Context* context) const {
 bool Scheduler::device_work(int die, std::uintptr_t base, std::size_t bytes) const {
   for (const auto& stream : streams_)
     for (const auto& op : stream->queue)
-      if (op->die == die && op->may_touch(base, bytes)) return true;
+      if (op->works_on(die, base, bytes)) return true;
   return false;
 }
 

@@ -39,6 +39,10 @@ struct Op {
     (void)bytes;
     return touches_memory;
   }
+  // Whether it may do so on that die.
+  virtual bool works_on(int on, std::uintptr_t base, std::size_t bytes) const {
+    return die == on && may_touch(base, bytes);
+  }
   // True if the next step runs a function of the program.
   virtual bool wants_host() const { return false; }
 

@@ -102,6 +102,26 @@ TEST_CASE("activations come along with the chain, which changes twice a pass") {
   }
 }
 
+TEST_CASE("in a graph that comes again, what it hands on draws nothing, and its data does") {
+  Chain chain;
+  for (int i = 0; i < 3; ++i) {
+    chain.pass();
+    chain.route.again();
+  }
+  chain.pass();
+  CHECK(chain.carried == 4);
+  CHECK(chain.changes == 2);
+  Route route;
+  const Stretch data[] = {at(1_GiB, 32_MiB, 1)}, buffer[] = {at(2_GiB, 32_MiB, 1)};
+  for (int round = 0; round < 3; ++round) {
+    CHECK((route.launch(Die{0}, kBoth, buffer).die == Die{1}) == (round == 0));
+    CHECK(route.launch(Die{0}, kBoth, data).die == Die{1});
+    CHECK(route.launch(Die{0}, kBoth, data).die == Die{0});
+    for (int i = 0; i < 4; ++i) CHECK(route.launch(Die{0}, kBoth, buffer).die == Die{0});
+    route.again();
+  }
+}
+
 TEST_CASE("what cannot be carried is gone to, and asked for ever more seldom") {
   Chain chain;
   chain.refuses = true;
@@ -129,7 +149,7 @@ TEST_CASE("what a graph names often comes home before it, and its weights stay")
   Route route;
   const Route::Often named[] = {{at(64_MiB, 32_MiB, 1), 96},
                                 {at(1_GiB, 128_MiB, 1), 1},
-                                {at(2_GiB, 2_MiB, 1), 500},
+                                {at(2_GiB, 1_MiB, 1), 500},
                                 {at(3_GiB, 32_MiB, 0), 96}};
   const Route::Advice advice = route.graph(Die{0}, named);
   REQUIRE(advice.carry.size() == 1);

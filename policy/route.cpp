@@ -52,7 +52,7 @@ bool Route::handed_on(const Stretch& stretch) {
 
 void Route::again() {
   for (auto& [first, seen] : seen_)
-    seen.launch = std::exchange(seen.handed_on, 0) >= kOften ? launches_ : 0;
+    seen.launch = std::exchange(seen.handed_on, 0) >= kHandedOn ? launches_ : 0;
 }
 
 // What did not come to use while the chain was there comes along no more.

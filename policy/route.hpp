@@ -77,7 +77,8 @@ class Route {
   static constexpr std::size_t kKnownMost = 4096;
   // In launches: a layer of a model or two, and far from a pass over all of it.
   static constexpr std::uint64_t kNear = 64, kRest = 64;
-  static constexpr std::uint64_t kOften = 4;  // in one graph
+  static constexpr std::uint64_t kOften = 16;    // in one graph; weights are a few times, too
+  static constexpr std::uint64_t kHandedOn = 4;  // in one graph that is parted among dies
   static constexpr std::uint8_t kDoublings = 14;
   // What is smaller lies on a page with others; what is larger is data.
   static constexpr std::uint64_t kCarryFrom = 2_MiB, kCarryMost = 256_MiB;

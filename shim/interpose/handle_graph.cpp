@@ -40,11 +40,12 @@ CUresult instantiated(CUgraphExec* exec, CUgraph graph, std::uint64_t flags, A..
 }
 
 // Ours is launched in its place, or nothing: then the program's own is.
-std::optional<CUresult> sent_away(session::Session& session, driver::Stream on, CUgraphExec exec,
-                                  CUstream stream) {
+std::optional<CUresult> sent_away(session::Session& session, const session::AtHome& home,
+                                  driver::Stream on, CUgraphExec exec, CUstream stream) {
   session::FarGraphs& graphs = session.router()->graphs();
   const session::Door door;
   if (!door.open() || !graphs.choose(exec_of(exec), on, session.reach())) return std::nullopt;
+  const session::AtHome from_now(!home.counted());  // the first launch that another die receives
   const session::Declaration declaration;
   session.stopwatch().lose(session.reach().graph_launched(
       word_of(exec), reinterpret_cast<std::uintptr_t>(stream), true));
@@ -60,7 +61,7 @@ CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
   session::Router* router = session::door_depth == 0 && current ? current->router() : nullptr;
   if (router && session::routing.load(std::memory_order_relaxed)) router->launches_at_home(on);
   if (router)
-    if (const auto result = sent_away(*current, on, exec, stream)) return *result;
+    if (const auto result = sent_away(*current, home, on, exec, stream)) return *result;
   const auto note = [&](session::Session& session) {
     return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream),
                                           false);

@@ -13,6 +13,11 @@ namespace {
 
 constexpr driver::Stream kForgotten{~std::uintptr_t{0}};
 
+int code_of(Error error) {
+  constexpr int kUnspecific = 999;  // CUDA_ERROR_UNKNOWN
+  return error.fault == Fault::driver ? error.driver_code : kUnspecific;
+}
+
 bool same(const std::vector<GraphCut>& one, const std::vector<GraphCut>& other) {
   const auto first = [](const policy::Stretch& stretch) { return stretch.first; };
   return std::ranges::equal(one, other, [&](const GraphCut& a, const GraphCut& b) {
@@ -191,18 +196,28 @@ bool FarGraphs::make(Entry& entry, const std::vector<Die>& dies) {
     entry.dies[i] = dies[i];
   }
   if (away == 0) return true;
-  std::vector<Leg> legs(1);
-  for (const GraphCut& cut : entry.cuts) {
-    if (cut.node > 0) legs.emplace_back().first = cut.node;
-    legs.back().cut = cut;
-  }
-  for (std::size_t i = 0; i < legs.size(); ++i) {
-    legs[i].count = (i + 1 < legs.size() ? legs[i + 1].first : dies.size()) - legs[i].first;
-    if (!make_leg(entry, std::move(legs[i]))) return false;
-  }
+  for (Leg& leg : legs_of(entry))
+    if (!make_leg(entry, std::move(leg))) return false;
   BARSWAP_LOG(debug, "session", "a graph of %zu nodes runs %zu of them on other dies, in %zu parts",
-              entry.nodes.size(), away, legs.size());
+              entry.nodes.size(), away, entry.legs.size());
+  for (const Leg& leg : entry.legs)
+    BARSWAP_LOG(debug, "session", "%zu nodes from %zu on die %d, %zu ranges along", leg.count,
+                leg.first, index_of(leg.die), leg.along.size());
   return true;
+}
+
+std::vector<FarGraphs::Leg> FarGraphs::legs_of(const Entry& entry) const {
+  std::vector<Leg> legs;
+  auto cut = entry.cuts.begin();
+  for (std::size_t i = 0; i < entry.dies.size(); ++i) {
+    const bool carries = cut != entry.cuts.end() && cut->node == i;
+    if (legs.empty() || carries || legs.back().die != entry.dies[i])
+      legs.push_back({i, 0, driver::Graph::none, driver::Exec::none, entry.dies[i], {}});
+    ++legs.back().count;
+    if (carries) legs.back().along = (cut++)->along;
+  }
+  if (legs.size() <= kLegsMost) return legs;
+  return {{0, entry.dies.size(), driver::Graph::none, driver::Exec::none, router_.home(), {}}};
 }
 
 bool FarGraphs::make_leg(Entry& entry, Leg leg) {
@@ -274,22 +289,30 @@ Result<void> FarGraphs::launch_leg(const Leg& leg, driver::Stream stream) {
 
 // Nothing of the graph was launched, if that is the answer. What is not carried is read from afar.
 std::optional<int> FarGraphs::launch_legs(Entry& entry, driver::Stream stream) {
+  Die at = router_.home();
   for (const Leg& leg : entry.legs) {
-    if (leg.cut) {
-      const bool carried = router_.carry_for_graph(*leg.cut, entry.dies[leg.first]);
+    if (!leg.along.empty()) {
+      const bool carried = router_.carry_for_graph(leg.along, leg.die);
       entry.missed = carried ? 0 : entry.missed + 1;
       entry.looked = entry.looked && entry.missed != kMissedMost;
     }
-    auto launched = launch_leg(leg, stream);
-    if (launched) continue;
-    if (driver::sticky(launched.error())) return launched.error().driver_code;
-    if (leg.first == 0) return std::nullopt;
-    if (after_out_of_memory()) launched = launch_leg(leg, stream);
+    auto there = router_.hop(stream, at, leg.die);
+    auto launched = there ? launch_leg(leg, *there) : there.error();
+    const bool sticky = !launched && driver::sticky(launched.error());
+    if (!launched && !sticky && leg.first == 0) {
+      (void)router_.hop(stream, leg.die, router_.home());
+      return std::nullopt;
+    }
+    if (there && !launched && !sticky && after_out_of_memory()) launched = launch_leg(leg, *there);
+    at = leg.die;
     if (launched) continue;
     router_.graph_lost(launched.error());
-    return launched.error().driver_code;
+    return code_of(launched.error());
   }
-  return 0;
+  const auto back = router_.hop(stream, at, router_.home());
+  if (back) return 0;
+  router_.graph_lost(back.error());
+  return code_of(back.error());
 }
 
 std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
@@ -297,10 +320,8 @@ std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
   std::optional<int> code;
   if (entry && !entry->legs.empty()) {
     const driver::RelaxedCapture relaxed(verbs_);
-    const bool parted = entry->legs.size() > 1;
-    std::optional<Router::Held> held;
-    if (parted) held.emplace(router_);
-    if (!parted || *held) {
+    const Router::Held held(router_);
+    if (held) {
       code = launch_legs(*entry, stream);
       if (!code) left(exec);
     }

@@ -4,9 +4,10 @@
 // of other dies; it is launched in its place, on the program's stream, from the second launch on.
 //
 // Only chains: nodes one after another, kernels, copies and fills. So kernels of the device run on
-// one die at a time, and edges order the dies. Where the chain hands on what is worth carrying to
-// the die that goes on with it, ours are several, launched one after another with a move of pages
-// before; nothing of the program's comes between. It owns the clones and our executable graphs.
+// one die at a time. Ours are several, the legs: the nodes that run on one die, launched on a stream
+// there, with an event between; what the chain hands on is carried before, if that is worth it.
+// Nothing of the program's comes between. A graph that changes dies too often for that is one, whose
+// edges order the dies. It owns the clones and our executable graphs.
 // Rank::graphs guards the list and the streams that were launched on, and is held while one of
 // these is asked after; for the rest a program does not use one executable graph from two threads
 // at once.
@@ -58,7 +59,8 @@ class FarGraphs {
     std::size_t first = 0, count = 0;
     driver::Graph graph = driver::Graph::none;  // none: it is the whole clone
     driver::Exec exec = driver::Exec::none;
-    std::optional<GraphCut> cut;  // before it
+    Die die{0};                         // where it is launched
+    std::vector<policy::Stretch> along;  // carried there before
   };
   struct Entry {
     driver::Graph clone = driver::Graph::none;
@@ -84,6 +86,7 @@ class FarGraphs {
   static constexpr std::uint64_t kUpdatesMost = 2, kChangesMost = 256;
   static constexpr std::size_t kNodesMost = 100'000;
   static constexpr int kMissedMost = 8;
+  static constexpr std::size_t kLegsMost = 16;  // more would rest more than they run
 
   std::shared_ptr<Entry> find(driver::Exec exec);
   void take(Entry& entry, driver::Graph graph);
@@ -92,6 +95,7 @@ class FarGraphs {
   bool make_leg(Entry& entry, Leg leg);
   Leg& leg_of(Entry& entry, std::size_t node);
   bool change(Entry& entry, std::size_t node, const driver::KernelChange& change);
+  std::vector<Leg> legs_of(const Entry& entry) const;
   Result<void> launch_leg(const Leg& leg, driver::Stream stream);
   std::optional<int> launch_legs(Entry& entry, driver::Stream stream);
   void drop(Entry& entry);

@@ -243,18 +243,24 @@ void Router::enter_home() {
 }
 
 // Whoever enters raises `users_` and then reads `held_`; here it is the other way around. The
-// caller's own call is one of them.
+// caller's own call is one of them. Nobody else marks a stream meanwhile.
 Router::Held::Held(Router& router) : router_(router) {
-  if (router.held_.exchange(true)) return;
+  if (router.leaving_.exchange(true)) return;
+  router.held_.store(true);
   alone_ = router.users_.load() == 1 && !router.pager_.contexts().capturing();
   if (alone_) holder = &router;
-  else router.held_.store(false);
+  else release();
 }
 
 Router::Held::~Held() {
   if (!alone_) return;
   holder = nullptr;
+  release();
+}
+
+void Router::Held::release() {
   router_.held_.store(false);
+  router_.leaving_.store(false);
 }
 
 void Router::leave_home() { users_.fetch_sub(1); }

@@ -95,7 +95,9 @@ class Router {
   bool routes() const { return !stopped_.load(std::memory_order_relaxed); }
   GraphPlan plan_nodes(std::span<const Node> nodes);
   // Called outside the gate, once all before it was launched. False: not all lies there now.
-  bool carry_for_graph(const GraphCut& cut, Die die);
+  bool carry_for_graph(std::span<const policy::Stretch> along, Die die);
+  // For who holds: the stream's end goes from one die to another; what stands for it there.
+  Result<driver::Stream> hop(driver::Stream stream, Die from, Die to);
   struct There {
     driver::Function kernel = driver::Function::none;
     driver::Context context = driver::Context::none;
@@ -119,6 +121,7 @@ class Router {
     explicit operator bool() const { return alone_; }
 
    private:
+    void release();
     Router& router_;
     bool alone_ = false;
   };
@@ -193,8 +196,6 @@ class Router {
     driver::Event done = driver::Event::none;
     bool running = false;  // not known to have ended
   };
-  // A graph in more parts would rest more than it runs.
-  static constexpr std::size_t kCutsMost = 16;
   static std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
   std::uint32_t open_dies() const BARSWAP_REQUIRES(mutex_);

@@ -82,7 +82,7 @@ GraphPlan Router::plan_open(std::span<const Node> nodes) {
     if (!plan_round(nodes, route, moved, plan)) return home_plan(nodes.size());
     route.again();
   }
-  if ((plan.used & ~at_home) == 0 || plan.cuts.size() > kCutsMost) plan.cuts.clear();
+  if ((plan.used & ~at_home) == 0) plan.cuts.clear();
   return plan;
 }
 
@@ -104,8 +104,29 @@ GraphPlan Router::plan_nodes(std::span<const Node> nodes) {
   }
 }
 
-bool Router::carry_for_graph(const GraphCut& cut, Die die) {
-  return pager_.carry(home_, die, cut.along) == pager::Pager::Carried::all;
+bool Router::carry_for_graph(std::span<const policy::Stretch> along, Die die) {
+  return pager_.carry(home_, die, along) == pager::Pager::Carried::all;
+}
+
+// What is submitted to the answer comes after all that was submitted to the stream's end on `from`.
+Result<driver::Stream> Router::hop(driver::Stream stream, Die from, Die to) {
+  const Order order{driver::Function::none, stream, false};
+  if (from == to && to == home_) return stream;
+  if (from == home_ && !mark_stream(order)) return Error{Fault::busy};
+  Lock lock(mutex_);
+  const auto left = from == home_ ? std::optional(stream) : lane_for(order, from);
+  const auto there = to == home_ ? std::optional(stream) : lane_for(order, to);
+  if (!left || !there) return Error{Fault::not_supported};
+  if (from == to) return *there;
+  driver::Event event = out_;
+  if (from != home_) {
+    event = lanes_[slot(from)].back;
+    const driver::Entered entered(verbs_, lanes_[slot(from)].context);
+    BARSWAP_TRY_VOID(entered.outcome());
+    BARSWAP_TRY_VOID(verbs_.record(event, *left));
+  }
+  BARSWAP_TRY_VOID(verbs_.wait(*there, event));
+  return *there;
 }
 
 std::optional<Router::There> Router::there(driver::Function function, Die die) {

@@ -148,7 +148,7 @@ namespace {
 TEST_CASE("what a graph names often comes home before it, and its weights stay") {
   Route route;
   const Route::Often named[] = {{at(64_MiB, 32_MiB, 1), 96},
-                                {at(1_GiB, 128_MiB, 1), 1},
+                                {at(1_GiB, 128_MiB, 1), 6},
                                 {at(2_GiB, 1_MiB, 1), 500},
                                 {at(3_GiB, 32_MiB, 0), 96}};
   const Route::Advice advice = route.graph(Die{0}, named);

@@ -2,10 +2,12 @@
 // on any die of its pool; where it lies is a matter of speed.
 #include <algorithm>
 
+#include "barswap/log.hpp"
 #include "base/clock.hpp"
 #include "pager/job.hpp"
 #include "pager/pager.hpp"
 #include "pager/run.hpp"
+#include "pager/steps.hpp"
 
 namespace barswap::pager {
 namespace {
@@ -76,7 +78,9 @@ void Pager::make_place(Die die, std::uint64_t bytes) {
 
 // One batch: what is carried is small, and what finds no room stays where it is.
 Pager::Carried Pager::carry(Die home, Die to, std::span<const policy::Stretch> stretches) {
+  Steps steps;
   if (!may_move() || contexts_.capturing() || !take_mover()) return Carried::not_now;
+  steps.done("alone");
   const driver::RelaxedCapture relaxed(verbs_);
   const bool rested = now_ns() - last_failure_ns_ >= backoff_ns_;
   Carried out = Carried::not_now;
@@ -86,14 +90,17 @@ Pager::Carried Pager::carry(Die home, Die to, std::span<const policy::Stretch> s
     const std::size_t wanted = jobs.size();
     std::uint64_t wanted_bytes = 0;
     for (const Job& job : jobs) wanted_bytes += job.old.bytes;
+    steps.done("chosen");
     if (to == home) make_place(home, wanted_bytes);
     reserve(jobs);
-    const bool moved = !jobs.empty() && move_batch(jobs, Patience::queue);
+    steps.done("reserved");
+    const bool moved = !jobs.empty() && move_batch(jobs, Patience::queue, steps);
     if (jobs.size() < wanted) out = Carried::no_room;
     else if (moved || wanted == 0) out = Carried::all;
   }
   update_wish();
   mover_.unlock();
+  BARSWAP_LOG(debug, "pager", "carried, us: %s", steps.text().c_str());
   return out;
 }
 

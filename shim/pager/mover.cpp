@@ -18,6 +18,7 @@
 #include "base/clock.hpp"
 #include "pager/gate.hpp"
 #include "pager/job.hpp"
+#include "pager/steps.hpp"
 #include "stats/stats.hpp"
 #include "trace/trace.hpp"
 
@@ -62,7 +63,8 @@ bool Pager::move_once(Die die, std::uint64_t evict_bytes, Patience patience) {
     Lock lock(pages_);
     swap_wanted_[slot(die)] = false;
   }
-  const bool moved = !jobs.empty() && move_batch(jobs, patience);
+  Steps steps;
+  const bool moved = !jobs.empty() && move_batch(jobs, patience, steps);
   update_wish();
   return moved;
 }
@@ -121,7 +123,7 @@ void Pager::poll_quiet() {
 }
 
 // All of one die's runs. Pages that another die lent are moved by the die whose they are.
-bool Pager::move_batch(std::vector<Job>& jobs, Patience patience) {
+bool Pager::move_batch(std::vector<Job>& jobs, Patience patience, Steps& steps) {
   const Die die = jobs.front().run->home;
   const auto entry = contexts_.on(die);
   std::uint64_t closed_ns = 0;
@@ -134,18 +136,22 @@ bool Pager::move_batch(std::vector<Job>& jobs, Patience patience) {
     bool laid = true;
     for (Job& job : jobs) laid = lay(*job.run, job.page) && laid;
     const bool staged = laid && entered.ok() && stage(jobs, false);
+    steps.done("staged");
     if (!staged) given_up = "the driver refused what prepares it";
     const bool ended = staged && (patience != Patience::queue ||
                                   must_not_wait(contexts_.all()) || queue_ends());
     if (staged && !ended) given_up = "what was submitted did not end, or others are waiting";
     if (ended) prepare_prints(jobs, *entry);
+    steps.done("ended");
     const std::uint64_t drain_ns = now_ns();
     if (ended) given_up = "no drain";
     if (ended && drain(patience)) {
       given_up = "a copy or a remap was refused";
       const std::uint64_t start_ns = now_ns();
+      steps.done("drained");
       copy_and_remap(jobs, *entry);
       Gate::open();
+      steps.done("moved");
       closed_ns = now_ns() - start_ns;
       stats::add(stats::live().drain_ns, closed_ns);
     }
@@ -174,6 +180,7 @@ bool Pager::move_batch(std::vector<Job>& jobs, Patience patience) {
   if (flights_.any_absent())
     for (const Job& job : jobs) note_presence(*job.run);
   finish(jobs);
+  steps.done("finished");
   return moved;
 }
 

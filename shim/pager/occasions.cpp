@@ -71,7 +71,7 @@ bool Pager::exchange(Die die, policy::Exchange& exchange, Drains drains) {
     std::vector<policy::RangeId> ids;
     for (const Job& job : jobs) ids.push_back(static_cast<policy::RangeId>(job.run->base));
     bool done = false;
-    if (!jobs.empty()) done = beside ? move_beside(jobs, steps) : move_batch(jobs, patience);
+    if (!jobs.empty()) done = beside ? move_beside(jobs, steps) : move_batch(jobs, patience, steps);
     // What cannot move beside running work may in a drain.
     possible = done || (beside && !jobs.empty());
     if (!beside) patience = Patience::deadline;
@@ -166,8 +166,9 @@ Result<void> Pager::bring_in(Run* run) {
       return {};
     }
     reserve(jobs);
+    Steps steps;
     if (!jobs.empty() && !may_move_.load(std::memory_order_relaxed)) finish(jobs);
-    else if (!jobs.empty() && move_batch(jobs, Patience::deadline)) continue;
+    else if (!jobs.empty() && move_batch(jobs, Patience::deadline, steps)) continue;
     // No frame: make place with large pages of others, else it cannot be done.
     if (!move_once(run->home, run->page_bytes, Patience::deadline)) break;
   }

@@ -222,6 +222,7 @@ class Pager {
   struct Job;
   // none: only if all is idle at this instant. queue: what was submitted so far is waited for with
   // an open gate, then as deadline.
+  class Steps;
   enum class Patience { none, deadline, queue };
 
   // residency.cpp
@@ -286,7 +287,8 @@ class Pager {
 
   // mover.cpp; what is public above and calls for batches is in occasions.cpp
   bool move_once(Die die, std::uint64_t evict_bytes, Patience patience) BARSWAP_REQUIRES(mover_);
-  bool move_batch(std::vector<Job>& jobs, Patience patience) BARSWAP_REQUIRES(mover_);
+  bool move_batch(std::vector<Job>& jobs, Patience patience, Steps& steps)
+      BARSWAP_REQUIRES(mover_);
   bool idle_now() BARSWAP_REQUIRES(mover_);
   bool record_alone() BARSWAP_REQUIRES(mover_);
   bool must_not_wait(std::span<const ContextEntry> all) const;
@@ -319,7 +321,6 @@ class Pager {
   std::vector<Die> reachers(const Run& run) const;
 
   // beside.cpp
-  class Steps;
   bool may_move_beside(Die die) BARSWAP_REQUIRES(mover_);
   bool move_beside(std::vector<Job>& jobs, Steps& steps) BARSWAP_REQUIRES(mover_);
   bool takes_part(Job& job, std::size_t index) BARSWAP_REQUIRES(mover_);

@@ -189,12 +189,15 @@ bool FarGraphs::make(Entry& entry, const std::vector<Die>& dies) {
   std::size_t away = 0;
   for (std::size_t i = 0; i < entry.nodes.size(); ++i) {
     const driver::GraphNode& node = entry.nodes[i];
-    if (dies[i] != home) ++away;
+    const bool kernel = node.function != driver::Function::none;
+    if (dies[i] != home && kernel) ++away;
     if (dies[i] == entry.dies[i]) continue;
-    const auto there = router_.there(node.function, dies[i]);
-    if (!there || !verbs_.place(node.node, there->kernel, there->context)) return false;
+    // Copies and fills are the same wherever they are launched.
+    const auto there = kernel ? router_.there(node.function, dies[i]) : std::nullopt;
+    if (kernel && (!there || !verbs_.place(node.node, there->kernel, there->context))) return false;
     entry.dies[i] = dies[i];
   }
+  entry.away = away;
   if (away == 0) return true;
   for (Leg& leg : legs_of(entry))
     if (!make_leg(entry, std::move(leg))) return false;
@@ -336,7 +339,7 @@ std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
     entry->last_ours = true;
   }
   router_.launched_on(stream);
-  router_.graph_left(stream, entry->done, entry->dies);
+  router_.graph_left(stream, entry->done, entry->dies, entry->away);
   return code;
 }
 

@@ -73,6 +73,7 @@ class FarGraphs {
     std::vector<driver::Node> placed;   // each node in the graph of its leg
     driver::Event done = driver::Event::none;  // after the last launch of ours
     std::uint64_t launches = 0, next_look = 1, updates = 0;
+    std::uint64_t away = 0;                      // kernels on other dies
     int missed = 0;                              // what was to be carried was not, so often in turn
     std::uint64_t changes = 0;                   // of kernels, while there was none of ours
     std::uint64_t moved = 0, judged = 0;         // drains, and Router::judged, by the last look

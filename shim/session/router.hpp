@@ -104,8 +104,10 @@ class Router {
   };
   std::optional<There> there(driver::Function function, Die die);
   bool graph_may_leave(driver::Stream stream);
-  // One was launched that runs on these dies, node by node; `done` comes after it.
-  void graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies);
+  // One was launched that runs on these dies, node by node, `routed` of its kernels elsewhere; `done`
+  // comes after it.
+  void graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies,
+                  std::uint64_t routed);
   void graph_lost();
   void graph_lost(Error error);
   // While one lives, what the calling thread launches comes without anything between on its streams:

@@ -47,7 +47,7 @@ bool Router::plan_round(std::span<const Node> nodes, policy::Route& route, Moved
   Die at = plan.dies.empty() ? home_ : plan.dies.back();
   plan = {};
   for (const Node& node : nodes) {
-    Die die = home_;  // copies and fills
+    Die die = at;  // copies and fills come as they come
     if (node.function != driver::Function::none) {
       RouteNames names = node.names;
       for (std::size_t i = 0; i < names.count; ++i) place(names.stretches[i], moved);
@@ -145,18 +145,18 @@ bool Router::graph_may_leave(driver::Stream stream) {
          !others_at_work(stream);
 }
 
-void Router::graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies) {
-  std::uint64_t away = 0, changes = 0;
+void Router::graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies,
+                        std::uint64_t routed) {
+  std::uint64_t changes = 0;
   Die at = home_;
   Lock lock(mutex_);
   for (const Die die : dies) {
     if (die != home_) lanes_[slot(die)].unheard = true;
-    away += die != home_ ? 1 : 0;
     changes += die != at ? 1 : 0;
     at = die;
   }
   far_ = {stream, done, true};
-  stats::add(stats::live().routed, away);
+  stats::add(stats::live().routed, routed);
   stats::add(stats::live().die_changes, changes + (at != home_ ? 1 : 0));
 }
 

@@ -39,6 +39,10 @@ std::uint64_t Route::missed_bytes(Die die, std::uint32_t open, std::span<const S
   return sums[best_of(sums, open, slot(die))] - sums[slot(die)];
 }
 
+bool Route::draws(const Stretch& stretch) {
+  return !stretch.packed && stretch.bytes > kDrawOver;
+}
+
 // It was named shortly before, so it is no data that is read once in a while.
 bool Route::handed_on(const Stretch& stretch) {
   if (seen_.size() >= kKnownMost && !seen_.contains(stretch.first)) seen_.clear();
@@ -87,28 +91,35 @@ void Route::note(Die die, const Stretch& stretch, Advice& advice) {
   toll.carried = true;
 }
 
-Route::Advice Route::launch(Die at, std::uint32_t open, std::span<const Stretch> named) {
+Route::Advice Route::launch(Die at, std::uint32_t open, std::span<const Stretch> named,
+                            const Room& room) {
   ++launches_;
-  Advice advice{at, {}};
+  affinity_.launched();
+  Advice advice{at, {}, {}};
   Sums data{};
   std::uint64_t along = 0;  // a bit for each of the first
   for (std::size_t i = 0; i < named.size() && i < 64; ++i) {
     if (named[i].packed || named[i].bytes < kCarryFrom) continue;
     if (handed_on(named[i])) along |= std::uint64_t{1} << i;
-    else if (named[i].bytes > kDrawOver) add(data, named[i]);
+    else if (draws(named[i])) add(data, named[i]);
   }
   const std::size_t best = best_of(data, open, slot(at));
   if (!opens(open, slot(at)) || data[best] - data[slot(at)] > costs_.change_bytes)
     advice.die = Die{static_cast<int>(best)};
-  if (advice.die != at) begin_stay(advice.die, advice);
-  for (std::size_t i = 0; i < named.size() && i < 64; ++i)
+  if (advice.die != at) {
+    begin_stay(advice.die, advice);
+    advice.settle = affinity_.changes(at, advice.die, room);
+  }
+  for (std::size_t i = 0; i < named.size() && i < 64; ++i) {
     if ((along >> i & 1u) != 0) note(advice.die, named[i], advice);
+    else if (draws(named[i])) affinity_.names(named[i]);
+  }
   return advice;
 }
 
 Route::Advice Route::graph(Die home, std::span<const Often> named) {
   ++launches_;
-  Advice advice{home, {}};
+  Advice advice{home, {}, {}};
   for (const Often& often : named) {
     const std::uint64_t far_bytes = elsewhere(home, often.stretch);
     const bool small = often.stretch.packed || often.stretch.bytes < kCarryFrom;

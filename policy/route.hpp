@@ -17,16 +17,10 @@
 #include <vector>
 
 #include "barswap/units.hpp"
+#include "policy/affinity.hpp"
+#include "policy/stretch.hpp"
 
 namespace barswap::policy {
-
-// What an address stands for: the bytes up to the next one that was ever named, by where they lie.
-struct Stretch {
-  std::uint64_t first = 0;  // a whole granule
-  std::uint64_t bytes = 0;
-  std::array<std::uint64_t, kDiesMax> on{};  // in the HBM of each die; the rest is on the host
-  bool packed = false;  // small allocations share it: its size says little, and it stays
-};
 
 // What changes of die and moves cost here, in bytes that a kernel reads over the link meanwhile.
 struct RouteCosts {
@@ -40,11 +34,12 @@ class Route {
 
   struct Advice {
     Die die{0};
-    std::vector<Stretch> carry;  // to that die, before the launch
+    std::vector<Stretch> carry;   // to that die, before the launch
+    std::vector<Stretch> settle;  // data that comes there to stay, as well
   };
   // `at`: where the chain is. `open`: a bit for each die that may be chosen, one at least; if the
   // chain's is not among them it has to change.
-  Advice launch(Die at, std::uint32_t open, std::span<const Stretch> named);
+  Advice launch(Die at, std::uint32_t open, std::span<const Stretch> named, const Room& room = {});
   // The launches since the last time come once more: what was handed on often among them is so from
   // the first one on, and all else is data again. For graphs, which are known ahead.
   void again();
@@ -85,6 +80,7 @@ class Route {
   static constexpr std::uint64_t kDrawOver = 2_MiB;
 
   std::uint64_t worth(const Stretch& stretch) const { return costs_.carry_bytes + stretch.bytes; }
+  static bool draws(const Stretch& stretch);
   bool handed_on(const Stretch& stretch);
   void begin_stay(Die die, Advice& advice);
   void note(Die die, const Stretch& stretch, Advice& advice);
@@ -93,6 +89,7 @@ class Route {
   std::uint64_t launches_ = 0, stays_ = 0;
   std::unordered_map<std::uint64_t, Seen> seen_;  // by the stretch's first address
   std::array<std::unordered_map<std::uint64_t, Toll>, kDiesMax> tolls_;
+  Affinity affinity_;
   std::array<std::vector<Stretch>, kDiesMax> along_;  // what comes along with a change to the die
 };
 

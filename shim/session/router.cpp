@@ -85,6 +85,7 @@ void Router::at_random(std::uint32_t open, const RouteNames& names, policy::Rout
   do advice.die = Die{static_cast<int>(random_() % kDiesMax)};
   while ((open >> index_of(advice.die) & 1u) == 0);
   advice.carry.clear();
+  advice.settle.clear();
   if (names.count > 0 && random_() % 8 == 0)
     advice.carry.push_back(names.stretches[random_() % names.count]);
 }
@@ -94,6 +95,7 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
   Die at = home_;
   bool follows = false;  // on the chain, which is there
   auto current = verbs_.current();
+  const policy::Room free = room();
   std::optional<Twins::Wanted> wanted;
   do {
     if (wanted) make_twin(*std::exchange(wanted, std::nullopt));
@@ -106,7 +108,7 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
     if (kept == BARSWAP_KEPT_FUNCTION && (missed > 0 || chaos))
       wanted = kernels_.wanted(order.function);
     if (wanted) continue;
-    advice = route_.launch(at, kept ? 1u << index_of(home_) : open, names.all());
+    advice = route_.launch(at, kept ? 1u << index_of(home_) : open, names.all(), free);
     if (chaos && !kept) at_random(open, names, advice);
     at_ = advice.die;
     follows = away_.load(std::memory_order_relaxed) && advice.die == chain_.die &&
@@ -118,6 +120,7 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
     return std::nullopt;
   }
   if (!advice.carry.empty()) carry(advice);
+  if (!advice.settle.empty()) settle(advice);
   if (advice.die != at)
     for (const policy::Stretch& stretch : names.all())
       BARSWAP_LOG(debug, "session", "die %d to %d: %llu MiB at 0x%llx, %llu and %llu there",
@@ -179,6 +182,21 @@ void Router::carry(const policy::Route::Advice& advice) {
       std::max(carry_rests_until_ns_, start_ns - std::min(start_ns, kCreditNs)) + kShare * cost_ns;
   if (carried != pager::Pager::Carried::no_room) return;
   for (const policy::Stretch& stretch : advice.carry) route_.refused(advice.die, stretch);
+}
+
+policy::Room Router::room() const {
+  policy::Room out{};
+  out[slot(home_)] = pager_.frames().free_hbm(home_);
+  for (const Die die : dies_) out[slot(die)] = pager_.frames().free_hbm(die);
+  return out;
+}
+
+void Router::settle(const policy::Route::Advice& advice) {
+  for (const policy::Stretch& stretch : advice.settle)
+    BARSWAP_LOG(debug, "session", "settles on die %d: %llu MiB at 0x%llx", index_of(advice.die),
+                static_cast<unsigned long long>(stretch.bytes / 1_MiB),
+                static_cast<unsigned long long>(stretch.first));
+  (void)pager_.carry(home_, advice.die, advice.settle);
 }
 
 // Only once somebody wants to go there, and outside our lock: it takes a tenth of a second, and the

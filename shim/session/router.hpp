@@ -216,6 +216,8 @@ class Router {
   void await_room(Die die);
   void lose(Error error);
   void carry(const policy::Route::Advice& advice);
+  void settle(const policy::Route::Advice& advice);
+  policy::Room room() const;
   void keep(barswap_kept reason) const;
   void make_twin(const Twins::Wanted& wanted);
   void make_twins(std::span<const Node> nodes);

@@ -122,6 +122,66 @@ TEST_CASE("in a graph that comes again, what it hands on draws nothing, and its 
   }
 }
 
+// Weights of many layers, and as many gradients, each used beside its weights, that lie elsewhere.
+struct Layers {
+  static constexpr int kLayers = 24;
+  explicit Layers(std::uint64_t near_bytes, std::uint64_t far_bytes) : free{near_bytes, far_bytes} {
+    for (int i = 0; i < kLayers; ++i) {
+      die[0][i] = i < kLayers / 2 ? 0 : 1;
+      die[1][i] = 1 - die[0][i];
+    }
+  }
+  void pass() {
+    changes = moved = 0;
+    for (int i = 0; i < kLayers; ++i)
+      for (int kind = 0; kind < 2; ++kind)
+        for (int times = 0; times < 3; ++times) step(kind, i);
+  }
+  void step(int kind, int layer) {
+    const Stretch named[] = {at((1 + static_cast<std::uint64_t>(kind)) * 256_GiB +
+                                    static_cast<std::uint64_t>(layer) * 1_GiB,
+                                64_MiB, die[kind][layer])};
+    const Route::Advice advice = route.launch(chain, kBoth, named, free);
+    changes += advice.die != chain;
+    chain = advice.die;
+    for (const Stretch& stretch : advice.settle) {
+      const bool gradient = stretch.first >= 512_GiB;
+      const auto which = (stretch.first - (gradient ? 512_GiB : 256_GiB)) / 1_GiB;
+      int& lies = die[gradient][which];
+      const int to = index_of(chain);
+      CHECK(lies != to);
+      CHECK(free[static_cast<std::size_t>(to)] >= stretch.bytes);
+      free[static_cast<std::size_t>(to)] -= stretch.bytes;
+      free[static_cast<std::size_t>(lies)] += stretch.bytes;
+      lies = to;
+      ++moved;
+    }
+  }
+  Route route;
+  Die chain{0};
+  policy::Room free;
+  int die[2][kLayers] = {};
+  int changes = 0, moved = 0;
+};
+
+TEST_CASE("what draws the chain away for itself alone comes to lie beside what it is used with") {
+  Layers layers(256_MiB, 4_GiB);
+  layers.pass();
+  CHECK(layers.changes >= 2 * Layers::kLayers - 2);
+  CHECK(layers.moved == 0);
+  for (int i = 0; i < 4; ++i) layers.pass();
+  CHECK(layers.changes <= 4);
+  CHECK(layers.moved == 0);
+}
+
+TEST_CASE("without room nothing comes to lie elsewhere") {
+  Layers layers(64_MiB, 64_MiB);
+  for (int i = 0; i < 5; ++i) {
+    layers.pass();
+    CHECK(layers.moved == 0);
+  }
+}
+
 TEST_CASE("what cannot be carried is gone to, and asked for ever more seldom") {
   Chain chain;
   chain.refuses = true;

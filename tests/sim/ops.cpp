@@ -56,9 +56,12 @@ std::size_t CopyOp::run_span(Machine& machine, std::size_t row, std::size_t colu
   const Piece target = side_piece(machine, *this, to, at(to), bytes, true);
   const Piece source = side_piece(machine, *this, from, at(from), target.size_bytes, false);
   std::memmove(target.bytes, source.bytes, source.size_bytes);
-  engine = die * engines_per_die + (source.on_host   ? engine_in
-                                    : target.on_host ? engine_out
-                                                     : engine_device);
+  const bool over_link = source.on_host != target.on_host;
+  const int whose = !over_link ? die : source.on_host ? target.die : source.die;
+  engine = (whose < 0 ? die : whose) * engines_per_die + (source.on_host   ? engine_in
+                                                          : target.on_host ? engine_out
+                                                                           : engine_device);
+  machine.scheduler().count_copy(engine, source.size_bytes);
   cost_ns += nanoseconds(source.size_bytes, copy_rate(machine.config().rates, target, source));
   return source.size_bytes;
 }

@@ -90,7 +90,8 @@ struct Stream {
 
 inline bool Dependency::met() const { return stream->completed >= sequence; }
 
-// Each die copies in, out and to its peers at the same time, but one thing each way.
+// Each die copies in, out and to its peers at the same time, but one thing each way. Between the
+// host and HBM the link is that of the die whose HBM it is, whoever issues the copy (580.159).
 inline constexpr int engines_per_die = 3;
 inline constexpr int engine_in = 0;
 inline constexpr int engine_out = 1;
@@ -119,6 +120,13 @@ class Scheduler {
   std::uint64_t trace() const { return trace_; }
   std::uint64_t steps() const { return steps_; }
   Random& random() { return random_; }
+  // What the copy engines of a die have moved.
+  std::uint64_t copied_bytes(int die, int engine) const {
+    return copied_bytes_[static_cast<std::size_t>(die * engines_per_die + engine)];
+  }
+  void count_copy(int engine, std::uint64_t bytes) {
+    copied_bytes_[static_cast<std::size_t>(engine)] += bytes;
+  }
 
  private:
   bool run(Stream& stream, bool host_allowed);
@@ -132,6 +140,7 @@ class Scheduler {
   std::uint64_t trace_ = 0xcbf29ce484222325ull;
   std::uint64_t steps_ = 0;
   std::array<std::uint64_t, dies_max * engines_per_die> engine_free_ns_{};
+  std::array<std::uint64_t, dies_max * engines_per_die> copied_bytes_{};
 };
 
 }  // namespace barswap::sim

@@ -159,6 +159,26 @@ TEST_CASE("the same seed gives the same trace, another seed another") {
   CHECK(run(5) != run(6));
 }
 
+TEST_CASE("between the host and HBM a copy uses the link of the die whose HBM it is") {
+  Config config = small_config();
+  config.dies = 2;
+  Bench b(config);
+  void* host = nullptr;
+  OK(b.api.cuMemHostAlloc(&host, 2 * page, CU_MEMHOSTALLOC_PORTABLE));
+  const CUdeviceptr at = b.alloc(2 * page);
+  CUcontext other = nullptr;
+  OK(b.api.cuDevicePrimaryCtxRetain(&other, 1));
+  OK(b.api.cuCtxSetCurrent(other));
+  const CUstream stream = b.stream();
+  OK(b.api.cuMemcpyHtoDAsync_v2(at, host, 2 * page, stream));
+  OK(b.api.cuMemcpyDtoHAsync_v2(host, at, page, stream));
+  OK(b.api.cuStreamSynchronize(stream));
+  CHECK(b.machine.scheduler().copied_bytes(0, engine_in) == 2 * page);
+  CHECK(b.machine.scheduler().copied_bytes(0, engine_out) == page);
+  for (const int engine : {engine_in, engine_out})
+    CHECK(b.machine.scheduler().copied_bytes(1, engine) == 0);
+}
+
 TEST_CASE("the virtual clock times copies at the link's rate") {
   Bench b;
   void* host = nullptr;

@@ -209,6 +209,8 @@ void Pager::prepare_prints(std::span<const Job> jobs, const ContextEntry& entry)
 void Pager::context_gone(driver::Context context) {
   contexts_.forget(context);
   fingerprints_.forget(context);
+  const driver::RelaxedCapture relaxed(verbs_);
+  detours_.forget(context);
 }
 
 }  // namespace barswap::pager

@@ -30,6 +30,7 @@ struct Pager::Job {
   Fingerprint print;       // of that copy; or of what came in, if `printed`
   bool printed = false;
   bool keeps = false;      // its page will leave again soon: a copy would serve
+  std::uint64_t far_bytes = 0;  // of those that came over other dies' links
   bool reserved = false;   // fresh is ours
   bool staged = false;
   bool moved = false;

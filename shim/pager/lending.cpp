@@ -38,7 +38,11 @@ std::vector<Pager::Room> Pager::rooms_of(Die home) const {
   for (const Lender& lender : lenders_[slot(home)]) {
     const Die die = lender.die;
     if (pressed(die) && (census_[slot(die)].spilled > 0 || wants_back(die))) continue;
-    const std::uint64_t keep_bytes = contexts_.any_on(die) ? headroom(die) : 0;
+    // What comes over the lender's link needs a place there (detours.hpp).
+    const std::uint64_t detour_bytes =
+        settings_.whole && frames_.host_enabled() ? detours_.missing_bytes(die) : 0;
+    const std::uint64_t keep_bytes =
+        std::max(contexts_.any_on(die) ? headroom(die) : 0, detour_bytes);
     const std::uint64_t free_bytes = frames_.free_hbm(die), lent_bytes = frames_.lent(die);
     const std::uint64_t room_bytes = std::min(free_bytes - std::min(free_bytes, keep_bytes),
                                               lender.most_bytes -

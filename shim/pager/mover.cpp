@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <span>
 #include <vector>
 
@@ -142,6 +143,7 @@ bool Pager::move_batch(std::vector<Job>& jobs, Patience patience, Steps& steps) 
                                   must_not_wait(contexts_.all()) || queue_ends());
     if (staged && !ended) given_up = "what was submitted did not end, or others are waiting";
     if (ended) prepare_prints(jobs, *entry);
+    if (ended) prepare_detours(jobs, *entry);
     steps.done("ended");
     const std::uint64_t drain_ns = now_ns();
     if (ended) given_up = "no drain";
@@ -157,9 +159,10 @@ bool Pager::move_batch(std::vector<Job>& jobs, Patience patience, Steps& steps) 
     }
     if (staged && trace::on()) trace::drained(die, drain_ns, now_ns() - drain_ns);
   }
-  std::uint64_t moved_bytes = 0, clean_bytes = 0;
+  std::uint64_t moved_bytes = 0, clean_bytes = 0, far_bytes = 0;
   for (const Job& job : jobs) {
     moved_bytes += job.moved ? job.old.bytes : 0;
+    far_bytes += job.moved ? job.far_bytes : 0;
     clean_bytes += job.moved && job.copy == Job::Copy::same ? job.old.bytes : 0;
   }
   if (moved_bytes > 0) {
@@ -172,9 +175,11 @@ bool Pager::move_batch(std::vector<Job>& jobs, Patience patience, Steps& steps) 
     BARSWAP_LOG(debug, "pager", "%s: given up: %s", cause, given_up);
   } else {
     BARSWAP_LOG(debug, "pager",
-                "%s: %llu MiB moved, %llu of them clean and not copied, %llu us behind a closed"
-                " gate", cause, static_cast<unsigned long long>(moved_bytes / 1_MiB),
+                "%s: %llu MiB moved, %llu of them clean and not copied, %llu over links of other"
+                " dies, %llu us behind a closed gate",
+                cause, static_cast<unsigned long long>(moved_bytes / 1_MiB),
                 static_cast<unsigned long long>(clean_bytes / 1_MiB),
+                static_cast<unsigned long long>(far_bytes / 1_MiB),
                 static_cast<unsigned long long>(closed_ns / 1000));
   }
   if (flights_.any_absent())
@@ -325,23 +330,62 @@ bool Pager::queue_copies(std::vector<Job*>& jobs, std::size_t lane, const Contex
                          std::vector<Group>& groups, bool& marked) {
   constexpr std::size_t kMarks = ContextEntry::kMarks;
   const driver::Stream stream = lane == 0 ? entry.copier : entry.out_copier;
+  const std::vector<Detour*> ways =
+      lane == 0 ? detours_.ways(entry, contexts_.all()) : std::vector<Detour*>();
   bool queued = true;
   for (std::size_t mark = 0; mark < kMarks && queued && marked; ++mark) {
     const std::size_t first = jobs.size() * mark / kMarks;
     const std::size_t count = jobs.size() * (mark + 1) / kMarks - first;
     if (count == 0) continue;
-    const Group group{std::span(jobs).subspan(first, count), entry.marks[lane][mark]};
+    Group group{std::span(jobs).subspan(first, count), entry.marks[lane][mark]};
     for (Job* job : group.jobs) {
       if (!queued) break;
       job->running = true;
-      auto copied = verbs_.copy(job->alias, job->address, job->old.bytes, stream);
-      queued = static_cast<bool>(copied);
-      if (!copied && driver::sticky(copied.error())) lose_context();
+      queued = send_over(*job, stream, ways);
     }
     marked = mark_end(group.copied, stream);
+    for (const Detour* way : ways) {
+      if (!way->running) continue;
+      marked = mark_end(way->marks[mark], way->onward) && marked;
+      group.far.push_back({way->marks[mark], way->far.printed});
+    }
     if (marked) groups.push_back(group);
   }
   return queued && marked;
+}
+
+// A page from the host comes in equal parts over all links that lead to it.
+bool Pager::send_over(Job& job, driver::Stream stream, std::span<Detour* const> ways) {
+  constexpr std::uint64_t kPartBytes = 1_MiB;
+  std::vector<Detour*> usable;
+  if (job.old.tier == Tier::host && job.fresh.tier == Tier::hbm) {
+    Lock lock(pages_);
+    std::copy_if(ways.begin(), ways.end(), std::back_inserter(usable),
+                 [&](const Detour* way) { return job.run->reached_from(way->die); });
+  }
+  const std::uint64_t bytes = job.old.bytes, links = 1 + usable.size();
+  const std::uint64_t part = std::min(bytes, round_up((bytes + links - 1) / links, kPartBytes));
+  auto sent = verbs_.copy(job.alias, job.address, part, stream);
+  std::uint64_t offset = part;
+  for (Detour* way : usable) {
+    if (!sent || offset == bytes) break;
+    const std::uint64_t next = std::min(part, bytes - offset);
+    sent = detours_.send(*way, job.alias + offset, job.address + offset, next);
+    offset += next;
+  }
+  job.far_bytes = bytes - part;
+  if (!sent && driver::sticky(sent.error())) lose_context();
+  return static_cast<bool>(sent);
+}
+
+// The driver makes streams and frames while all is idle and with an open gate, as it loads kernels.
+void Pager::prepare_detours(const std::vector<Job>& jobs, const ContextEntry& entry) {
+  const bool wanted = std::any_of(jobs.begin(), jobs.end(), [](const Job& job) {
+    return job.staged && job.old.tier == Tier::host && job.fresh.tier == Tier::hbm;
+  });
+  if (!wanted || contexts_.count() == 1) return;
+  const auto all = contexts_.all();
+  if (detours_.lacks(entry, all) && idle_now()) detours_.prepare(entry, all);
 }
 
 bool Pager::mark_end(driver::Event event, driver::Stream stream) {
@@ -364,6 +408,7 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
   for (Job& job : jobs)
     if (job.staged) lanes[job.leaves() ? 1 : 0].push_back(&job);
   std::vector<Group> in, out;
+  detours_.all_ended();  // that is what the drain has shown
   // What is queued and never seen to end keeps its fresh frame and alias for good. Until all copies
   // are on their way nothing has been unmapped, and a refusal costs nothing.
   bool ended = !asked || mark_end(entry.printed, entry.out_copier);
@@ -387,7 +432,7 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
     if (i < out.size()) groups.push_back(out[i]);
   }
   for (const Group& group : groups) {
-    if (!wait_for(group.copied, limit_ns)) {
+    if (!has_landed(group, limit_ns)) {
       ended = false;
       break;
     }
@@ -397,13 +442,26 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
       if (printing) print_arrival(*job, static_cast<std::size_t>(job - jobs.data()), entry);
     }
   }
+  if (queued && ended) detours_.all_ended();
   if (!ended) stop_moving("a copy of ours failed; the driver reports a lost context or link");
   if (printing) hear_arrivals(jobs, entry, ended ? limit_ns : 0);
 }
 
-bool Pager::wait_for(driver::Event copied, std::uint64_t limit_ns) {
+// A second stage begins, or never does, when the first one has failed with its context; so that
+// is looked at last.
+bool Pager::has_landed(const Group& group, std::uint64_t limit_ns) {
+  return wait_for(group.copied, limit_ns) &&
+         std::all_of(group.far.begin(), group.far.end(),
+                     [&](const Group::Far& far) BARSWAP_REQUIRES(mover_) {
+                       return wait_for(far.last, limit_ns, far.first);
+                     });
+}
+
+bool Pager::wait_for(driver::Event copied, std::uint64_t limit_ns, driver::Event watched) {
   for (;;) {
     auto ready = verbs_.ready(copied);
+    if (ready && watched != driver::Event::none)
+      if (auto lives = verbs_.ready(watched); !lives) ready = lives.error();
     if (!ready && driver::sticky(ready.error())) lose_context();
     if (!ready || now_ns() > limit_ns) return false;
     if (*ready) return true;

@@ -124,6 +124,7 @@ bool Pager::make_room(Die die, bool may_wait) {
     give_up_ballast(die);
     released = true;
   }
+  released = detours_.give_up(die) || released;
   (void)verbs_.trim_default_pool(die);
   if (released) return true;
   // The room is the driver's from now on: a frame that leaves a page goes back to the driver.

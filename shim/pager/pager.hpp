@@ -21,6 +21,7 @@
 #include "base/own_thread.hpp"
 #include "driver/verbs.hpp"
 #include "pager/contexts.hpp"
+#include "pager/detours.hpp"
 #include "pager/fingerprint.hpp"
 #include "pager/flights.hpp"
 #include "pager/frames.hpp"
@@ -299,6 +300,11 @@ class Pager {
   struct Group {
     std::span<Job*> jobs;
     driver::Event copied;
+    // Of what went over other dies' links; `first` tells whether the other die failed.
+    struct Far {
+      driver::Event last, first;
+    };
+    std::vector<Far> far{};
   };
   bool map_alias(Job& job, const Frame& frame) BARSWAP_REQUIRES(mover_);
   bool mark_end(driver::Event event, driver::Stream stream) BARSWAP_REQUIRES(mover_);
@@ -306,7 +312,13 @@ class Pager {
                     std::vector<Group>& groups, bool& marked) BARSWAP_REQUIRES(mover_);
   void copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry)
       BARSWAP_REQUIRES(mover_);
-  bool wait_for(driver::Event copied, std::uint64_t limit_ns) BARSWAP_REQUIRES(mover_);
+  bool wait_for(driver::Event copied, std::uint64_t limit_ns,
+                driver::Event watched = driver::Event::none) BARSWAP_REQUIRES(mover_);
+  bool has_landed(const Group& group, std::uint64_t limit_ns) BARSWAP_REQUIRES(mover_);
+  void prepare_detours(const std::vector<Job>& jobs, const ContextEntry& entry)
+      BARSWAP_REQUIRES(mover_);
+  bool send_over(Job& job, driver::Stream stream, std::span<Detour* const> ways)
+      BARSWAP_REQUIRES(mover_);
   bool queue_ends() BARSWAP_REQUIRES(mover_);
   void remap(Job& job) BARSWAP_REQUIRES(mover_);
   bool put(const Job& job, const Frame& frame) BARSWAP_REQUIRES(mover_);
@@ -451,6 +463,7 @@ class Pager {
 
   // The mover's own state.
   Fingerprints fingerprints_ BARSWAP_GUARDED_BY(mover_);
+  Detours detours_;  // all but what it lacks of a die is asked under mover_
   Address staging_ BARSWAP_GUARDED_BY(mover_){};
   std::uint64_t staging_bytes_ BARSWAP_GUARDED_BY(mover_) = 0;
   Frame ballast_[kDiesMax] BARSWAP_GUARDED_BY(mover_);

@@ -28,6 +28,7 @@ Pager::Pager(const driver::Verbs& verbs, const Settings& settings, std::span<con
       page_most_(settings.page_bytes),
       may_move_(settings.may_move),
       fingerprints_(verbs),
+      detours_(verbs, frames_),
       patience_ns_(settings.deadline_ns),
       start_ns_(now_ns()),
       random_(settings.chaos_seed) {

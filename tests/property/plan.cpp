@@ -63,6 +63,23 @@ void draw_lending(Plan& plan) {
   if (plan.routed) options.routing_kernels = policy::Kernels::data;
   if (chance.percent(30)) options.tiers_peer_limit = policy::size_of(chance.below(40) << 20);
   if (chance.percent(50)) plan.setting.setup.free_of = support::free_of_machine;
+  plan.opened = plan.routed && options.tiers_peer_enable && chance.percent(60);
+  if (!plan.opened) return;
+  // More than the pool holds, in ranges large enough to move, so that pages come from the host
+  // while other dies can help.
+  const std::uint64_t limit_bytes = chance.between(36, 72) << 20;
+  machine.vram_bytes = 128_MiB;
+  machine.vram_each.clear();
+  machine.host_bytes = std::max<std::uint64_t>(machine.host_bytes, 384_MiB);
+  options.vram_limit = policy::size_of(limit_bytes);
+  options.tiers_host_enable = true;
+  options.paging_plan = policy::Plan::move;
+  plan.sweeps = true;
+  plan.held_bytes_max =
+      static_cast<unsigned>(machine.dies) * limit_bytes + (chance.between(34, 130) << 20);
+  if (plan.mode == Mode::plain) return;
+  plan.mode = Mode::chaos;
+  plan.setting.setup.chaos = true;
 }
 
 // Several large ranges, of which some do not fit, and a policy that lets them take turns.

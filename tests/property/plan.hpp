@@ -38,6 +38,7 @@ struct Plan {
   bool hides = true;    // kernels follow pointers that they do not name
   bool sweeps = false;  // now and then the same ranges in the same order, several times
   bool routed = false;  // launches may go to other dies than the program's
+  bool opened = false;  // and all dies are ready for that from the start
   int program_dies() const { return routed ? 1 : setting.machine.dies; }
   std::uint64_t held_bytes_max = 64_MiB;  // what the program aims to hold
   // A driver call fails: the program may see its code, and goes on.

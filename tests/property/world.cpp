@@ -216,8 +216,24 @@ Slice World::pick_slice(std::size_t context, std::uint64_t bytes_max, bool known
   return slice;
 }
 
+// As the first launch that goes to each of them does, of which a seed has few.
+void World::open_dies() {
+  const driver::Verbs verbs(life_.api());
+  for (int die = 1; die < plan_.setting.machine.dies; ++die) {
+    auto there = verbs.reaches_natively(Die{0}, Die{die});
+    auto back = verbs.reaches_natively(Die{die}, Die{0});
+    if (!there || !*there || !back || !*back) continue;
+    auto context = verbs.make_context(Die{die});
+    if (!context) continue;
+    const driver::Entered entered(verbs, *context);
+    if (entered.ok() && life_.session()->adopt_ours(*context, Die{die}))
+      (void)life_.session()->pager().grant(Die{0}, Die{die});
+  }
+}
+
 void World::run() {
   for (int die = 0; die < plan_.program_dies(); ++die) make_context(die, true);
+  if (plan_.opened) open_dies();
   using Step = void (World::*)();
   struct Odds {
     Step step;

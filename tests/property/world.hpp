@@ -99,6 +99,7 @@ class World {
   void taint(const std::vector<Range*>& ranges);
   void compare(const Window& window, const std::uint8_t* got, const char* how, CUdeviceptr base);
   void compare_all(bool directly);
+  void open_dies();
   void check_machine();
   bool in_use(CUdeviceptr base, std::uint64_t bytes) const;
 

@@ -18,7 +18,7 @@ find_in_build() { find "$build" -type f -name "$1" -path "*$2*" ! -path '*.p/*' 
 
 take libbarswap.so "$(find_in_build 'libbarswap.so*' /shim/)"
 take barswap "$(find_in_build barswap /tools/)"
-for program in queries remap twins graph_probe gate_probe links pool cudart_static cudart_shared; do
+for program in queries remap twins graph_probe stripe_probe gate_probe links pool cudart_static cudart_shared; do
   take "$program" "$build/tests/gpu/$program"
 done
 for program in "$build"/tests/e2e/e2e_*; do

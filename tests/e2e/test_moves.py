@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
 import stats_file
+from house import Machine
 
 LIMIT_MIB = 128
 
@@ -104,6 +106,28 @@ def test_ranges_take_turns(house, chaos):
     missing = house.scale * (options["mib"] - limit_mib) << 20
     assert 4 * missing < turn["bytes_in"] < 2 * 12 * missing
     assert turn["bytes_out"] >= turn["bytes_in"] - missing
+
+
+@pytest.mark.parametrize("chaos", (None, 3))
+def test_pages_come_over_both_links(simulated, chaos):
+    """Where launches go to two dies, what comes from the host comes over the links of both, and the
+    bytes are the same."""
+    options = {"mib": 512, "rounds": 8}
+    keys = {
+        "dies.present": "pooled",
+        "routing.kernels": "data",
+        "paging.plan": "move",
+        "paging.deadline": "10s",
+        "vram.headroom": "8MiB",
+    }
+    machine = Machine(dies=2)
+    bare = simulated.bare("sweep", machine, **options).need_healthy()
+    told = {"BARSWAP_LOG": "debug"}
+    outcome = simulated.swapped("sweep", 192, machine, keys, chaos, told, **options)
+    assert outcome.status == 0 and not outcome.violations, outcome.err[-2000:]
+    assert outcome.lines == bare.lines
+    batches = re.findall(r"(\d+) over links of other dies", outcome.err)
+    assert sum(int(mib) for mib in batches) > 0, outcome.err[-2000:]
 
 
 @pytest.mark.parametrize("chaos", (None, 5))

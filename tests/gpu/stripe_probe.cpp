@@ -29,8 +29,13 @@ double us_since(Clock::time_point start) {
 
 void grant(CUdeviceptr address, std::size_t bytes, std::initializer_list<int> dies) {
   std::vector<CUmemAccessDesc> all;
-  for (const int die : dies)
-    all.push_back({{CU_MEM_LOCATION_TYPE_DEVICE, {die}}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE});
+  for (const int die : dies) {
+    CUmemAccessDesc one{};
+    one.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    one.location.id = die;
+    one.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+    all.push_back(one);
+  }
   GPU_NEED(cuMemSetAccess, address, bytes, all.data(), all.size());
 }
 

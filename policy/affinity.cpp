@@ -24,6 +24,11 @@ bool Affinity::ripe(const Stretch& stretch) {
   return known.detours >= kDetours && known.moves < kMovesMost;
 }
 
+void Affinity::stayed(const Stretch& stretch) {
+  const auto found = known_.find(stretch.first);
+  if (found != known_.end() && found->second.moves > 0) --found->second.moves;
+}
+
 std::vector<Stretch> Affinity::changes(Die from, Die to, const Room& room) {
   const auto here = static_cast<std::size_t>(index_of(from));
   const auto there = static_cast<std::size_t>(index_of(to));

@@ -1,12 +1,12 @@
 // Which data should lie on another die than it does, since it is used beside what lies there: the
-// second decider behind routing.kernels = "data" (route.hpp is the first). Values in, advice out; no
-// lock, no clock. Wrong advice costs one move, never bytes.
+// second decider behind routing.kernels = "data" (route.hpp is the first). Values in, advice out;
+// no lock, no clock. Wrong advice costs one move, never bytes.
 //
 // A chain of launches that changes dies for a little data and then comes back pays two changes, and
-// a move of all that it hands on, for that data alone; in each pass over the program's data anew, as
-// with a gradient that lies elsewhere than its weights. Seen in a second pass, the data goes where
-// the chain came from, if there is room. Two neighbours that each draw the chain must not change
-// places: for some launches all that moves goes one way, at first to where most room is.
+// a move of all that it hands on, for that data alone; in each pass over the program's data anew,
+// as with a gradient that lies elsewhere than its weights. Seen in a second pass, the data goes
+// where the chain came from, if there is room. Two neighbours that each draw the chain must not
+// change places: for some launches all that moves goes one way, at first to where most room is.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -29,10 +29,12 @@ class Affinity {
   // A launch names it as data, where the chain is.
   void names(const Stretch& stretch);
   void launched() { ++launches_; }
+  // It was to come, and could not: that does not count.
+  void stayed(const Stretch& stretch);
 
  private:
   struct Known {
-    std::uint64_t launch = 0;   // when the chain last changed for it
+    std::uint64_t launch = 0;  // when the chain last changed for it
     std::uint8_t detours = 0, moves = 0;
   };
   static constexpr std::size_t kKnownMost = 4096;

@@ -39,15 +39,14 @@ std::uint64_t Route::missed_bytes(Die die, std::uint32_t open, std::span<const S
   return sums[best_of(sums, open, slot(die))] - sums[slot(die)];
 }
 
-bool Route::draws(const Stretch& stretch) {
-  return !stretch.packed && stretch.bytes > kDrawOver;
-}
+bool Route::draws(const Stretch& stretch) { return !stretch.packed && stretch.bytes > kDrawOver; }
 
 // It was named shortly before, so it is no data that is read once in a while.
 bool Route::handed_on(const Stretch& stretch) {
   if (seen_.size() >= kKnownMost && !seen_.contains(stretch.first)) seen_.clear();
   Seen& seen = seen_[stretch.first];
-  const bool near = seen.launch != 0 && launches_ - seen.launch <= kNear;
+  const bool lately = seen.launch != 0 && launches_ - seen.launch <= kNear;
+  const bool near = std::exchange(seen.as_before, false) || lately;
   seen.launch = launches_;
   const bool handed_on = near && launches_ >= seen.refused_until && stretch.bytes <= kCarryMost;
   seen.handed_on += handed_on ? 1 : 0;
@@ -55,8 +54,10 @@ bool Route::handed_on(const Stretch& stretch) {
 }
 
 void Route::again() {
-  for (auto& [first, seen] : seen_)
-    seen.launch = std::exchange(seen.handed_on, 0) >= kHandedOn ? launches_ : 0;
+  for (auto& [first, seen] : seen_) {
+    seen.as_before = std::exchange(seen.handed_on, 0) >= kHandedOn;
+    seen.launch = 0;
+  }
 }
 
 // What did not come to use while the chain was there comes along no more.

@@ -52,6 +52,8 @@ class Route {
   // Bytes of what is named that lie on the open die that holds most, less those on `die`; 0: it is
   // the best one.
   static std::uint64_t missed_bytes(Die die, std::uint32_t open, std::span<const Stretch> named);
+  // It did not come to stay after all.
+  void unsettled(const Stretch& stretch) { affinity_.stayed(stretch); }
   // It could not be carried: it counts as data for some launches, twice as many each time.
   void refused(Die die, const Stretch& stretch);
 
@@ -61,6 +63,7 @@ class Route {
     std::uint64_t refused_until = 0;  // it counts as data before that launch
     std::uint8_t refusals = 0;
     std::uint64_t handed_on = 0;  // so often since again()
+    bool as_before = false;       // by its next naming it was handed on
   };
   // What is known of a stretch while the chain is on one die.
   struct Toll {

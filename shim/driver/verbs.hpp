@@ -219,6 +219,8 @@ class Verbs {
   // Launched from the host, and uploaded by its first launch.
   bool plain_graph(std::uint64_t flags) const;
   Result<Exec> instantiate(Graph graph, std::uint64_t flags) const;
+  // What its first launch would need of the device; ordered like a launch.
+  Result<void> upload(Exec exec, Stream stream) const;
   Result<void> launch(Exec exec, Stream stream) const;
   void destroy(Exec exec) const;
 

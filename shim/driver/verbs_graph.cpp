@@ -207,6 +207,11 @@ Result<Exec> Verbs::instantiate(Graph graph, std::uint64_t flags) const {
   return answer(code, Exec{reinterpret_cast<std::uintptr_t>(exec)});
 }
 
+Result<void> Verbs::upload(Exec exec, Stream stream) const {
+  if (!api_->cuGraphUpload) return {};
+  return done(api_->cuGraphUpload(native(exec), native(stream)));
+}
+
 Result<void> Verbs::launch(Exec exec, Stream stream) const {
   return done(api_->cuGraphLaunch(native(exec), native(stream)));
 }

@@ -7,6 +7,7 @@
 #include "barswap/log.hpp"
 #include "driver/errors.hpp"
 #include "interpose/along.hpp"
+#include "interpose/submit.hpp"
 
 namespace barswap::interpose::handlers {
 namespace {
@@ -68,10 +69,9 @@ CUresult refuse_in_capture(driver::Stream stream) {
 // `direct` is the program's own call; `submit` puts the same copy on a stream of another die.
 // `host` is the side that is called the host's, and may be an address of ours all the same.
 template <class Direct, class Submit>
-CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
-              driver::Stream stream, bool blocks, Direct direct, Submit submit,
-              const void* host = nullptr) {
-  if (!call) return direct();
+CUresult copied(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
+                driver::Stream stream, bool blocks, Direct direct, Submit submit,
+                const void* host) {
   const session::Declaration declaration;
   if (call->reach().wanted())
     call->reach().copy(static_cast<Address>(to), static_cast<Address>(from), bytes,
@@ -104,6 +104,18 @@ CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t by
   if (outcome && blocks)
     return forward<&driver::Api::cuStreamSynchronize>(reinterpret_cast<CUstream>(stream));
   return code_of(outcome);
+}
+
+// One that blocks has waited for what was sent to other dies, too.
+template <class Direct, class Submit>
+CUresult copy(const Call& call, CUdeviceptr to, CUdeviceptr from, std::size_t bytes,
+              driver::Stream stream, bool blocks, Direct direct, Submit submit,
+              const void* host = nullptr) {
+  if (!call) return direct();
+  if (const int lost = session::lost_away.load(std::memory_order_relaxed)) [[unlikely]]
+    return static_cast<CUresult>(lost);
+  const CUresult result = copied(call, to, from, bytes, stream, blocks, direct, submit, host);
+  return blocks ? heard(result) : result;
 }
 
 }  // namespace

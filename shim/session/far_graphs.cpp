@@ -137,6 +137,7 @@ void FarGraphs::drop_ours(Entry& entry) {
   }
   entry.legs.clear();
   entry.placed.clear();
+  entry.uploaded = false;
 }
 
 void FarGraphs::drop(Entry& entry) {
@@ -285,20 +286,46 @@ bool FarGraphs::choose(driver::Exec exec, driver::Stream stream, Reach& reach) {
   return follows_on(*entry, stream, ours);
 }
 
-Result<void> FarGraphs::launch_leg(const Leg& leg, driver::Stream stream) {
-  const Submission inside{Submission::Away{}};
-  return verbs_.launch(leg.exec, stream);
+// What can be refused is, before anything is launched.
+bool FarGraphs::prepare_legs(Entry& entry, driver::Stream stream) {
+  std::uint32_t dies = 0;
+  for (const Leg& leg : entry.legs) dies |= 1u << index_of(leg.die);
+  if (!router_.can_hop(stream, dies)) return false;
+  if (entry.uploaded) return true;
+  Die at = router_.home();
+  for (const Leg& leg : entry.legs) {
+    auto there = router_.hop(stream, at, leg.die);
+    at = leg.die;
+    const Submission inside{Submission::Away{}};
+    if (!there || !verbs_.upload(leg.exec, *there)) return false;
+  }
+  entry.uploaded = router_.hop(stream, at, router_.home()).has_value();
+  return entry.uploaded;
 }
 
-// Nothing of the graph was launched, if that is the answer. What is not carried is read from afar.
+// What is not carried is read from afar; also when others wait for us.
+bool FarGraphs::carry_for(Entry& entry, const Leg& leg) {
+  if (leg.along.empty() || router_.carry_for_graph(leg.along, leg.die)) {
+    if (!leg.along.empty()) entry.missed = 0;
+    return true;
+  }
+  if (router_.waited_for()) return false;
+  entry.looked = entry.looked && ++entry.missed != kMissedMost;
+  return false;
+}
+
+Result<void> FarGraphs::launch_leg(const Leg& leg, driver::Stream stream) {
+  const Submission inside{Submission::Away{}};
+  auto launched = verbs_.launch(leg.exec, stream);
+  if (launched) router_.leg_sent(stream, leg.die);
+  return launched;
+}
+
+// Nothing of the graph was launched, if that is the answer.
 std::optional<int> FarGraphs::launch_legs(Entry& entry, driver::Stream stream) {
   Die at = router_.home();
   for (const Leg& leg : entry.legs) {
-    if (!leg.along.empty()) {
-      const bool carried = router_.carry_for_graph(leg.along, leg.die);
-      entry.missed = carried ? 0 : entry.missed + 1;
-      entry.looked = entry.looked && entry.missed != kMissedMost;
-    }
+    if (leg.first > 0) (void)carry_for(entry, leg);
     auto there = router_.hop(stream, at, leg.die);
     auto launched = there ? launch_leg(leg, *there) : there.error();
     const bool sticky = !launched && driver::sticky(launched.error());
@@ -320,27 +347,35 @@ std::optional<int> FarGraphs::launch_legs(Entry& entry, driver::Stream stream) {
 
 std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
   const auto entry = find(exec);
+  if (!entry || entry->legs.empty()) return std::nullopt;
+  const driver::RelaxedCapture relaxed(verbs_);
+  for (const Leg& leg : entry->legs)
+    if (leg.die != router_.home()) router_.await_room(leg.die);
+  (void)carry_for(*entry, entry->legs.front());
   std::optional<int> code;
-  if (entry && !entry->legs.empty()) {
-    const driver::RelaxedCapture relaxed(verbs_);
+  {
     const Router::Held held(router_);
     if (held) {
-      code = launch_legs(*entry, stream);
+      if (prepare_legs(*entry, stream)) code = launch_legs(*entry, stream);
       if (!code) left(exec);
     }
-    if (code == 0 && !verbs_.record(entry->done, stream)) router_.graph_lost();
+    // Before anybody else goes on.
+    if (code == 0) ended_with(*entry, stream);
   }
   // The program's own comes behind what ours did.
-  if (!code && entry) (void)follows_on(*entry, stream, false);
-  if (code != 0) return code;
+  if (!code) (void)follows_on(*entry, stream, false);
+  return code;
+}
+
+void FarGraphs::ended_with(Entry& entry, driver::Stream stream) {
+  if (!verbs_.record(entry.done, stream)) router_.graph_lost();
   {
     Lock lock(mutex_);
-    entry->last = stream;
-    entry->last_ours = true;
+    entry.last = stream;
+    entry.last_ours = true;
   }
   router_.launched_on(stream);
-  router_.graph_left(stream, entry->done, entry->dies, entry->away);
-  return code;
+  router_.graph_left(stream, entry.done, entry.dies, entry.away);
 }
 
 void FarGraphs::launched(driver::Exec exec, driver::Stream stream) {

@@ -4,13 +4,12 @@
 // of other dies; it is launched in its place, on the program's stream, from the second launch on.
 //
 // Only chains: nodes one after another, kernels, copies and fills. So kernels of the device run on
-// one die at a time. Ours are several, the legs: the nodes that run on one die, launched on a stream
-// there, with an event between; what the chain hands on is carried before, if that is worth it.
-// Nothing of the program's comes between. A graph that changes dies too often for that is one, whose
-// edges order the dies. It owns the clones and our executable graphs.
-// Rank::graphs guards the list and the streams that were launched on, and is held while one of
-// these is asked after; for the rest a program does not use one executable graph from two threads
-// at once.
+// one die at a time. Ours are several, the legs: the nodes that run on one die, launched on a
+// stream there, with an event between; what the chain hands on is carried before, if that is worth
+// it. Nothing of the program's comes between. A graph that changes dies too often for that is one,
+// whose edges order the dies. It owns the clones and our executable graphs. Rank::graphs guards the
+// list and the streams that were launched on, and is held while one of these is asked after; for
+// the rest a program does not use one executable graph from two threads at once.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -59,7 +58,7 @@ class FarGraphs {
     std::size_t first = 0, count = 0;
     driver::Graph graph = driver::Graph::none;  // none: it is the whole clone
     driver::Exec exec = driver::Exec::none;
-    Die die{0};                         // where it is launched
+    Die die{0};                          // where it is launched
     std::vector<policy::Stretch> along;  // carried there before
   };
   struct Entry {
@@ -69,8 +68,8 @@ class FarGraphs {
     std::unordered_map<driver::Node, std::size_t> places;  // of the program's nodes
     std::vector<Die> dies;                                 // where each is in the clone
     std::vector<GraphCut> cuts;
-    std::vector<Leg> legs;              // ours; none: it runs at home
-    std::vector<driver::Node> placed;   // each node in the graph of its leg
+    std::vector<Leg> legs;                     // ours; none: it runs at home
+    std::vector<driver::Node> placed;          // each node in the graph of its leg
     driver::Event done = driver::Event::none;  // after the last launch of ours
     std::uint64_t launches = 0, next_look = 1, updates = 0;
     std::uint64_t away = 0;                      // kernels on other dies
@@ -80,6 +79,7 @@ class FarGraphs {
     driver::Stream last = driver::Stream::none;  // guarded
     bool last_ours = false;
     bool looked = false;
+    bool uploaded = false;
     bool captured = false;  // this launch is, into another graph
     bool home = false;      // for good
   };
@@ -97,8 +97,11 @@ class FarGraphs {
   Leg& leg_of(Entry& entry, std::size_t node);
   bool change(Entry& entry, std::size_t node, const driver::KernelChange& change);
   std::vector<Leg> legs_of(const Entry& entry) const;
+  bool prepare_legs(Entry& entry, driver::Stream stream);
+  bool carry_for(Entry& entry, const Leg& leg);
   Result<void> launch_leg(const Leg& leg, driver::Stream stream);
   std::optional<int> launch_legs(Entry& entry, driver::Stream stream);
+  void ended_with(Entry& entry, driver::Stream stream);
   void drop(Entry& entry);
   void drop_ours(Entry& entry);
   bool has_event(Entry& entry);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::uint64_t kRestNs = 20'000;  // between looks at the device
 constexpr std::uint64_t kCreditNs = 100'000'000;
+constexpr std::uint64_t kHeldMostNs = 10'000'000'000;
 constexpr std::uint64_t kImageMost = 64_MiB;        // of a module that is kept for a twin
 constexpr std::uint64_t kOthersNs = 1'000'000'000;  // for kernels on another die to end
 
@@ -196,7 +197,9 @@ void Router::settle(const policy::Route::Advice& advice) {
     BARSWAP_LOG(debug, "session", "settles on die %d: %llu MiB at 0x%llx", index_of(advice.die),
                 static_cast<unsigned long long>(stretch.bytes / 1_MiB),
                 static_cast<unsigned long long>(stretch.first));
-  (void)pager_.carry(home_, advice.die, advice.settle);
+  if (pager_.carry(home_, advice.die, advice.settle) == pager::Pager::Carried::all) return;
+  Lock lock(mutex_);
+  for (const policy::Stretch& stretch : advice.settle) route_.unsettled(stretch);
 }
 
 // Only once somebody wants to go there, and outside our lock: it takes a tenth of a second, and the
@@ -254,16 +257,30 @@ void Router::enter_home() {
     const bool held = held_.load() && holder != this;
     if (!away_.load() && !held) break;
     users_.fetch_sub(1);
-    while (held_.load()) sleep_ns(kRestNs);
+    if (held) await_holder();
     join();
   }
   epoch_.fetch_add(1);
 }
 
+// Whoever holds is through soon: it gives up moves that others wait for, and holds no more while
+// one waits. A thread that was cancelled in the middle never is.
+void Router::await_holder() {
+  const pager::Pager::Hurry hurry(pager_);
+  const std::uint64_t limit_ns = now_ns() + kHeldMostNs;
+  ++waiting_;
+  while (held_.load() && now_ns() < limit_ns) sleep_ns(kRestNs);
+  if (held_.load()) {
+    stop(BARSWAP_KEPT_STREAMS, "a graph of several dies is not launched to its end");
+    held_.store(false);
+  }
+  --waiting_;
+}
+
 // Whoever enters raises `users_` and then reads `held_`; here it is the other way around. The
 // caller's own call is one of them. Nobody else marks a stream meanwhile.
 Router::Held::Held(Router& router) : router_(router) {
-  if (router.leaving_.exchange(true)) return;
+  if (router.waiting_.load() != 0 || router.leaving_.exchange(true)) return;
   router.held_.store(true);
   alone_ = router.users_.load() == 1 && !router.pager_.contexts().capturing();
   if (alone_) holder = &router;
@@ -368,9 +385,9 @@ void Router::await_room(Die die) {
   driver::Event mark = driver::Event::none;
   {
     Lock lock(mutex_);
-    const Lane& lane = lanes_[slot(die)];
+    Lane& lane = lanes_[slot(die)];
     const std::uint64_t marked = lane.launches / Lane::kMarkEvery;
-    if (lane.launches % Lane::kMarkEvery == 0 && marked >= lane.marks.size())
+    if (marked > std::exchange(lane.awaited, marked) && marked >= lane.marks.size())
       mark = lane.marks[(marked + 1) % lane.marks.size()];  // the oldest; the newest was just made
   }
   if (mark == driver::Event::none) return;
@@ -381,20 +398,21 @@ void Router::await_room(Die die) {
 
 // The event that a lane waits for before a chain leaves. Recording it may sleep, as any call of the
 // program on that stream may, so it comes before the lock; one thread at a time.
-bool Router::mark_stream(const Order& order) {
+std::optional<driver::Event> Router::mark_stream(const Order& order) {
   driver::Event out = driver::Event::none;
   {
     Lock lock(mutex_);
     const driver::Context only = pager_.contexts().only_one();
     if (out_ == driver::Event::none || program_ != only) {
       auto made = verbs_.make_event();
-      if (!made) return false;
+      if (!made) return std::nullopt;
       out_ = *made;
       program_ = only;
     }
     out = out_;
   }
-  return verbs_.record(out, order.stream).has_value();
+  if (!verbs_.record(out, order.stream)) return std::nullopt;
+  return out;
 }
 
 Router::Sending::Sending(Router& router, const Order& order, Die die)
@@ -406,7 +424,7 @@ Router::Sending::Sending(Router& router, const Order& order, Die die)
     router_.keep(BARSWAP_KEPT_STREAMS);
     return;
   }
-  const bool marked = leaves && router_.mark_stream(order);
+  const bool marked = leaves && router_.mark_stream(order).has_value();
   router_.mutex_.lock();
   const Chain& chain = router_.chain_;
   const bool joined = router_.away_.load() && chain.stream == order.stream && chain.die == die;
@@ -444,11 +462,7 @@ bool Router::Sending::sent(int code, bool sticky) {
   lane.unheard = lane.running = true;
   if (code == 0) {
     if (order_.function != driver::Function::none) stats::add(stats::live().routed);
-    if (++lane.launches % Lane::kMarkEvery == 0) {
-      const driver::Entered entered(router_.verbs_, lane.context);
-      const std::size_t mark = lane.launches / Lane::kMarkEvery % lane.marks.size();
-      (void)router_.verbs_.record(lane.marks[mark], stream_);
-    }
+    router_.count_launch(lane, stream_);
     return true;
   }
   if (sticky) {
@@ -459,6 +473,12 @@ bool Router::Sending::sent(int code, bool sticky) {
   router_.kernels_.refuse(order_.function);
   router_.keep(BARSWAP_KEPT_REFUSED);
   return false;
+}
+
+void Router::count_launch(Lane& lane, driver::Stream stream) {
+  if (++lane.launches % Lane::kMarkEvery != 0) return;
+  const driver::Entered entered(verbs_, lane.context);
+  (void)verbs_.record(lane.marks[lane.launches / Lane::kMarkEvery % lane.marks.size()], stream);
 }
 
 // A kernel that waits for one on another die, or is waited for, would never end if this had no
@@ -525,19 +545,24 @@ void Router::tie(driver::Stream stream) {
 int Router::check_away(int result) {
   if (result != 0) return result;
   if (const int lost = lost_away.load()) return lost;
-  std::vector<std::pair<driver::Context, driver::Stream>> asked;
+  std::vector<std::pair<Lane*, driver::Stream>> asked;
   {
     Lock lock(mutex_);
     for (Lane& lane : lanes_) {
       if (!std::exchange(lane.unheard, away_.load())) continue;
-      for (const auto& [priority, stream] : lane.streams) asked.emplace_back(lane.context, stream);
+      for (const auto& [priority, stream] : lane.streams) asked.emplace_back(&lane, stream);
     }
   }
   const driver::RelaxedCapture relaxed(verbs_);
-  for (const auto& [context, stream] : asked) {
-    const driver::Entered entered(verbs_, context);
+  for (const auto& [lane, stream] : asked) {
+    const driver::Entered entered(verbs_, lane->context);
     auto idle = verbs_.idle(stream);
     if (!idle && driver::sticky(idle.error())) lose(idle.error());
+    // The program waited for something else.
+    if (idle && !*idle) {
+      Lock lock(mutex_);
+      lane->unheard = true;
+    }
   }
   return lost_away.load();
 }

@@ -96,6 +96,13 @@ class Router {
   GraphPlan plan_nodes(std::span<const Node> nodes);
   // Called outside the gate, once all before it was launched. False: not all lies there now.
   bool carry_for_graph(std::span<const policy::Stretch> along, Die die);
+  // Before the first hop: whether all of them can be made. `dies`: a bit for each.
+  bool can_hop(driver::Stream stream, std::uint32_t dies);
+  // Others wait for who holds.
+  bool waited_for() const { return waiting_.load(std::memory_order_relaxed) != 0; }
+  void await_room(Die die);
+  // A leg of a graph was launched on the lane there.
+  void leg_sent(driver::Stream stream, Die die);
   // For who holds: the stream's end goes from one die to another; what stands for it there.
   Result<driver::Stream> hop(driver::Stream stream, Die from, Die to);
   struct There {
@@ -104,15 +111,15 @@ class Router {
   };
   std::optional<There> there(driver::Function function, Die die);
   bool graph_may_leave(driver::Stream stream);
-  // One was launched that runs on these dies, node by node, `routed` of its kernels elsewhere; `done`
-  // comes after it.
+  // One was launched that runs on these dies, node by node, `routed` of its kernels elsewhere;
+  // `done` comes after it.
   void graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies,
                   std::uint64_t routed);
   void graph_lost();
   void graph_lost(Error error);
-  // While one lives, what the calling thread launches comes without anything between on its streams:
-  // calls of other threads that submit or order work wait. Made while the caller is at home, outside
-  // the gate.
+  // While one lives, what the calling thread launches comes without anything between on its
+  // streams: calls of other threads that submit or order work wait. Made while the caller is at
+  // home, outside the gate.
   class Held {
    public:
     explicit Held(Router& router);
@@ -182,7 +189,7 @@ class Router {
     // Every so many launches a mark, so that the queue is never full.
     static constexpr std::uint64_t kMarkEvery = 128;
     std::array<driver::Event, 4> marks{};
-    std::uint64_t launches = 0;
+    std::uint64_t launches = 0, awaited = 0;  // marks that were waited for
     bool refused = false;  // no context is to be had there, or the die is not alike
     bool unheard = false;  // launches since the program last waited for anything
     bool running = false;  // launches that are not known to have ended
@@ -209,11 +216,12 @@ class Router {
   void join_locked() BARSWAP_REQUIRES(mutex_);
   void at_random(std::uint32_t open, const RouteNames& names, policy::Route::Advice& advice)
       BARSWAP_REQUIRES(mutex_);
-  bool mark_stream(const Order& order);
+  std::optional<driver::Event> mark_stream(const Order& order);
+  void count_launch(Lane& lane, driver::Stream stream) BARSWAP_REQUIRES(mutex_);
+  void await_holder();
   bool leave_for(const Order& order, Die die, std::uint64_t epoch) BARSWAP_REQUIRES(mutex_);
   bool others_at_work(driver::Stream stream) BARSWAP_REQUIRES(mutex_);
   std::optional<driver::Stream> lane_for(const Order& order, Die die) BARSWAP_REQUIRES(mutex_);
-  void await_room(Die die);
   void lose(Error error);
   void carry(const policy::Route::Advice& advice);
   void settle(const policy::Route::Advice& advice);
@@ -222,8 +230,8 @@ class Router {
   void make_twin(const Twins::Wanted& wanted);
   void make_twins(std::span<const Node> nodes);
   using Moved = std::unordered_map<std::uint64_t, Die>;
-  bool plan_round(std::span<const Node> nodes, policy::Route& route, Moved& moved,
-                  GraphPlan& plan) BARSWAP_REQUIRES(mutex_);
+  bool plan_round(std::span<const Node> nodes, policy::Route& route, Moved& moved, GraphPlan& plan)
+      BARSWAP_REQUIRES(mutex_);
   GraphPlan plan_open(std::span<const Node> nodes);
   GraphPlan home_plan(std::size_t nodes) const;
   bool ended(driver::Event event);
@@ -248,8 +256,9 @@ class Router {
   std::atomic<std::uint32_t> users_{0};
   std::atomic<std::uint64_t> epoch_{0};  // such calls so far
   std::atomic<bool> away_{false};
-  std::atomic<bool> held_{false};     // by one thread (Held)
-  std::atomic<bool> opening_{false};  // a lane
+  std::atomic<bool> held_{false};          // by one thread (Held)
+  std::atomic<std::uint32_t> waiting_{0};  // for it
+  std::atomic<bool> opening_{false};       // a lane
   std::atomic<std::uint64_t> judged_{0};
   std::atomic<bool> leaving_{false};  // a thread marks a stream, to leave it
 

@@ -39,8 +39,8 @@ void Router::make_twins(std::span<const Node> nodes) {
   }
 }
 
-// Once through the nodes, as `route` knows them. `moved`: where what was carried lies by then. False:
-// the graph cannot be parted as it would have to be.
+// Once through the nodes, as `route` knows them. `moved`: where what was carried lies by then.
+// False: the graph cannot be parted as it would have to be.
 bool Router::plan_round(std::span<const Node> nodes, policy::Route& route, Moved& moved,
                         GraphPlan& plan) {
   const std::uint32_t at_home = 1u << index_of(home_), open = open_dies();
@@ -108,17 +108,37 @@ bool Router::carry_for_graph(std::span<const policy::Stretch> along, Die die) {
   return pager_.carry(home_, die, along) == pager::Pager::Carried::all;
 }
 
+bool Router::can_hop(driver::Stream stream, std::uint32_t dies) {
+  const Order order{driver::Function::none, stream, false};
+  if (!mark_stream(order)) return false;
+  Lock lock(mutex_);
+  for (const Die die : dies_)
+    if (die != home_ && (dies >> index_of(die) & 1u) != 0 && !lane_for(order, die)) return false;
+  return true;
+}
+
+void Router::leg_sent(driver::Stream stream, Die die) {
+  if (die == home_) return;
+  Lock lock(mutex_);
+  lanes_[slot(die)].unheard = true;
+  count_launch(lanes_[slot(die)], stream);
+}
+
 // What is submitted to the answer comes after all that was submitted to the stream's end on `from`.
 Result<driver::Stream> Router::hop(driver::Stream stream, Die from, Die to) {
   const Order order{driver::Function::none, stream, false};
   if (from == to && to == home_) return stream;
-  if (from == home_ && !mark_stream(order)) return Error{Fault::busy};
+  driver::Event event = driver::Event::none;
+  if (from == home_ && from != to) {
+    const auto marked = mark_stream(order);
+    if (!marked) return Error{Fault::busy};
+    event = *marked;
+  }
   Lock lock(mutex_);
   const auto left = from == home_ ? std::optional(stream) : lane_for(order, from);
   const auto there = to == home_ ? std::optional(stream) : lane_for(order, to);
   if (!left || !there) return Error{Fault::not_supported};
   if (from == to) return *there;
-  driver::Event event = out_;
   if (from != home_) {
     event = lanes_[slot(from)].back;
     const driver::Entered entered(verbs_, lanes_[slot(from)].context);

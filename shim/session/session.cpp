@@ -316,7 +316,7 @@ std::optional<driver::Context> Session::primary_of(Die die) const {
 }
 
 void Session::context_ends(driver::Context context) {
-  come_home();
+  const AtHome home;
   if (router_) router_->context_ends(context);
   reach_->functions_gone();
   collect_times();

@@ -308,7 +308,16 @@ TEST_CASE("an error that a kernel makes on the other die is the program's") {
   Program program;
   REQUIRE(program.launch(program.far + kBytes / 2, kBytes) == CUDA_SUCCESS);
   CHECK(program.sent() == 1);
-  const CUresult result = cuCtxSynchronize();
+  CUresult result = CUDA_SUCCESS;
+  SUBCASE("who waits for all of it") { result = cuCtxSynchronize(); }
+  SUBCASE("a copy that waits") {
+    // What waits for something else before leaves it to be told.
+    CUstream other = nullptr;
+    REQUIRE(cuStreamCreate(&other, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+    (void)cuStreamSynchronize(other);
+    std::uint32_t word = 0;
+    result = cuMemcpyDtoH_v2(&word, program.near, 4);
+  }
   CHECK(result == CUDA_ERROR_ILLEGAL_ADDRESS);
   CHECK(program.launch(program.near, 100) == CUDA_ERROR_ILLEGAL_ADDRESS);
 }

@@ -39,14 +39,17 @@ CUresult instantiated(CUgraphExec* exec, CUgraph graph, std::uint64_t flags, A..
   return result;
 }
 
-// Ours is launched in its place, or nothing: then the program's own is.
+// Ours is launched in its place, or nothing: then the program's own is. `noted`: the launch was
+// counted as one of ours, and what it names is not to come home for it.
 std::optional<CUresult> sent_away(session::Session& session, const session::AtHome& home,
-                                  driver::Stream on, CUgraphExec exec, CUstream stream) {
+                                  driver::Stream on, CUgraphExec exec, CUstream stream,
+                                  bool& noted) {
   session::FarGraphs& graphs = session.router()->graphs();
   const session::Door door;
   if (!door.open() || !graphs.choose(exec_of(exec), on, session.reach())) return std::nullopt;
   const session::AtHome from_now(!home.counted());  // the first launch that another die receives
   const session::Declaration declaration;
+  noted = true;
   session.stopwatch().lose(session.reach().graph_launched(
       word_of(exec), reinterpret_cast<std::uintptr_t>(stream), true));
   const auto code = graphs.launch(exec_of(exec), on);
@@ -60,9 +63,11 @@ CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
   session::Session* current = session::Session::current();
   session::Router* router = session::door_depth == 0 && current ? current->router() : nullptr;
   if (router && session::routing.load(std::memory_order_relaxed)) router->launches_at_home(on);
+  bool noted = false;
   if (router)
-    if (const auto result = sent_away(*current, home, on, exec, stream)) return *result;
+    if (const auto result = sent_away(*current, home, on, exec, stream, noted)) return *result;
   const auto note = [&](session::Session& session) {
+    if (noted) return session::Timing{};
     return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream),
                                           false);
   };

@@ -221,9 +221,9 @@ class Pager {
 
  private:
   struct Job;
+  class Steps;
   // none: only if all is idle at this instant. queue: what was submitted so far is waited for with
   // an open gate, then as deadline.
-  class Steps;
   enum class Patience { none, deadline, queue };
 
   // residency.cpp

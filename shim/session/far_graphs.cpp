@@ -13,11 +13,6 @@ namespace {
 
 constexpr driver::Stream kForgotten{~std::uintptr_t{0}};
 
-int code_of(Error error) {
-  constexpr int kUnspecific = 999;  // CUDA_ERROR_UNKNOWN
-  return error.fault == Fault::driver ? error.driver_code : kUnspecific;
-}
-
 bool same(const std::vector<GraphCut>& one, const std::vector<GraphCut>& other) {
   const auto first = [](const policy::Stretch& stretch) { return stretch.first; };
   return std::ranges::equal(one, other, [&](const GraphCut& a, const GraphCut& b) {
@@ -336,13 +331,10 @@ std::optional<int> FarGraphs::launch_legs(Entry& entry, driver::Stream stream) {
     if (there && !launched && !sticky && after_out_of_memory()) launched = launch_leg(leg, *there);
     at = leg.die;
     if (launched) continue;
-    router_.graph_lost(launched.error());
-    return code_of(launched.error());
+    return router_.graph_lost(launched.error());
   }
   const auto back = router_.hop(stream, at, router_.home());
-  if (back) return 0;
-  router_.graph_lost(back.error());
-  return code_of(back.error());
+  return back ? 0 : router_.graph_lost(back.error());
 }
 
 std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
@@ -355,10 +347,12 @@ std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
   std::optional<int> code;
   {
     const Router::Held held(router_);
-    if (held) {
+    if (held.ours()) {
       if (prepare_legs(*entry, stream)) code = launch_legs(*entry, stream);
       if (!code) left(exec);
     }
+    // Something of another thread may be between the legs: no wrong bytes without a word.
+    if (code == 0 && !held.lasts()) code = router_.graph_lost(Error{Fault::busy});
     // Before anybody else goes on.
     if (code == 0) ended_with(*entry, stream);
   }

@@ -264,7 +264,8 @@ void Router::enter_home() {
 }
 
 // Whoever holds is through soon: it gives up moves that others wait for, and holds no more while
-// one waits. A thread that was cancelled in the middle never is.
+// one waits. A thread that was cancelled in the middle never is, nor one that sleeps in the driver
+// for what only others can do; that one is told that it does not hold any more, and fails.
 void Router::await_holder() {
   const pager::Pager::Hurry hurry(pager_);
   const std::uint64_t limit_ns = now_ns() + kHeldMostNs;
@@ -280,7 +281,7 @@ void Router::await_holder() {
 // Whoever enters raises `users_` and then reads `held_`; here it is the other way around. The
 // caller's own call is one of them. Nobody else marks a stream meanwhile.
 Router::Held::Held(Router& router) : router_(router) {
-  if (router.waiting_.load() != 0 || router.leaving_.exchange(true)) return;
+  if (!router.routes() || router.waiting_.load() != 0 || router.leaving_.exchange(true)) return;
   router.held_.store(true);
   alone_ = router.users_.load() == 1 && !router.pager_.contexts().capturing();
   if (alone_) holder = &router;

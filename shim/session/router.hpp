@@ -116,7 +116,7 @@ class Router {
   void graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies,
                   std::uint64_t routed);
   void graph_lost();
-  void graph_lost(Error error);
+  int graph_lost(Error error);
   // While one lives, what the calling thread launches comes without anything between on its
   // streams: calls of other threads that submit or order work wait. Made while the caller is at
   // home, outside the gate.
@@ -127,7 +127,9 @@ class Router {
     Held(const Held&) = delete;
     Held& operator=(const Held&) = delete;
     // False: others are about to submit at this moment.
-    explicit operator bool() const { return alone_; }
+    bool ours() const { return alone_; }
+    // False: others have waited too long, and went on.
+    bool lasts() const { return router_.held_.load(); }
 
    private:
     void release();

@@ -183,7 +183,10 @@ void Router::graph_left(driver::Stream stream, driver::Event done, std::span<con
 // An order of the program's cannot be kept by an event.
 void Router::graph_lost() { stop(BARSWAP_KEPT_REFUSED, "an event of ours was refused"); }
 
-// A part of one was launched, and the rest will not be.
-void Router::graph_lost(Error error) { lose(error); }
+// A part of one was launched, and the rest was not, or not right behind it. What to answer.
+int Router::graph_lost(Error error) {
+  lose(error);
+  return lost_away.load();
+}
 
 }  // namespace barswap::session

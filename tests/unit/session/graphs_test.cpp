@@ -443,6 +443,25 @@ TEST_CASE("a part of a graph that is refused loses nothing, or says so") {
   }
 }
 
+TEST_CASE("who waits too long for a graph's parts goes on, and the graph fails") {
+  HandingOn program;
+  program.run(2);
+  session::Router& router = *program.owner.life.session()->router();
+  const session::AtHome home;
+  const session::Router::Held held(router);
+  REQUIRE(held.ours());
+  CUresult state = CUDA_ERROR_UNKNOWN;
+  std::thread other([&] { state = cuStreamQuery(program.stream); });
+  other.join();
+  CHECK((state == CUDA_SUCCESS || state == CUDA_ERROR_NOT_READY));
+  CHECK(!held.lasts());
+  CHECK(!router.routes());
+  const session::Router::Held again(router);
+  CHECK(!again.ours());
+  CHECK(router.graph_lost(Error{Fault::busy}) != 0);
+  CHECK(cuStreamSynchronize(program.stream) != CUDA_SUCCESS);
+}
+
 TEST_CASE("a graph that is not carried for goes on in one part") {
   HandingOn program;
   program.owner.life.machine().refuse("cuMemUnmap", CUDA_ERROR_UNKNOWN);

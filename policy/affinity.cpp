@@ -14,11 +14,11 @@ void Affinity::names(const Stretch& stretch) {
 }
 
 // Once more in a later pass, and not moved too often already.
-bool Affinity::ripe(const Stretch& stretch) {
+bool Affinity::ripe(std::uint64_t launch, const Stretch& stretch) {
   if (known_.size() >= kKnownMost && !known_.contains(stretch.first)) known_.clear();
   Known& known = known_[stretch.first];
-  if (known.detours == 0 || launches_ - known.launch > kPass) {
-    known.launch = launches_;
+  if (known.detours == 0 || launch - known.launch > kPass) {
+    known.launch = launch;
     if (known.detours < kDetours) ++known.detours;
   }
   return known.detours >= kDetours && known.moves < kMovesMost;
@@ -29,15 +29,15 @@ void Affinity::stayed(const Stretch& stretch) {
   if (found != known_.end() && found->second.moves > 0) --found->second.moves;
 }
 
-std::vector<Stretch> Affinity::changes(Die from, Die to, const Room& room) {
+std::vector<Stretch> Affinity::changes(std::uint64_t launch, Die from, Die to, const Room& room) {
   const auto here = static_cast<std::size_t>(index_of(from));
   const auto there = static_cast<std::size_t>(index_of(to));
   const bool detour = at_ == from && from_ == to && bytes_ > 0 && bytes_ <= kLittle;
   std::vector<Stretch> out = std::exchange(data_, {});
   bool all = detour;
   if (detour)
-    for (const Stretch& stretch : out) all = ripe(stretch) && all;
-  const bool one_way = moved_ != 0 && launches_ - moved_ <= kOneWay;
+    for (const Stretch& stretch : out) all = ripe(launch, stretch) && all;
+  const bool one_way = moved_ != 0 && launch - moved_ <= kOneWay;
   const bool fits = room[there] >= bytes_ + kSpare;
   if (!all || !fits || (one_way ? way_ != to : room[there] < room[here])) out.clear();
   for (const Stretch& stretch : out) {
@@ -46,7 +46,7 @@ std::vector<Stretch> Affinity::changes(Die from, Die to, const Room& room) {
     ++known.moves;
   }
   if (!out.empty()) {
-    moved_ = launches_;
+    moved_ = launch;
     way_ = to;
   }
   from_ = from;

@@ -10,7 +10,6 @@
 #pragma once
 #include <array>
 #include <cstdint>
-#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -24,11 +23,10 @@ using Room = std::array<std::uint64_t, kDiesMax>;
 
 class Affinity {
  public:
-  // The next launch is on `to`. What should come there and stay.
-  std::vector<Stretch> changes(Die from, Die to, const Room& room);
+  // The launch of this number is on `to`. What should come there and stay.
+  std::vector<Stretch> changes(std::uint64_t launch, Die from, Die to, const Room& room);
   // A launch names it as data, where the chain is.
   void names(const Stretch& stretch);
-  void launched() { ++launches_; }
   // It was to come, and could not: that does not count.
   void stayed(const Stretch& stretch);
 
@@ -43,10 +41,10 @@ class Affinity {
   static constexpr std::uint64_t kOneWay = 256;  // launches
   static constexpr std::uint8_t kDetours = 2, kMovesMost = 2;
 
-  bool ripe(const Stretch& stretch);
+  bool ripe(std::uint64_t launch, const Stretch& stretch);
 
-  std::uint64_t launches_ = 0, moved_ = 0;
-  Die way_{0};  // where the last ones went
+  std::uint64_t moved_ = 0;  // the launch before which the last ones went
+  Die way_{0};               // and where
   // Since the last change.
   Die from_{0}, at_{0};
   std::vector<Stretch> data_;

@@ -95,7 +95,6 @@ void Route::note(Die die, const Stretch& stretch, Advice& advice) {
 Route::Advice Route::launch(Die at, std::uint32_t open, std::span<const Stretch> named,
                             const Room& room) {
   ++launches_;
-  affinity_.launched();
   Advice advice{at, {}, {}};
   Sums data{};
   std::uint64_t along = 0;  // a bit for each of the first
@@ -109,7 +108,7 @@ Route::Advice Route::launch(Die at, std::uint32_t open, std::span<const Stretch>
     advice.die = Die{static_cast<int>(best)};
   if (advice.die != at) {
     begin_stay(advice.die, advice);
-    advice.settle = affinity_.changes(at, advice.die, room);
+    advice.settle = affinity_.changes(launches_, at, advice.die, room);
   }
   for (std::size_t i = 0; i < named.size() && i < 64; ++i) {
     if ((along >> i & 1u) != 0) note(advice.die, named[i], advice);

@@ -10,23 +10,12 @@ namespace {
 using namespace barswap;
 using namespace barswap::routed_program;
 
-// Near, far, far, a fill of what is far, near: captured on a stream.
-struct Captured {
-  explicit Captured(Program& program) : owner(program) {
+// A graph of the program's, and what there was before anything was made beside it.
+struct Launched {
+  explicit Launched(Program& program) : owner(program) {
     REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
-    executables = program.life.machine().objects().execs.size();
-    graphs = program.life.machine().objects().graphs.size();
-  }
-  CUgraph capture() {
-    CUgraph graph = nullptr;
-    REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
-    REQUIRE(owner.launch(owner.near, 64, stream) == CUDA_SUCCESS);
-    REQUIRE(owner.launch(owner.far, 64, stream) == CUDA_SUCCESS);
-    REQUIRE(owner.launch(owner.far, 64, stream) == CUDA_SUCCESS);
-    REQUIRE(cuMemsetD32Async(owner.far + 4096, 9, 64, stream) == CUDA_SUCCESS);
-    REQUIRE(owner.launch(owner.near, 64, stream) == CUDA_SUCCESS);
-    REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
-    return graph;
+    executables = owner.life.machine().objects().execs.size();
+    graphs = owner.life.machine().objects().graphs.size();
   }
   CUgraphExec make(CUgraph graph) {
     REQUIRE(cuGraphInstantiateWithFlags(&exec, graph, 0) == CUDA_SUCCESS);
@@ -38,6 +27,32 @@ struct Captured {
     launches += times;
   }
   void run(int times) { run(times, stream); }
+  bool nothing_left() {
+    return owner.life.machine().objects().execs.size() == executables &&
+           owner.life.machine().objects().graphs.size() == graphs;
+  }
+
+  Program& owner;
+  CUstream stream = nullptr;
+  CUgraphExec exec = nullptr;
+  int launches = 0;
+  std::size_t executables = 0, graphs = 0;
+};
+
+// Near, far, far, a fill of what is far, near: captured on a stream.
+struct Captured : Launched {
+  using Launched::Launched;
+  CUgraph capture() {
+    CUgraph graph = nullptr;
+    REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
+    REQUIRE(owner.launch(owner.near, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(owner.launch(owner.far, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(owner.launch(owner.far, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(cuMemsetD32Async(owner.far + 4096, 9, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(owner.launch(owner.near, 64, stream) == CUDA_SUCCESS);
+    REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
+    return graph;
+  }
   std::vector<CUgraphNode> nodes(CUgraph graph) const {
     CUgraphNode nodes[5];
     std::size_t count = 5;
@@ -56,17 +71,6 @@ struct Captured {
            owner.read(owner.near, 64) == expected(1, 64, 2 * launches) &&
            owner.read(owner.far + 4096, 64) == std::vector<std::uint32_t>(64, 9);
   }
-  // Whatever was made beside the program's is gone.
-  bool nothing_left() {
-    return owner.life.machine().objects().execs.size() == executables &&
-           owner.life.machine().objects().graphs.size() == graphs;
-  }
-
-  Program& owner;
-  CUstream stream = nullptr;
-  CUgraphExec exec = nullptr;
-  int launches = 0;
-  std::size_t executables = 0, graphs = 0;
 };
 
 TEST_CASE("kernels of a graph go to their bytes, from its second launch on") {
@@ -299,31 +303,29 @@ TEST_CASE("graphs and other streams take turns on the dies") {
   CHECK(captured.right());
 }
 
-// What is handed on: one node for each byte that is read once, and many that name the buffer.
-struct HandingOn {
+// Made before what refers to it.
+struct Owned {
+  Program own;
+};
+
+// What is handed on: a node for the data of each die, and many that name the buffer after it.
+struct HandingOn : Owned, Launched {
   static constexpr std::uint64_t kBuffer = 8_MiB;
   static constexpr int kOnEach = 16;
 
-  explicit HandingOn(const support::Setting& setting = routed()) : owner(setting) {
+  explicit HandingOn(const support::Setting& setting = routed())
+      : Owned{Program(setting)}, Launched(own) {
     buffer = owner.alloc(kBuffer);
     REQUIRE(cuMemsetD32_v2(buffer, 7, kBuffer / 4) == CUDA_SUCCESS);
-    REQUIRE(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
-    executables = owner.life.machine().objects().execs.size();
     REQUIRE(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_GLOBAL) == CUDA_SUCCESS);
     for (const CUdeviceptr data : {owner.near, owner.far}) {
       REQUIRE(owner.launch(data, 64, stream) == CUDA_SUCCESS);
       for (int i = 0; i < kOnEach; ++i) REQUIRE(owner.launch(buffer, 64, stream) == CUDA_SUCCESS);
     }
     REQUIRE(cuStreamEndCapture(stream, &graph) == CUDA_SUCCESS);
-    graphs = owner.life.machine().objects().graphs.size();
-    REQUIRE(cuGraphInstantiateWithFlags(&exec, graph, 0) == CUDA_SUCCESS);
-    owner.before = Program::counts();
+    ++graphs;
+    make(graph);
   }
-  void run(int times, CUstream on) {
-    for (int i = 0; i < times; ++i) REQUIRE(cuGraphLaunch(exec, on) == CUDA_SUCCESS);
-    launches += times;
-  }
-  void run(int times) { run(times, stream); }
   bool right() {
     REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
     return owner.read(owner.near, 64) == expected(1, 64, launches) &&
@@ -334,18 +336,9 @@ struct HandingOn {
     auto& cause = stats::live().causes[static_cast<std::size_t>(Cause::carry)];
     return stats::get(cause.pages_in) + stats::get(cause.pages_out);
   }
-  bool nothing_left() {
-    return owner.life.machine().objects().execs.size() == executables &&
-           owner.life.machine().objects().graphs.size() == graphs;
-  }
 
-  Program owner;
   CUdeviceptr buffer = 0;
-  CUstream stream = nullptr;
   CUgraph graph = nullptr;
-  CUgraphExec exec = nullptr;
-  int launches = 0;
-  std::size_t executables = 0, graphs = 0;
 };
 
 TEST_CASE("what a graph hands on is carried to the die that goes on with it") {

@@ -31,7 +31,8 @@ test_gcc() {
 }
 
 test_clang() {
-  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=20 -Dcpp_args=-g1 || return 0
+  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=20 -Doptimization=1 \
+    -Dcpp_args=-g1 || return 0
   # What programs and seeds look for does not hang on the compiler: in full they run with gcc.
   run_suites build-clang all --suite unit --suite abi --no-suite cross
   BARSWAP_E2E=short run_suites build-clang e2e ways wayin one
@@ -97,13 +98,14 @@ run_tests() {
       if [ "$kind" = full ]; then property_seeds=10000; fi
       test_gcc
       test_clang
-      test_sanitized build-asan address,undefined brief
-      # Ten times slower: error paths and bad input are for the other sanitizers, and programs that
-      # meet chaos here need not run without it as well.
+      # Under sanitizers, programs that meet chaos need not run without it as well. TSan is ten times
+      # slower: error paths, bad input and what one thread does alone are for the others.
       if [ "$kind" = full ]; then
+        test_sanitized build-asan address,undefined brief
         test_sanitized build-tsan thread brief
       else
-        test_sanitized build-tsan thread lean --no-suite errors --no-suite calm
+        test_sanitized build-asan address,undefined brief --no-suite calm
+        test_sanitized build-tsan thread lean --no-suite errors --no-suite calm --no-suite alone
       fi
       if [ "$kind" = full ]; then
         test_on_die

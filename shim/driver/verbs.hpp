@@ -50,6 +50,7 @@ struct GraphWork {
   void* const* parameters = nullptr;
   void* const* extra = nullptr;
   Address first{}, second{};
+  std::uint64_t threads = 0, blocks = 0;  // of a kernel: its block, its grid
 };
 
 // A node of a graph's clone.

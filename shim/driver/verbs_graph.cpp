@@ -14,6 +14,16 @@ Function function_of(const CUDA_KERNEL_NODE_PARAMS& kernel) {
                               : reinterpret_cast<std::uintptr_t>(kernel.func)};
 }
 
+GraphWork work_in(const CUDA_KERNEL_NODE_PARAMS& kernel) {
+  return {function_of(kernel),
+          kernel.kernelParams,
+          kernel.extra,
+          {},
+          {},
+          std::uint64_t{kernel.blockDimX} * kernel.blockDimY * kernel.blockDimZ,
+          std::uint64_t{kernel.gridDimX} * kernel.gridDimY * kernel.gridDimZ};
+}
+
 CUgraph native(Graph graph) {
   return reinterpret_cast<CUgraph>(static_cast<std::uintptr_t>(graph));
 }
@@ -127,7 +137,7 @@ Result<std::vector<GraphNode>> Verbs::chain_of(Graph graph, Graph clone) const {
 Result<GraphWork> Verbs::work_of(Node node) const {
   CUDA_KERNEL_NODE_PARAMS kernel{};
   BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(native(node), &kernel)));
-  return GraphWork{function_of(kernel), kernel.kernelParams, kernel.extra, {}, {}};
+  return work_in(kernel);
 }
 
 Result<Graph> Verbs::clone(Graph graph) const {
@@ -236,7 +246,7 @@ Result<void> Verbs::add_work(Graph graph, int depth, std::vector<GraphWork>& wor
     if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
       CUDA_KERNEL_NODE_PARAMS kernel{};
       BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(node, &kernel)));
-      one = {function_of(kernel), kernel.kernelParams, kernel.extra, {}, {}};
+      one = work_in(kernel);
     } else if (type == CU_GRAPH_NODE_TYPE_MEMCPY) {
       CUDA_MEMCPY3D copy{};
       BARSWAP_TRY_VOID(done(api_->cuGraphMemcpyNodeGetParams(node, &copy)));

@@ -12,7 +12,7 @@ namespace barswap::interpose {
 template <class On>
 std::optional<CUresult> along(const Call& call, driver::Stream stream, On on) {
   session::Router* router = call->router();
-  if (!router || !session::routing.load(std::memory_order_relaxed)) return std::nullopt;
+  if (!router || !session::counting.load(std::memory_order_relaxed)) return std::nullopt;
   const session::Submission inside{session::Submission::Away{}};
   session::Router::Sending sending(*router, stream);
   if (!sending.ready()) return std::nullopt;

@@ -39,8 +39,7 @@ CUresult destroy(CUstream stream) {
   const Call call;
   const session::AtHome home(static_cast<bool>(call));
   // Before it is gone: another may have its handle at once.
-  if (session::Router* router = call ? call->router() : nullptr)
-    router->forget(static_cast<driver::Stream>(word_of_stream(stream)));
+  if (call) call->forget(static_cast<driver::Stream>(word_of_stream(stream)));
   const CUresult result = forward<Slot>(stream);
   if (call && result == CUDA_SUCCESS) call->pager().contexts().capture_ends(word_of_stream(stream));
   return result;

@@ -17,9 +17,8 @@ driver::Node word_of(CUgraphNode node) {
   return driver::Node{reinterpret_cast<std::uintptr_t>(node)};
 }
 
-session::FarGraphs* graphs_of(const Call& call) {
-  session::Router* router = call ? call->router() : nullptr;
-  return router ? &router->graphs() : nullptr;
+session::PartedGraphs* graphs_of(const Call& call) {
+  return call ? call->graphs() : nullptr;
 }
 
 // A program that fits pays nothing: a graph made before anything has spilled stays uncounted.
@@ -31,7 +30,7 @@ CUresult instantiated(CUgraphExec* exec, CUgraph graph, std::uint64_t flags, A..
     result = forward_mapped<Slot>(call, exec, graph, arguments...);
   if (!call || result != CUDA_SUCCESS) return result;
   // The handle may have been that of another, which ended with its context.
-  session::FarGraphs* graphs = graphs_of(call);
+  session::PartedGraphs* graphs = graphs_of(call);
   if (graphs) graphs->gone(exec_of(*exec));
   if (!call->reach().wanted()) return result;
   call->reach().graph_made(word_of(*exec), word_of(graph));
@@ -41,17 +40,18 @@ CUresult instantiated(CUgraphExec* exec, CUgraph graph, std::uint64_t flags, A..
 
 // Ours is launched in its place, or nothing: then the program's own is. `noted`: the launch was
 // counted as one of ours, and what it names is not to come home for it.
-std::optional<CUresult> sent_away(session::Session& session, const session::AtHome& home,
-                                  driver::Stream on, CUgraphExec exec, CUstream stream,
-                                  bool& noted) {
-  session::FarGraphs& graphs = session.router()->graphs();
+std::optional<CUresult> parted(session::Session& session, const session::AtHome& home,
+                               driver::Stream on, CUgraphExec exec, CUstream stream, bool& noted) {
+  session::PartedGraphs& graphs = *session.graphs();
   const session::Door door;
-  if (!door.open() || !graphs.choose(exec_of(exec), on, session.reach())) return std::nullopt;
-  const session::AtHome from_now(!home.counted());  // the first launch that another die receives
+  if (!door.open() || !graphs.choose(exec_of(exec), on)) return std::nullopt;
+  const session::AtHome from_now(!home.counted());  // the first one that is launched in parts
   const session::Declaration declaration;
-  noted = true;
-  session.stopwatch().lose(session.reach().graph_launched(
-      word_of(exec), reinterpret_cast<std::uintptr_t>(stream), true));
+  // Without routing each part counts as a launch.
+  noted = session.router() != nullptr;
+  if (noted)
+    session.stopwatch().lose(session.reach().graph_launched(
+        word_of(exec), reinterpret_cast<std::uintptr_t>(stream), true));
   const auto code = graphs.launch(exec_of(exec), on);
   if (!code) return std::nullopt;
   return static_cast<CUresult>(*code);
@@ -60,21 +60,23 @@ std::optional<CUresult> sent_away(session::Session& session, const session::AtHo
 template <auto Slot>
 CUresult launched(driver::Stream on, CUgraphExec exec, CUstream stream) {
   const session::AtHome home(session::door_depth == 0);
-  session::Session* current = session::Session::current();
-  session::Router* router = session::door_depth == 0 && current ? current->router() : nullptr;
-  if (router && session::routing.load(std::memory_order_relaxed)) router->launches_at_home(on);
+  session::Session* current = session::door_depth == 0 ? session::Session::current() : nullptr;
+  session::Router* router = current ? current->router() : nullptr;
+  session::PartedGraphs* graphs = current ? current->graphs() : nullptr;
+  if (graphs && !graphs->any()) graphs = nullptr;
+  if (router && session::counting.load(std::memory_order_relaxed)) router->launches_at_home(on);
   bool noted = false;
-  if (router)
-    if (const auto result = sent_away(*current, home, on, exec, stream, noted)) return *result;
+  if (graphs)
+    if (const auto result = parted(*current, home, on, exec, stream, noted)) return *result;
   const auto note = [&](session::Session& session) {
     if (noted) return session::Timing{};
     return session.reach().graph_launched(word_of(exec), reinterpret_cast<std::uintptr_t>(stream),
                                           false);
   };
   const CUresult result = timed<Slot, Trait::PLAIN>(on, note, exec, stream);
-  if (router && result == CUDA_SUCCESS) {
+  if (graphs && result == CUDA_SUCCESS) {
     const session::Door door;
-    if (door.open()) router->graphs().launched(exec_of(exec), on);
+    if (door.open()) graphs->launched(exec_of(exec), on);
   }
   return result;
 }
@@ -84,7 +86,7 @@ CUresult updated(CUgraphExec exec, CUgraph graph, A... arguments) {
   const Call call;
   const CUresult result = forward_mapped<Slot>(call, exec, graph, arguments...);
   if (!call) return result;
-  if (session::FarGraphs* graphs = graphs_of(call)) {
+  if (session::PartedGraphs* graphs = graphs_of(call)) {
     if (result == CUDA_SUCCESS) graphs->updated(exec_of(exec), word_of(graph));
     else graphs->left(exec_of(exec));
   }
@@ -96,7 +98,7 @@ CUresult updated(CUgraphExec exec, CUgraph graph, A... arguments) {
 // Ours does not follow, so it runs at home from now on.
 void left_by(CUgraphExec exec) {
   const Call call;
-  if (session::FarGraphs* graphs = graphs_of(call)) graphs->left(exec_of(exec));
+  if (session::PartedGraphs* graphs = graphs_of(call)) graphs->left(exec_of(exec));
 }
 
 template <auto Slot, class Parameters>
@@ -104,13 +106,12 @@ CUresult kernel_changed(CUgraphExec exec, CUgraphNode node, const Parameters* gi
                         const CUDA_KERNEL_NODE_PARAMS* whole) {
   const Call call;
   const CUresult result = forward<Slot>(exec, node, given);
-  session::FarGraphs* graphs = graphs_of(call);
+  session::PartedGraphs* graphs = graphs_of(call);
   if (!graphs || result != CUDA_SUCCESS) return result;
   const auto function = whole->kern ? reinterpret_cast<std::uintptr_t>(whole->kern)
                                     : reinterpret_cast<std::uintptr_t>(whole->func);
   graphs->changed(exec_of(exec), word_of(node),
-                  {driver::Function{function}, whole->kernelParams, whole->extra, whole},
-                  call->reach());
+                  {driver::Function{function}, whole->kernelParams, whole->extra, whole});
   return result;
 }
 
@@ -158,7 +159,7 @@ CUresult cuGraphExecUpdate_v2(CUgraphExec exec, CUgraph graph,
 CUresult cuGraphExecDestroy(CUgraphExec exec) {
   const Call call;
   if (call) call->reach().graph_gone(word_of(exec));
-  if (session::FarGraphs* graphs = graphs_of(call)) graphs->gone(exec_of(exec));
+  if (session::PartedGraphs* graphs = graphs_of(call)) graphs->gone(exec_of(exec));
   return forward<&driver::Api::cuGraphExecDestroy>(exec);
 }
 

@@ -64,7 +64,7 @@ CUresult launched(const session::Launch& launch, On on, A... arguments) {
     }
   }
   const session::AtHome home;
-  if (session::routing.load(std::memory_order_relaxed)) router->launches_at_home(launch.behind);
+  if (session::counting.load(std::memory_order_relaxed)) router->launches_at_home(launch.behind);
   const auto noted = [&](session::Session&) { return timing; };
   return timed<Slot, Trait::RETRY_ON_OOM>(launch.behind, noted, arguments...);
 }

@@ -27,23 +27,12 @@ CUresult timed(driver::Stream stream, Note note, A... arguments) {
   std::optional<session::Stopwatch::Lap> lap;
   {
     const session::Door door;
-    if (door.open()) {
-      session::Timing timing = note(*session);
-      if (!session->times_launches()) timing.traced.reset();
-      // Beside a capture an event on another stream may be refused, or end it.
-      if ((timing.traced || timing.sampled) && !session->capturing()) {
-        const session::Submission inside(false, session::Says::nothing);
-        lap = session->stopwatch().begin(stream, timing);
-      } else {
-        session->stopwatch().lose(timing);
-      }
-    }
+    if (door.open()) lap = session->begin_lap(stream, note(*session));
   }
   const CUresult result = submit<Slot, T>(arguments...);
   if (lap) {
     const session::Door door;
-    const session::Submission inside(false, session::Says::nothing);
-    session->stopwatch().end(*lap);
+    session->end_lap(*lap);
   }
   return result;
 }

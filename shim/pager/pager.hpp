@@ -181,6 +181,7 @@ class Pager {
    private:
     Pager& pager_;
   };
+  bool hurried() const { return hurried_.load(std::memory_order_relaxed) != 0; }
   // Asks for as many host frames as the copies of all that may take turns will need, and says
   // whether they are there, or will not come.
   bool ready_for_copies();

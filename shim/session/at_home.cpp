@@ -4,31 +4,28 @@
 
 namespace barswap::session {
 
-constinit std::atomic<bool> routing{false};
+constinit std::atomic<bool> counting{false};
 constinit std::atomic<int> lost_away{0};
 
-namespace {
-
-Router* router() {
-  Session* session = Session::current();
-  return session ? session->router() : nullptr;
-}
-
-}  // namespace
-
 void AtHome::enter() noexcept {
-  if (Router* found = router()) found->enter_home();
+  Session* session = Session::current();
+  if (!session) return;
+  if (Router* router = session->router()) router->enter_home();
+  else session->turnstile().enter();
 }
 
 void AtHome::leave() noexcept {
-  if (Router* found = router()) found->leave_home();
+  if (Session* session = Session::current()) session->turnstile().leave();
 }
 
 int heard_from_away(int result) noexcept {
-  if (!routing.load(std::memory_order_relaxed)) [[likely]]
+  if (!counting.load(std::memory_order_relaxed)) [[likely]]
     return result;
-  Router* found = router();
-  return found ? found->check_away(result) : result;
+  if (result != 0) return result;
+  if (const int lost = lost_away.load()) return lost;
+  Session* session = Session::current();
+  Router* router = session ? session->router() : nullptr;
+  return router ? router->check_away() : result;
 }
 
 }  // namespace barswap::session

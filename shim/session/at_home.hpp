@@ -1,22 +1,24 @@
 // At home: where the work of a program's streams is ordered. While launches are routed (router.hpp)
-// the end of a stream may lie on another die; whoever submits other work, waits for work or orders
-// it first has that come home, and keeps launches from being sent away until its own call is
-// through. Without routing it costs one relaxed load.
+// the end of a stream may lie on another die, and while graphs are launched in parts
+// (parted_graphs.hpp) something may be missing there: whoever submits other work, waits for work or
+// orders it first has that come home or waits for the rest, and keeps both from beginning until its
+// own call is through. Without either it costs one relaxed load.
 #pragma once
 #include <atomic>
 
 namespace barswap::session {
 
-// Launches are sent to other dies in this process.
-extern constinit std::atomic<bool> routing;
-// The driver's code of an error that ended a context of ours on another die, or 0. What the program
-// submitted there is lost: from then on each of its calls that submits or waits is told.
+// Launches are sent to other dies in this process, or graphs are launched in parts: calls count.
+extern constinit std::atomic<bool> counting;
+// The driver's code of an error that ended a context of ours on another die, or left a graph in
+// pieces; or 0. What the program submitted is lost: from then on each of its calls that submits or
+// waits is told.
 extern constinit std::atomic<int> lost_away;
 
 class AtHome {
  public:
   explicit AtHome(bool wanted = true) noexcept
-      : inside_(wanted && routing.load(std::memory_order_relaxed)) {
+      : inside_(wanted && counting.load(std::memory_order_relaxed)) {
     if (inside_) [[unlikely]]
       enter();
   }
@@ -26,7 +28,7 @@ class AtHome {
   }
   AtHome(const AtHome&) = delete;
   AtHome& operator=(const AtHome&) = delete;
-  // False: it cost nothing, since no launches were routed by then.
+  // False: it cost nothing, since nobody counted by then.
   bool counted() const { return inside_; }
 
  private:

@@ -256,7 +256,7 @@ void Foresight::await_time(const Launch& launch) {
     const std::uint64_t elapsed_ns = now_ns() - start_ns;
     if (elapsed_ns > kOneNs || closing_.load(std::memory_order_relaxed) ||
         awaited_ns_.load(std::memory_order_relaxed) + elapsed_ns > earned_ns + kAllNs ||
-        pager_.contexts().capturing())
+        pager_.contexts().capturing() || pager_.hurried())
       break;
     waited = true;
     sleep_ns(kLookNs);

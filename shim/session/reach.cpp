@@ -211,6 +211,44 @@ Timing Reach::launch(const Launch& launch, RouteNames* names_routed) {
   return timing;
 }
 
+Timing Reach::launch_together(std::span<const Launch> kernels, std::uintptr_t stream) {
+  const bool heats = heat_.watching(), foretold = foretells();
+  if (heats) heat_.operations(kernels.size());
+  Ranges ranges(memory_);
+  bool known = true;
+  std::uint64_t site = 0, variant = 0;
+  for (const Launch& kernel : kernels) {
+    known = each_word(kernel.function, kernel.parameters, kernel.extra,
+                      [&](Address word, bool aligned) {
+                        if (!aligned || !memory_.may_be_ours(word)) return;
+                        if (heats) heat_.note(word);
+                        ranges.add(word);
+                      }) &&
+            known;
+    // A single one is known by what it is known by elsewhere.
+    const std::uint64_t one = mixed(static_cast<std::uintptr_t>(kernel.function), kernel.block);
+    const bool first = &kernel == kernels.data();
+    site = first ? one : mixed(site, one);
+    variant = first ? kernel.grid : mixed(variant, kernel.grid);
+  }
+  Timing timing;
+  if (foretold) timing.sampled = foretell(site, variant, Samples::wanted, ranges);
+  if (!known) ranges.add_everything();
+  if (trace::on())
+    timing.traced = trace::launch(site, mixed(site, variant), here(stream), ranges.named());
+  return timing;
+}
+
+std::vector<policy::RangeId> Reach::large_ranges(std::span<const Launch> kernels) {
+  Ranges ranges(memory_);
+  for (const Launch& kernel : kernels)
+    (void)each_word(kernel.function, kernel.parameters, kernel.extra,
+                    [&](Address word, bool aligned) {
+                      if (aligned && memory_.may_be_ours(word)) ranges.add(word);
+                    });
+  return {ranges.large().begin(), ranges.large().end()};
+}
+
 // Launches that name nothing large are left out of the sequence: they would only make it longer.
 std::optional<Sample> Reach::foretell(std::uint64_t site, std::uint64_t variant, Samples samples,
                                       const Ranges& ranges) {

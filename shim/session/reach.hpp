@@ -59,6 +59,10 @@ class Reach {
   // asks. Answers what the launch is to be timed for; below as well.
   // `names`: filled, where launches are routed.
   Timing launch(const Launch& launch, RouteNames* names = nullptr);
+  // Kernels that are launched as one, and name what they name to nobody but us.
+  Timing launch_together(std::span<const Launch> kernels, std::uintptr_t stream);
+  // What they name of what could change places.
+  std::vector<policy::RangeId> large_ranges(std::span<const Launch> kernels);
   // `host`: what the call names as memory of the host, if it does.
   void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks,
             Address host);
@@ -66,7 +70,7 @@ class Reach {
   // A graph was made executable from `graph`, or updated from it; `exec` is its handle. What it
   // names is counted at each of its launches.
   void graph_made(std::uintptr_t exec, driver::Graph graph);
-  // `routed`: its kernels go to their bytes (far_graphs.hpp).
+  // `routed`: its kernels go to their bytes (router.hpp).
   Timing graph_launched(std::uintptr_t exec, std::uintptr_t stream, bool routed);
   // What a kernel of a graph names, for routing.
   RouteNames route_names(driver::Function function, void* const* parameters, void* const* extra);

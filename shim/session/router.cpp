@@ -14,11 +14,8 @@ namespace {
 
 constexpr std::uint64_t kRestNs = 20'000;  // between looks at the device
 constexpr std::uint64_t kCreditNs = 100'000'000;
-constexpr std::uint64_t kHeldMostNs = 10'000'000'000;
 constexpr std::uint64_t kImageMost = 64_MiB;        // of a module that is kept for a twin
 constexpr std::uint64_t kOthersNs = 1'000'000'000;  // for kernels on another die to end
-
-thread_local constinit const Router* holder = nullptr;
 
 unsigned capability_of(const driver::Verbs& verbs, Die die) {
   auto capability = verbs.compute_capability(die);
@@ -40,12 +37,11 @@ Router::Router(Session& session, Die home, std::vector<Die> dies)
       home_(home),
       dies_(std::move(dies)),
       kernels_(verbs_, session.options(), capability_of(verbs_, home)),
-      graphs_(verbs_, *this),
       random_(pager_.settings().chaos_seed) {}
 
 Router::~Router() {
   close();
-  routing.store(false);
+  counting.store(false);
   lost_away.store(0);
 }
 
@@ -69,16 +65,6 @@ std::optional<barswap_kept> Router::kept_by(const Order& order, const RouteNames
   if (names.foreign || session_.outside().addressed()) return BARSWAP_KEPT_OUTSIDE;
   if (pager_.contexts().capturing()) return BARSWAP_KEPT_CAPTURE;
   return kernels_.kept(order.function);
-}
-
-// The stream is of the program's only context, which is the caller's, too: the names of its legacy
-// stream mean that context's.
-bool Router::ordered_here(const Order& order) const {
-  const driver::Context only = pager_.contexts().only_one();
-  auto current = verbs_.current();
-  auto context = verbs_.context_of(order.stream);
-  return only != driver::Context::none && current && context && *current == only &&
-         *context == only;
 }
 
 // Any die, and now and then anything along: what the rules must survive.
@@ -116,7 +102,8 @@ std::optional<Die> Router::plan(const Order& order, const RouteNames& names) {
               order.stream == chain_.stream && current && *current == program_;
     if (missed > 0 && advice.die == home_) keep(kept.value_or(BARSWAP_KEPT_SMALL));
   } while (wanted);
-  if (advice.die != home_ && !follows && (!ordered_here(order) || !open(advice.die))) {
+  if (advice.die != home_ && !follows &&
+      (!session_.ordered_here(order.stream) || !open(advice.die))) {
     keep(BARSWAP_KEPT_KIND);
     return std::nullopt;
   }
@@ -212,7 +199,7 @@ bool Router::open(Die die) {
   }
   if (opening_.exchange(true)) return false;
   // Long before the first launch leaves, so that each call that submits by then was counted.
-  routing.store(true);
+  counting.store(true);
   Lane lane;
   const bool filled = fill(lane, die);
   {
@@ -253,53 +240,14 @@ bool Router::fill(Lane& lane, Die die) {
 
 void Router::enter_home() {
   for (;;) {
-    users_.fetch_add(1);
-    const bool held = held_.load() && holder != this;
-    if (!away_.load() && !held) break;
-    users_.fetch_sub(1);
-    if (held) await_holder();
+    turnstile().enter();
+    if (!away_.load()) break;
+    turnstile().leave();
     join();
   }
-  epoch_.fetch_add(1);
 }
 
-// Whoever holds is through soon: it gives up moves that others wait for, and holds no more while
-// one waits. A thread that was cancelled in the middle never is, nor one that sleeps in the driver
-// for what only others can do; that one is told that it does not hold any more, and fails.
-void Router::await_holder() {
-  const pager::Pager::Hurry hurry(pager_);
-  const std::uint64_t limit_ns = now_ns() + kHeldMostNs;
-  ++waiting_;
-  while (held_.load() && now_ns() < limit_ns) sleep_ns(kRestNs);
-  if (held_.load()) {
-    stop(BARSWAP_KEPT_STREAMS, "a graph of several dies is not launched to its end");
-    held_.store(false);
-  }
-  --waiting_;
-}
-
-// Whoever enters raises `users_` and then reads `held_`; here it is the other way around. The
-// caller's own call is one of them. Nobody else marks a stream meanwhile.
-Router::Held::Held(Router& router) : router_(router) {
-  if (!router.routes() || router.waiting_.load() != 0 || router.leaving_.exchange(true)) return;
-  router.held_.store(true);
-  alone_ = router.users_.load() == 1 && !router.pager_.contexts().capturing();
-  if (alone_) holder = &router;
-  else release();
-}
-
-Router::Held::~Held() {
-  if (!alone_) return;
-  holder = nullptr;
-  release();
-}
-
-void Router::Held::release() {
-  router_.held_.store(false);
-  router_.leaving_.store(false);
-}
-
-void Router::leave_home() { users_.fetch_sub(1); }
+Turnstile& Router::turnstile() { return session_.turnstile(); }
 
 void Router::join() {
   Lock lock(mutex_);
@@ -370,7 +318,7 @@ bool Router::leave_for(const Order& order, Die die, std::uint64_t epoch) {
   if (chain_.stream != driver::Stream::none && chain_.stream != order.stream)
     busy_.push_back(chain_.stream);
   away_.store(true);
-  const bool alone = users_.load() == 0 && epoch_.load() == epoch;
+  const bool alone = turnstile().users() == 0 && turnstile().epoch() == epoch;
   // Captures begin inside of AtHome.
   if (!alone || pager_.contexts().capturing() || others_at_work(order.stream) ||
       !verbs_.wait(*lane, out_)) {
@@ -420,7 +368,7 @@ Router::Sending::Sending(Router& router, const Order& order, Die die)
     : router_(router), order_(order), die_(die) {
   router_.await_room(die);
   const bool leaves = !router_.away_.load();
-  const std::uint64_t epoch = router_.epoch_.load();
+  const std::uint64_t epoch = router_.turnstile().epoch();
   if (leaves && router_.leaving_.exchange(true)) {
     router_.keep(BARSWAP_KEPT_STREAMS);
     return;
@@ -533,7 +481,6 @@ void Router::forget(driver::Stream stream) {
   }
   std::erase(busy_, stream);
   std::erase(tied_, stream);
-  graphs_.forget(stream);
   if (far_.stream == stream) far_.stream = driver::Stream::none;
 }
 
@@ -543,9 +490,7 @@ void Router::tie(driver::Stream stream) {
 }
 
 // The driver tells an error of a context to whoever asks there.
-int Router::check_away(int result) {
-  if (result != 0) return result;
-  if (const int lost = lost_away.load()) return lost;
+int Router::check_away() {
   std::vector<std::pair<Lane*, driver::Stream>> asked;
   {
     Lock lock(mutex_);
@@ -647,13 +592,12 @@ void Router::context_ends(driver::Context context) {
 void Router::context_gone() {
   Lock lock(mutex_);
   far_ = {};
-  graphs_.all_gone();
   kernels_.all_unloaded();
 }
 
 void Router::close() {
   stop(BARSWAP_KEPT_REFUSED, "the process ends");
-  if (routing.load()) join();
+  if (counting.load()) join();
 }
 
 }  // namespace barswap::session

@@ -31,10 +31,9 @@
 #include "driver/verbs.hpp"
 #include "pager/pager.hpp"
 #include "policy/route.hpp"
-#include "session/far_graphs.hpp"
 #include "session/foreign.hpp"
-#include "session/graph_plan.hpp"
 #include "session/kernels.hpp"
+#include "session/parting.hpp"
 
 namespace barswap::session {
 
@@ -50,15 +49,15 @@ struct RouteNames {
   void add(const policy::Stretch& stretch);
 };
 
-class Router {
+class Router final : public Parting {
  public:
   // Pages of `home` may lie on any of `dies`.
   Router(Session& session, Die home, std::vector<Die> dies);
-  ~Router();
+  ~Router() override;
   Router(const Router&) = delete;
   Router& operator=(const Router&) = delete;
 
-  Die home() const { return home_; }
+  Die home() const override { return home_; }
   Foreign& foreign() { return foreign_; }
   // Of kernels, under our lock.
   void library_loaded(driver::Library library, const void* bytes, bool stays);
@@ -80,62 +79,34 @@ class Router {
   std::optional<Die> plan(const Order& order, const RouteNames& names);
   // Before a graph is launched, which stays at home.
   void plan_graph(std::span<const policy::Route::Often> named);
-  // For graphs whose kernels run on several dies (far_graphs.hpp). `function`: none, if it is no
-  // kernel; `follows`: on the die of the one before.
-  struct Node {
-    driver::Function function = driver::Function::none;
-    bool tied = false, follows = false;
-    RouteNames names;
-  };
-  FarGraphs& graphs() { return graphs_; }
-  // Raised when a kernel that could go away may have to stay from now on.
-  std::uint64_t judged() const { return judged_.load(); }
-  // It is no more at rest than it was.
-  void launched_on(driver::Stream stream);
   bool routes() const { return !stopped_.load(std::memory_order_relaxed); }
-  GraphPlan plan_nodes(std::span<const Node> nodes);
-  // Called outside the gate, once all before it was launched. False: not all lies there now.
-  bool carry_for_graph(std::span<const policy::Stretch> along, Die die);
-  // Before the first hop: whether all of them can be made. `dies`: a bit for each.
-  bool can_hop(driver::Stream stream, std::uint32_t dies);
-  // Others wait for who holds.
-  bool waited_for() const { return waiting_.load(std::memory_order_relaxed) != 0; }
-  void await_room(Die die);
-  // A leg of a graph was launched on the lane there.
-  void leg_sent(driver::Stream stream, Die die);
-  // For who holds: the stream's end goes from one die to another; what stands for it there.
-  Result<driver::Stream> hop(driver::Stream stream, Die from, Die to);
-  struct There {
-    driver::Function kernel = driver::Function::none;
-    driver::Context context = driver::Context::none;
-  };
-  std::optional<There> there(driver::Function function, Die die);
-  bool graph_may_leave(driver::Stream stream);
-  // One was launched that runs on these dies, node by node, `routed` of its kernels elsewhere;
-  // `done` comes after it.
-  void graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies,
-                  std::uint64_t routed);
-  void graph_lost();
-  int graph_lost(Error error);
-  // While one lives, what the calling thread launches comes without anything between on its
-  // streams: calls of other threads that submit or order work wait. Made while the caller is at
-  // home, outside the gate.
-  class Held {
-   public:
-    explicit Held(Router& router);
-    ~Held();
-    Held(const Held&) = delete;
-    Held& operator=(const Held&) = delete;
-    // False: others are about to submit at this moment.
-    bool ours() const { return alone_; }
-    // False: others have waited too long, and went on.
-    bool lasts() const { return router_.held_.load(); }
 
-   private:
-    void release();
-    Router& router_;
-    bool alone_ = false;
-  };
+  // parting.hpp: graphs whose kernels run on several dies.
+  bool parts() const override { return routes(); }
+  bool may_part(driver::Stream stream) override;
+  GraphPlan plan(std::span<const driver::GraphNode> nodes) override;
+  std::size_t most_parts() const override { return 16; }  // more would rest more than they run
+  // Raised when a kernel that could go away may have to stay from now on.
+  std::uint64_t judged() const override { return judged_.load(); }
+  std::optional<There> there(driver::Function function, Die die) override;
+  bool may_run(const driver::KernelChange& change, Die die) override;
+  Turnstile& turnstile() override;
+  // Nobody else marks a stream between the two.
+  bool begin() override { return routes() && !leaving_.exchange(true); }
+  void end() override { leaving_.store(false); }
+  void await_room(Die die) override;
+  bool can_hop(driver::Stream stream, std::uint32_t dies) override;
+  Result<driver::Stream> hop(driver::Stream stream, Die from, Die to) override;
+  bool prepare(const GraphPart& part, std::span<const driver::GraphNode> nodes,
+               driver::Stream stream) override;
+  Result<void> upload(const GraphPart& part, driver::Stream there) override;
+  Result<void> launch(const GraphPart& part, driver::Stream there, driver::Stream stream) override;
+  void ended(driver::Stream stream, driver::Event done, std::span<const Die> dies,
+             std::uint64_t away) override;
+  void launched_on(driver::Stream stream) override;
+  void lost_order() override;
+  int lost(Error error) override;
+
   // Before a launch at home: kernels of one device run on one die at a time, so those of other
   // streams than the chain's wait here, for a second at most.
   void launches_at_home(driver::Stream stream);
@@ -180,8 +151,7 @@ class Router {
 
   // at_home.hpp
   void enter_home();
-  void leave_home();
-  int check_away(int result);
+  int check_away();
 
  private:
   struct Lane {
@@ -207,6 +177,12 @@ class Router {
     driver::Event done = driver::Event::none;
     bool running = false;  // not known to have ended
   };
+  // `function`: none, if it is no kernel; `follows`: on the die of the one before.
+  struct Node {
+    driver::Function function = driver::Function::none;
+    bool tied = false, follows = false;
+    RouteNames names;
+  };
   static std::size_t slot(Die die) { return static_cast<std::size_t>(index_of(die)); }
 
   std::uint32_t open_dies() const BARSWAP_REQUIRES(mutex_);
@@ -220,7 +196,6 @@ class Router {
       BARSWAP_REQUIRES(mutex_);
   std::optional<driver::Event> mark_stream(const Order& order);
   void count_launch(Lane& lane, driver::Stream stream) BARSWAP_REQUIRES(mutex_);
-  void await_holder();
   bool leave_for(const Order& order, Die die, std::uint64_t epoch) BARSWAP_REQUIRES(mutex_);
   bool others_at_work(driver::Stream stream) BARSWAP_REQUIRES(mutex_);
   std::optional<driver::Stream> lane_for(const Order& order, Die die) BARSWAP_REQUIRES(mutex_);
@@ -234,12 +209,12 @@ class Router {
   using Moved = std::unordered_map<std::uint64_t, Die>;
   bool plan_round(std::span<const Node> nodes, policy::Route& route, Moved& moved, GraphPlan& plan)
       BARSWAP_REQUIRES(mutex_);
+  GraphPlan plan_nodes(std::span<const Node> nodes);
   GraphPlan plan_open(std::span<const Node> nodes);
   GraphPlan home_plan(std::size_t nodes) const;
   bool ended(driver::Event event);
   void note_busy(driver::Stream stream) BARSWAP_REQUIRES(mutex_);
   void unload_unneeded();
-  bool ordered_here(const Order& order) const;
 
   Session& session_;
   const driver::Verbs& verbs_;
@@ -248,18 +223,13 @@ class Router {
   const std::vector<Die> dies_;
   Kernels kernels_ BARSWAP_GUARDED_BY(mutex_);
   Foreign foreign_;
-  FarGraphs graphs_;
 
   std::atomic<bool> stopped_{false};
   std::atomic<barswap_kept> stop_reason_{BARSWAP_KEPT_OUTSIDE};
-  // Calls of the program that submit or order work at home; a chain leaves only while none is under
-  // way. The two together are what makes it safe: whoever enters raises `users_` and then reads
-  // `away_`; whoever leaves with a chain sets `away_` and then reads `users_`.
-  std::atomic<std::uint32_t> users_{0};
-  std::atomic<std::uint64_t> epoch_{0};  // such calls so far
+  // A chain leaves only while no call of the program that submits or orders work at home is under
+  // way. What makes it safe: whoever enters is counted by the turnstile and then reads `away_`;
+  // whoever leaves with a chain sets `away_` and then reads the count.
   std::atomic<bool> away_{false};
-  std::atomic<bool> held_{false};          // by one thread (Held)
-  std::atomic<std::uint32_t> waiting_{0};  // for it
   std::atomic<bool> opening_{false};       // a lane
   std::atomic<std::uint64_t> judged_{0};
   std::atomic<bool> leaving_{false};  // a thread marks a stream, to leave it

@@ -1,6 +1,8 @@
 // What the router knows of graphs: on which dies their kernels run, and what is carried between.
 #include <algorithm>
 
+#include "session/door.hpp"
+#include "session/reach.hpp"
 #include "session/router.hpp"
 #include "session/session.hpp"
 #include "stats/stats.hpp"
@@ -104,8 +106,30 @@ GraphPlan Router::plan_nodes(std::span<const Node> nodes) {
   }
 }
 
-bool Router::carry_for_graph(std::span<const policy::Stretch> along, Die die) {
-  return pager_.carry(home_, die, along) == pager::Pager::Carried::all;
+GraphPlan Router::plan(std::span<const driver::GraphNode> nodes) {
+  std::vector<Node> named;
+  for (const driver::GraphNode& node : nodes) {
+    Node one{node.function, node.tied, node.follows, {}};
+    if (node.function != driver::Function::none) {
+      auto work = verbs_.work_of(node.node);
+      if (work)
+        one.names = session_.reach().route_names(work->function, work->parameters, work->extra);
+      else one.tied = true;
+    }
+    named.push_back(one);
+  }
+  return plan_nodes(named);
+}
+
+bool Router::may_run(const driver::KernelChange& change, Die die) {
+  return die == home_ ||
+         !session_.reach().route_names(change.function, change.parameters, change.extra).foreign;
+}
+
+// What is not carried is read from afar.
+bool Router::prepare(const GraphPart& part, std::span<const driver::GraphNode>, driver::Stream) {
+  return part.along.empty() ||
+         pager_.carry(home_, part.die, part.along) == pager::Pager::Carried::all;
 }
 
 bool Router::can_hop(driver::Stream stream, std::uint32_t dies) {
@@ -117,11 +141,19 @@ bool Router::can_hop(driver::Stream stream, std::uint32_t dies) {
   return true;
 }
 
-void Router::leg_sent(driver::Stream stream, Die die) {
-  if (die == home_) return;
+Result<void> Router::upload(const GraphPart& part, driver::Stream there) {
+  const Submission inside{Submission::Away{}};
+  return verbs_.upload(part.exec, there);
+}
+
+Result<void> Router::launch(const GraphPart& part, driver::Stream there, driver::Stream) {
+  const Submission inside{Submission::Away{}};
+  BARSWAP_TRY_VOID(verbs_.launch(part.exec, there));
+  if (part.die == home_) return {};
   Lock lock(mutex_);
-  lanes_[slot(die)].unheard = true;
-  count_launch(lanes_[slot(die)], stream);
+  lanes_[slot(part.die)].unheard = true;
+  count_launch(lanes_[slot(part.die)], there);
+  return {};
 }
 
 // What is submitted to the answer comes after all that was submitted to the stream's end on `from`.
@@ -149,24 +181,25 @@ Result<driver::Stream> Router::hop(driver::Stream stream, Die from, Die to) {
   return *there;
 }
 
-std::optional<Router::There> Router::there(driver::Function function, Die die) {
+std::optional<Parting::There> Router::there(driver::Function function, Die die) {
   Lock lock(mutex_);
   if (die == home_) return There{function, pager_.contexts().only_one()};
   if (!kernels_.prepare(function, home_, die)) return std::nullopt;
   return There{kernels_.kernel_of(function), lanes_[slot(die)].context};
 }
 
-bool Router::graph_may_leave(driver::Stream stream) {
-  if (!routes() || stream == driver::kPerThreadStream) return false;
-  if (!ordered_here({driver::Function::none, stream, false})) return false;
+bool Router::may_part(driver::Stream stream) {
+  if (!routes() || turnstile().broken() || !session_.reach().wanted()) return false;
+  if (stream == driver::kPerThreadStream) return false;
+  if (!session_.ordered_here(stream)) return false;
   Lock lock(mutex_);
   if (std::find(tied_.begin(), tied_.end(), stream) != tied_.end()) return false;
   return !session_.outside().addressed() && !pager_.contexts().capturing() &&
          !others_at_work(stream);
 }
 
-void Router::graph_left(driver::Stream stream, driver::Event done, std::span<const Die> dies,
-                        std::uint64_t routed) {
+void Router::ended(driver::Stream stream, driver::Event done, std::span<const Die> dies,
+                   std::uint64_t away) {
   std::uint64_t changes = 0;
   Die at = home_;
   Lock lock(mutex_);
@@ -176,15 +209,13 @@ void Router::graph_left(driver::Stream stream, driver::Event done, std::span<con
     at = die;
   }
   far_ = {stream, done, true};
-  stats::add(stats::live().routed, routed);
+  stats::add(stats::live().routed, away);
   stats::add(stats::live().die_changes, changes + (at != home_ ? 1 : 0));
 }
 
-// An order of the program's cannot be kept by an event.
-void Router::graph_lost() { stop(BARSWAP_KEPT_REFUSED, "an event of ours was refused"); }
+void Router::lost_order() { stop(BARSWAP_KEPT_REFUSED, "an event of ours was refused"); }
 
-// A part of one was launched, and the rest was not, or not right behind it. What to answer.
-int Router::graph_lost(Error error) {
+int Router::lost(Error error) {
   lose(error);
   return lost_away.load();
 }

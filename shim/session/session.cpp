@@ -119,6 +119,7 @@ bool Session::prepare(const char** why) {
   if (setup_.verify) pager_->start_flights();
   stopwatch_ = std::make_unique<Stopwatch>(verbs_);
   foresight_ = std::make_unique<Foresight>(*pager_, *stopwatch_, options.paging_plan);
+  turnstile_ = std::make_unique<Turnstile>(*pager_);
   if (settings.whole) router_ = std::make_unique<Router>(*this, *pool_, pooled_);
   else if (options.routing_kernels == policy::Kernels::data)
     BARSWAP_LOG(warn, "session",
@@ -126,6 +127,9 @@ bool Session::prepare(const char** why) {
                 "two dies, and goes neither with vram.virtual_maps nor with barswap verify");
   reach_ = std::make_unique<Reach>(verbs_, *memory_, *pager_, *foresight_, setup_.options,
                                    router_.get());
+  if (!router_ && settings.may_move) slicer_ = std::make_unique<Slicer>(*this);
+  if (router_) graphs_ = std::make_unique<PartedGraphs>(verbs_, *router_);
+  else if (slicer_) graphs_ = std::make_unique<PartedGraphs>(verbs_, *slicer_);
   if (setup_.verify) stats::set_state(BARSWAP_STATE_PLACE_ONLY, "barswap verify watches");
   else if (!settings.may_move)
     stats::set_state(BARSWAP_STATE_PLACE_ONLY, "the policy says paging.plan = \"stream\"");
@@ -340,6 +344,7 @@ void Session::context_ended(driver::Context context, bool gone) {
     std::erase_if(contexts_, [&](const Known& known) { return known.context == context; });
   }
   if (router_) router_->context_gone();
+  if (graphs_) graphs_->all_gone();
   const driver::RelaxedCapture relaxed(verbs_);
   memory_->drop_context(context);
 }
@@ -373,6 +378,35 @@ std::optional<Die> Session::home_of(Address address) const {
   const auto range = memory_->find(address);
   if (!range) return std::nullopt;
   return range->home;
+}
+
+void Session::forget(driver::Stream stream) {
+  if (router_) router_->forget(stream);
+  if (graphs_) graphs_->forget(stream);
+}
+
+bool Session::ordered_here(driver::Stream stream) const {
+  const driver::Context only = pager_->contexts().only_one();
+  auto current = verbs_.current();
+  auto context = verbs_.context_of(stream);
+  return only != driver::Context::none && current && context && *current == only &&
+         *context == only;
+}
+
+// Beside a capture an event on another stream may be refused, or end it.
+std::optional<Stopwatch::Lap> Session::begin_lap(driver::Stream stream, Timing timing) {
+  if (!times_launches()) timing.traced.reset();
+  if ((timing.traced || timing.sampled) && !capturing()) {
+    const Submission inside(false, Says::nothing);
+    return stopwatch_->begin(stream, timing);
+  }
+  stopwatch_->lose(timing);
+  return std::nullopt;
+}
+
+void Session::end_lap(const Stopwatch::Lap& lap) {
+  const Submission inside(false, Says::nothing);
+  stopwatch_->end(lap);
 }
 
 // Beside a capture an event may not be asked.

@@ -24,9 +24,12 @@
 #include "session/door.hpp"
 #include "session/foresight.hpp"
 #include "session/one_die.hpp"
+#include "session/parted_graphs.hpp"
 #include "session/reach.hpp"
 #include "session/router.hpp"
+#include "session/slicer.hpp"
 #include "session/stopwatch.hpp"
+#include "session/turnstile.hpp"
 
 namespace barswap::session {
 
@@ -132,6 +135,11 @@ class Session {
   Reach& reach() { return *reach_; }
   // Null: launches run where the program says.
   Router* router() const { return router_.get(); }
+  // Null: graphs are launched as they are.
+  PartedGraphs* graphs() const { return graphs_.get(); }
+  Turnstile& turnstile() { return *turnstile_; }
+  // A stream of the program's is about to go.
+  void forget(driver::Stream stream);
   const policy::Options& options() const { return setup_.options; }
   // A context of our own on a die, current on this thread.
   bool adopt_ours(driver::Context context, Die die);
@@ -139,6 +147,13 @@ class Session {
   void tie_launches(const char* why);
   Stopwatch& stopwatch() { return *stopwatch_; }
   bool times_launches() const { return setup_.trace_times && trace::on(); }
+  // Right before a launch on this stream, by its handle (never 0), and right after it; nothing, if
+  // it is not to be timed.
+  std::optional<Stopwatch::Lap> begin_lap(driver::Stream stream, Timing timing);
+  void end_lap(const Stopwatch::Lap& lap);
+  // The stream is of the program's only context, which is the caller's, too: the names of its
+  // legacy stream mean that context's.
+  bool ordered_here(driver::Stream stream) const;
   // A die's limits, for the trace.
   void trace_die(const DieState& state) const;
 
@@ -184,7 +199,10 @@ class Session {
   std::unique_ptr<Stopwatch> stopwatch_;
   std::unique_ptr<Foresight> foresight_;
   std::unique_ptr<Reach> reach_;
+  std::unique_ptr<Turnstile> turnstile_;
   std::unique_ptr<Router> router_;
+  std::unique_ptr<Slicer> slicer_;
+  std::unique_ptr<PartedGraphs> graphs_;
   std::atomic<std::uint64_t> allocation_order_{0};
   pager::Veil veil_;
 

@@ -27,7 +27,7 @@ void step_aside(const char* why) {
 // A child inherits the mapped statistics and the trace's file, and the gate's page as zeroes. What
 // its parent had away is not its own, and whoever would bring it home is not there.
 void in_child() {
-  routing.store(false);
+  counting.store(false);
   trace::forked_child();
   stats::forked_child();
 }

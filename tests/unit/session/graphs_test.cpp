@@ -440,18 +440,19 @@ TEST_CASE("who waits too long for a graph's parts goes on, and the graph fails")
   HandingOn program;
   program.run(2);
   session::Router& router = *program.owner.life.session()->router();
+  session::Turnstile& turnstile = router.turnstile();
   const session::AtHome home;
-  const session::Router::Held held(router);
+  const session::Turnstile::Held held(turnstile);
   REQUIRE(held.ours());
   CUresult state = CUDA_ERROR_UNKNOWN;
   std::thread other([&] { state = cuStreamQuery(program.stream); });
   other.join();
   CHECK((state == CUDA_SUCCESS || state == CUDA_ERROR_NOT_READY));
   CHECK(!held.lasts());
-  CHECK(!router.routes());
-  const session::Router::Held again(router);
+  CHECK(turnstile.broken());
+  const session::Turnstile::Held again(turnstile);
   CHECK(!again.ours());
-  CHECK(router.graph_lost(Error{Fault::busy}) != 0);
+  CHECK(router.lost(Error{Fault::busy}) != 0);
   CHECK(cuStreamSynchronize(program.stream) != CUDA_SUCCESS);
 }
 

@@ -1,11 +1,9 @@
-#include "session/far_graphs.hpp"
+#include "session/parted_graphs.hpp"
 
 #include <algorithm>
 
 #include "barswap/log.hpp"
 #include "session/door.hpp"
-#include "session/reach.hpp"
-#include "session/router.hpp"
 #include "stats/stats.hpp"
 
 namespace barswap::session {
@@ -22,14 +20,14 @@ bool same(const std::vector<GraphCut>& one, const std::vector<GraphCut>& other) 
 
 }  // namespace
 
-std::shared_ptr<FarGraphs::Entry> FarGraphs::find(driver::Exec exec) {
+std::shared_ptr<PartedGraphs::Entry> PartedGraphs::find(driver::Exec exec) {
   Lock lock(mutex_);
   const auto found = entries_.find(exec);
   return found == entries_.end() ? nullptr : found->second;
 }
 
 // The clone is of this moment: the program may change its own, and destroy it.
-void FarGraphs::take(Entry& entry, driver::Graph graph) {
+void PartedGraphs::take(Entry& entry, driver::Graph graph) {
   const Submission inside(true);  // the driver may look addresses up
   auto clone = verbs_.clone(graph);
   if (!clone) return;
@@ -39,22 +37,23 @@ void FarGraphs::take(Entry& entry, driver::Graph graph) {
   entry.nodes = std::move(*nodes);
   for (std::size_t i = 0; i < entry.nodes.size(); ++i)
     entry.places.emplace(entry.nodes[i].original, i);
-  entry.dies.assign(entry.nodes.size(), router_.home());
+  entry.dies.assign(entry.nodes.size(), parting_.home());
   entry.looked = false;
 }
 
-void FarGraphs::made(driver::Exec exec, driver::Graph graph, std::uint64_t flags) {
+void PartedGraphs::made(driver::Exec exec, driver::Graph graph, std::uint64_t flags) {
   gone(exec);
-  if (!router_.routes() || !verbs_.plain_graph(flags)) return;
+  if (!parting_.parts() || !verbs_.plain_graph(flags)) return;
   auto entry = std::make_shared<Entry>();
   entry->flags = flags;
   take(*entry, graph);
   if (entry->clone == driver::Graph::none) return;
+  any_.store(true, std::memory_order_relaxed);
   Lock lock(mutex_);
   entries_[exec] = std::move(entry);
 }
 
-void FarGraphs::updated(driver::Exec exec, driver::Graph graph) {
+void PartedGraphs::updated(driver::Exec exec, driver::Graph graph) {
   const auto entry = find(exec);
   if (!entry || entry->home) return;
   drop(*entry);
@@ -64,45 +63,43 @@ void FarGraphs::updated(driver::Exec exec, driver::Graph graph) {
   entry->next_look = entry->launches + 1;
 }
 
-void FarGraphs::changed(driver::Exec exec, driver::Node node, const driver::KernelChange& change,
-                        Reach& reach) {
+void PartedGraphs::changed(driver::Exec exec, driver::Node node,
+                           const driver::KernelChange& change) {
   const auto entry = find(exec);
   if (!entry || entry->home) return;
   const auto found = entry->places.find(node);
   if (found == entry->places.end()) return left(exec);
   const driver::GraphNode& known = entry->nodes[found->second];
   // Who changes its graph all the time need not pay for a second one.
-  if (entry->legs.empty() && ++entry->changes > kChangesMost) return left(exec);
-  const bool away = entry->dies[found->second] != router_.home();
-  if (known.function != change.function ||
-      (away && reach.route_names(change.function, change.parameters, change.extra).foreign) ||
+  if (entry->parts.empty() && ++entry->changes > kChangesMost) return left(exec);
+  if (known.function != change.function || !parting_.may_run(change, entry->dies[found->second]) ||
       !this->change(*entry, found->second, change))
     left(exec);
 }
 
 // In the clone, for what will be made of it, and in what was.
-bool FarGraphs::change(Entry& entry, std::size_t node, const driver::KernelChange& change) {
+bool PartedGraphs::change(Entry& entry, std::size_t node, const driver::KernelChange& change) {
   if (!verbs_.change(entry.nodes[node].node, change)) return false;
-  if (entry.legs.empty()) return true;
-  const Leg& leg = leg_of(entry, node);
+  if (entry.parts.empty()) return true;
+  const GraphPart& part = part_of(entry, node);
   const driver::Node placed = entry.placed[node];
-  if (leg.graph != driver::Graph::none && !verbs_.change(placed, change)) return false;
-  return static_cast<bool>(verbs_.change(leg.exec, placed));
+  if (part.graph != driver::Graph::none && !verbs_.change(placed, change)) return false;
+  return static_cast<bool>(verbs_.change(part.exec, placed));
 }
 
-FarGraphs::Leg& FarGraphs::leg_of(Entry& entry, std::size_t node) {
-  return *std::find_if(entry.legs.rbegin(), entry.legs.rend(),
-                       [&](const Leg& leg) { return leg.first <= node; });
+GraphPart& PartedGraphs::part_of(Entry& entry, std::size_t node) {
+  return *std::find_if(entry.parts.rbegin(), entry.parts.rend(),
+                       [&](const GraphPart& part) { return part.first <= node; });
 }
 
-void FarGraphs::left(driver::Exec exec) {
+void PartedGraphs::left(driver::Exec exec) {
   const auto entry = find(exec);
   if (!entry) return;
   drop(*entry);
   entry->home = true;
 }
 
-void FarGraphs::gone(driver::Exec exec) {
+void PartedGraphs::gone(driver::Exec exec) {
   const auto entry = find(exec);
   if (!entry) return;
   drop(*entry);
@@ -111,31 +108,31 @@ void FarGraphs::gone(driver::Exec exec) {
   entries_.erase(exec);
 }
 
-void FarGraphs::all_gone() {
+void PartedGraphs::all_gone() {
   Lock lock(mutex_);
   entries_.clear();
   spare_.clear();
 }
 
 // It may be asked after no more. What it held may still be running.
-void FarGraphs::forget(driver::Stream stream) {
+void PartedGraphs::forget(driver::Stream stream) {
   Lock lock(mutex_);
   for (auto& [exec, entry] : entries_)
     if (entry->last == stream) entry->last = kForgotten;
 }
 
 // What is in flight ends, and is freed then.
-void FarGraphs::drop_ours(Entry& entry) {
-  for (const Leg& leg : entry.legs) {
-    if (leg.exec != driver::Exec::none) verbs_.destroy(leg.exec);
-    if (leg.graph != driver::Graph::none) verbs_.destroy(leg.graph);
+void PartedGraphs::drop_ours(Entry& entry) {
+  for (const GraphPart& part : entry.parts) {
+    if (part.exec != driver::Exec::none) verbs_.destroy(part.exec);
+    if (part.graph != driver::Graph::none) verbs_.destroy(part.graph);
   }
-  entry.legs.clear();
+  entry.parts.clear();
   entry.placed.clear();
   entry.uploaded = false;
 }
 
-void FarGraphs::drop(Entry& entry) {
+void PartedGraphs::drop(Entry& entry) {
   drop_ours(entry);
   if (entry.clone != driver::Graph::none) verbs_.destroy(entry.clone);
   entry.clone = driver::Graph::none;
@@ -147,41 +144,31 @@ void FarGraphs::drop(Entry& entry) {
 
 // Where its bytes lie is looked at before the second launch, and again after pages have moved, ever
 // more seldom.
-void FarGraphs::look(Entry& entry, Reach& reach) {
+void PartedGraphs::look(Entry& entry) {
   const std::uint64_t moved = stats::get(stats::live().drains);
-  const std::uint64_t judged = router_.judged();
+  const std::uint64_t judged = parting_.judged();
   const bool due = entry.launches >= entry.next_look && moved != entry.moved;
   if (entry.looked && !due && judged == entry.judged) return;
   entry.looked = true;
   entry.judged = judged;
   entry.moved = moved;
   entry.next_look = 2 * entry.launches;
-  std::vector<Router::Node> named;
-  for (const driver::GraphNode& node : entry.nodes) {
-    Router::Node one{node.function, node.tied, node.follows, {}};
-    if (node.function != driver::Function::none) {
-      auto work = verbs_.work_of(node.node);
-      if (work) one.names = reach.route_names(work->function, work->parameters, work->extra);
-      else one.tied = true;
-    }
-    named.push_back(one);
-  }
-  GraphPlan plan = router_.plan_nodes(named);
+  GraphPlan plan = parting_.plan(entry.nodes);
   if (entry.missed >= kMissedMost) plan.cuts.clear();
   if (plan.dies == entry.dies && same(plan.cuts, entry.cuts)) return;
   drop_ours(entry);
   entry.cuts = std::move(plan.cuts);
   if (!make(entry, plan.dies)) {
-    BARSWAP_LOG(debug, "session", "a graph of %zu nodes stays on its die", entry.nodes.size());
+    BARSWAP_LOG(debug, "session", "a graph of %zu nodes stays one", entry.nodes.size());
     drop(entry);
     entry.home = true;
   }
 }
 
 // False: the driver would not have it so. Nothing of it was launched.
-bool FarGraphs::make(Entry& entry, const std::vector<Die>& dies) {
+bool PartedGraphs::make(Entry& entry, const std::vector<Die>& dies) {
   const Submission inside(true);
-  const Die home = router_.home();
+  const Die home = parting_.home();
   std::size_t away = 0;
   for (std::size_t i = 0; i < entry.nodes.size(); ++i) {
     const driver::GraphNode& node = entry.nodes[i];
@@ -189,53 +176,53 @@ bool FarGraphs::make(Entry& entry, const std::vector<Die>& dies) {
     if (dies[i] != home && kernel) ++away;
     if (dies[i] == entry.dies[i]) continue;
     // Copies and fills are the same wherever they are launched.
-    const auto there = kernel ? router_.there(node.function, dies[i]) : std::nullopt;
+    const auto there = kernel ? parting_.there(node.function, dies[i]) : std::nullopt;
     if (kernel && (!there || !verbs_.place(node.node, there->kernel, there->context))) return false;
     entry.dies[i] = dies[i];
   }
   entry.away = away;
-  if (away == 0) return true;
-  for (Leg& leg : legs_of(entry))
-    if (!make_leg(entry, std::move(leg))) return false;
+  if (away == 0 && entry.cuts.empty()) return true;
+  for (GraphPart& part : parts_of(entry))
+    if (!make_part(entry, std::move(part))) return false;
   BARSWAP_LOG(debug, "session", "a graph of %zu nodes runs %zu of them on other dies, in %zu parts",
-              entry.nodes.size(), away, entry.legs.size());
-  for (const Leg& leg : entry.legs)
-    BARSWAP_LOG(debug, "session", "%zu nodes from %zu on die %d, %zu ranges along", leg.count,
-                leg.first, index_of(leg.die), leg.along.size());
+              entry.nodes.size(), away, entry.parts.size());
+  for (const GraphPart& part : entry.parts)
+    BARSWAP_LOG(debug, "session", "%zu nodes from %zu on die %d, %zu ranges along", part.count,
+                part.first, index_of(part.die), part.along.size());
   return true;
 }
 
-std::vector<FarGraphs::Leg> FarGraphs::legs_of(const Entry& entry) const {
-  std::vector<Leg> legs;
+std::vector<GraphPart> PartedGraphs::parts_of(const Entry& entry) const {
+  std::vector<GraphPart> parts;
   auto cut = entry.cuts.begin();
   for (std::size_t i = 0; i < entry.dies.size(); ++i) {
     const bool carries = cut != entry.cuts.end() && cut->node == i;
-    if (legs.empty() || carries || legs.back().die != entry.dies[i])
-      legs.push_back({i, 0, driver::Graph::none, driver::Exec::none, entry.dies[i], {}});
-    ++legs.back().count;
-    if (carries) legs.back().along = (cut++)->along;
+    if (parts.empty() || carries || parts.back().die != entry.dies[i])
+      parts.push_back({i, 0, driver::Graph::none, driver::Exec::none, entry.dies[i], {}});
+    ++parts.back().count;
+    if (carries) parts.back().along = (cut++)->along;
   }
-  if (legs.size() <= kLegsMost) return legs;
-  return {{0, entry.dies.size(), driver::Graph::none, driver::Exec::none, router_.home(), {}}};
+  if (parts.size() <= parting_.most_parts()) return parts;
+  return {{0, entry.dies.size(), driver::Graph::none, driver::Exec::none, parting_.home(), {}}};
 }
 
-bool FarGraphs::make_leg(Entry& entry, Leg leg) {
+bool PartedGraphs::make_part(Entry& entry, GraphPart part) {
   driver::Graph graph = entry.clone;
-  if (leg.count == entry.nodes.size()) {
+  if (part.count == entry.nodes.size()) {
     for (const driver::GraphNode& node : entry.nodes) entry.placed.push_back(node.node);
   } else {
-    auto part = verbs_.part_of(entry.clone, entry.nodes, leg.first, leg.count);
-    if (!part) return false;
-    leg.graph = graph = part->graph;
-    entry.placed.insert(entry.placed.end(), part->nodes.begin(), part->nodes.end());
+    auto some = verbs_.part_of(entry.clone, entry.nodes, part.first, part.count);
+    if (!some) return false;
+    part.graph = graph = some->graph;
+    entry.placed.insert(entry.placed.end(), some->nodes.begin(), some->nodes.end());
   }
   auto made = verbs_.instantiate(graph, entry.flags);
-  if (made) leg.exec = *made;
-  entry.legs.push_back(std::move(leg));
+  if (made) part.exec = *made;
+  entry.parts.push_back(std::move(part));
   return made.has_value();
 }
 
-bool FarGraphs::has_event(Entry& entry) {
+bool PartedGraphs::has_event(Entry& entry) {
   if (entry.done != driver::Event::none) return true;
   {
     Lock lock(mutex_);
@@ -253,7 +240,7 @@ bool FarGraphs::has_event(Entry& entry) {
 // Launches of one executable graph come one after another, whatever their streams. Answers which of
 // the two may come now, and has it wait where only an event says so: ours may be another one by
 // now.
-bool FarGraphs::follows_on(Entry& entry, driver::Stream stream, bool ours) {
+bool PartedGraphs::follows_on(Entry& entry, driver::Stream stream, bool ours) {
   {
     Lock lock(mutex_);
     if (entry.last == driver::Stream::none || entry.last == stream) return ours;
@@ -263,11 +250,11 @@ bool FarGraphs::follows_on(Entry& entry, driver::Stream stream, bool ours) {
       return idle && *idle;
     }
   }
-  if (!verbs_.wait(stream, entry.done)) router_.graph_lost();
+  if (!verbs_.wait(stream, entry.done)) parting_.lost_order();
   return ours;
 }
 
-bool FarGraphs::choose(driver::Exec exec, driver::Stream stream, Reach& reach) {
+bool PartedGraphs::choose(driver::Exec exec, driver::Stream stream) {
   const auto entry = find(exec);
   if (!entry) return false;
   const driver::RelaxedCapture relaxed(verbs_);
@@ -275,84 +262,78 @@ bool FarGraphs::choose(driver::Exec exec, driver::Stream stream, Reach& reach) {
   entry->captured = !captured || *captured;
   if (entry->captured) return false;
   ++entry->launches;
-  const bool may = !entry->home && reach.wanted() && router_.graph_may_leave(stream);
-  if (may && entry->launches > 1) look(*entry, reach);
-  const bool ours = may && !entry->legs.empty() && has_event(*entry);
+  const bool may = !entry->home && parting_.may_part(stream);
+  if (may && entry->launches > 1) look(*entry);
+  const bool ours = may && !entry->parts.empty() && has_event(*entry);
   return follows_on(*entry, stream, ours);
 }
 
 // What can be refused is, before anything is launched.
-bool FarGraphs::prepare_legs(Entry& entry, driver::Stream stream) {
+bool PartedGraphs::prepare_parts(Entry& entry, driver::Stream stream) {
   std::uint32_t dies = 0;
-  for (const Leg& leg : entry.legs) dies |= 1u << index_of(leg.die);
-  if (!router_.can_hop(stream, dies)) return false;
+  for (const GraphPart& part : entry.parts) dies |= 1u << index_of(part.die);
+  if (!parting_.can_hop(stream, dies)) return false;
   if (entry.uploaded) return true;
-  Die at = router_.home();
-  for (const Leg& leg : entry.legs) {
-    auto there = router_.hop(stream, at, leg.die);
-    at = leg.die;
-    const Submission inside{Submission::Away{}};
-    if (!there || !verbs_.upload(leg.exec, *there)) return false;
+  Die at = parting_.home();
+  for (const GraphPart& part : entry.parts) {
+    auto there = parting_.hop(stream, at, part.die);
+    at = part.die;
+    if (!there || !parting_.upload(part, *there)) return false;
   }
-  entry.uploaded = router_.hop(stream, at, router_.home()).has_value();
+  entry.uploaded = parting_.hop(stream, at, parting_.home()).has_value();
   return entry.uploaded;
 }
 
-// What is not carried is read from afar; also when others wait for us.
-bool FarGraphs::carry_for(Entry& entry, const Leg& leg) {
-  if (leg.along.empty() || router_.carry_for_graph(leg.along, leg.die)) {
-    if (!leg.along.empty()) entry.missed = 0;
-    return true;
+// What is not there is read from afar; also when others wait for us.
+void PartedGraphs::prepare(Entry& entry, const GraphPart& part, driver::Stream stream) {
+  const std::span<const driver::GraphNode> nodes(entry.nodes);
+  if (parting_.prepare(part, nodes.subspan(part.first, part.count), stream)) {
+    if (!part.along.empty()) entry.missed = 0;
+    return;
   }
-  if (router_.waited_for()) return false;
+  if (parting_.turnstile().waited_for()) return;
   entry.looked = entry.looked && ++entry.missed != kMissedMost;
-  return false;
-}
-
-Result<void> FarGraphs::launch_leg(const Leg& leg, driver::Stream stream) {
-  const Submission inside{Submission::Away{}};
-  auto launched = verbs_.launch(leg.exec, stream);
-  if (launched) router_.leg_sent(stream, leg.die);
-  return launched;
 }
 
 // Nothing of the graph was launched, if that is the answer.
-std::optional<int> FarGraphs::launch_legs(Entry& entry, driver::Stream stream) {
-  Die at = router_.home();
-  for (const Leg& leg : entry.legs) {
-    if (leg.first > 0) (void)carry_for(entry, leg);
-    auto there = router_.hop(stream, at, leg.die);
-    auto launched = there ? launch_leg(leg, *there) : there.error();
+std::optional<int> PartedGraphs::launch_parts(Entry& entry, driver::Stream stream) {
+  Die at = parting_.home();
+  for (const GraphPart& part : entry.parts) {
+    if (part.first > 0) prepare(entry, part, stream);
+    auto there = parting_.hop(stream, at, part.die);
+    auto launched = there ? parting_.launch(part, *there, stream) : there.error();
     const bool sticky = !launched && driver::sticky(launched.error());
-    if (!launched && !sticky && leg.first == 0) {
-      (void)router_.hop(stream, leg.die, router_.home());
+    if (!launched && !sticky && part.first == 0) {
+      (void)parting_.hop(stream, part.die, parting_.home());
       return std::nullopt;
     }
-    if (there && !launched && !sticky && after_out_of_memory()) launched = launch_leg(leg, *there);
-    at = leg.die;
+    if (there && !launched && !sticky && after_out_of_memory())
+      launched = parting_.launch(part, *there, stream);
+    at = part.die;
     if (launched) continue;
-    return router_.graph_lost(launched.error());
+    return parting_.lost(launched.error());
   }
-  const auto back = router_.hop(stream, at, router_.home());
-  return back ? 0 : router_.graph_lost(back.error());
+  const auto back = parting_.hop(stream, at, parting_.home());
+  return back ? 0 : parting_.lost(back.error());
 }
 
-std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
+std::optional<int> PartedGraphs::launch(driver::Exec exec, driver::Stream stream) {
   const auto entry = find(exec);
-  if (!entry || entry->legs.empty()) return std::nullopt;
+  if (!entry || entry->parts.empty()) return std::nullopt;
   const driver::RelaxedCapture relaxed(verbs_);
-  for (const Leg& leg : entry->legs)
-    if (leg.die != router_.home()) router_.await_room(leg.die);
-  (void)carry_for(*entry, entry->legs.front());
+  for (const GraphPart& part : entry->parts)
+    if (part.die != parting_.home()) parting_.await_room(part.die);
+  prepare(*entry, entry->parts.front(), stream);
   std::optional<int> code;
   {
-    const Router::Held held(router_);
-    if (held.ours()) {
-      if (prepare_legs(*entry, stream)) code = launch_legs(*entry, stream);
+    const Turnstile::Held held(parting_.turnstile());
+    if (held.ours() && parting_.begin()) {
+      if (prepare_parts(*entry, stream)) code = launch_parts(*entry, stream);
       if (!code) left(exec);
+      parting_.end();
     }
-    // Something of another thread may be between the legs: no wrong bytes without a word.
-    if (code == 0 && !held.lasts()) code = router_.graph_lost(Error{Fault::busy});
+    // Something of another thread may be between the parts: no wrong bytes without a word.
+    if (code == 0 && !held.lasts()) code = parting_.lost(Error{Fault::busy});
     // Before anybody else goes on.
     if (code == 0) ended_with(*entry, stream);
   }
@@ -361,18 +342,18 @@ std::optional<int> FarGraphs::launch(driver::Exec exec, driver::Stream stream) {
   return code;
 }
 
-void FarGraphs::ended_with(Entry& entry, driver::Stream stream) {
-  if (!verbs_.record(entry.done, stream)) router_.graph_lost();
+void PartedGraphs::ended_with(Entry& entry, driver::Stream stream) {
+  if (!verbs_.record(entry.done, stream)) parting_.lost_order();
   {
     Lock lock(mutex_);
     entry.last = stream;
     entry.last_ours = true;
   }
-  router_.launched_on(stream);
-  router_.graph_left(stream, entry.done, entry.dies, entry.away);
+  parting_.launched_on(stream);
+  parting_.ended(stream, entry.done, entry.dies, entry.away);
 }
 
-void FarGraphs::launched(driver::Exec exec, driver::Stream stream) {
+void PartedGraphs::launched(driver::Exec exec, driver::Stream stream) {
   const auto entry = find(exec);
   if (!entry || entry->captured) return;
   {
@@ -381,7 +362,7 @@ void FarGraphs::launched(driver::Exec exec, driver::Stream stream) {
     entry->last = stream == driver::kPerThreadStream ? kForgotten : stream;
     entry->last_ours = false;
   }
-  router_.launched_on(stream);
+  parting_.launched_on(stream);
 }
 
 }  // namespace barswap::session

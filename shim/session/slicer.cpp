@@ -1,0 +1,146 @@
+#include "session/slicer.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "barswap/log.hpp"
+#include "barswap/units.hpp"
+#include "session/session.hpp"
+
+namespace barswap::session {
+namespace {
+
+// What a slice names at least; and of what the whole names, on the host: less is read in place.
+constexpr std::uint64_t kSliceBytes = 64_MiB, kHostBytes = 64_MiB;
+
+// What the slice is timed for that this thread launches next.
+thread_local constinit Timing pending;
+
+std::vector<Launch> kernels_of(const driver::Verbs& verbs,
+                               std::span<const driver::GraphNode> nodes) {
+  std::vector<Launch> kernels;
+  for (const driver::GraphNode& node : nodes) {
+    if (node.function == driver::Function::none) continue;
+    auto work = verbs.work_of(node.node);
+    if (!work) continue;
+    Launch launch;
+    launch.function = work->function;
+    launch.parameters = work->parameters;
+    launch.extra = work->extra;
+    launch.block = work->threads;
+    launch.grid = work->blocks;
+    kernels.push_back(launch);
+  }
+  return kernels;
+}
+
+}  // namespace
+
+Slicer::~Slicer() {
+  counting.store(false);
+  lost_away.store(0);
+}
+
+bool Slicer::parts() const {
+  return !stopped_.load(std::memory_order_relaxed) && session_.pager().may_move();
+}
+
+bool Slicer::may_part(driver::Stream stream) {
+  if (!parts() || turnstile().broken() || !session_.reach().wanted()) return false;
+  if (stream == driver::kPerThreadStream || session_.pager().contexts().capturing()) return false;
+  auto die = session_.verbs().current_die();
+  if (!die || !session_.ordered_here(stream)) return false;
+  home_.store(*die);
+  return true;
+}
+
+Turnstile& Slicer::turnstile() { return session_.turnstile(); }
+
+// Calls are counted long before the first graph in parts, so that none is under way uncounted.
+GraphPlan Slicer::plan(std::span<const driver::GraphNode> nodes) {
+  GraphPlan plan{std::vector<Die>(nodes.size(), home()), {}, 1u << index_of(home())};
+  if (nodes.size() > kNodesMost) return plan;
+  auto where = cuts(nodes);
+  if (where.empty()) return plan;
+  if (counting.exchange(true)) plan.cuts = std::move(where);
+  else ++judged_;  // the next launch asks again
+  return plan;
+}
+
+std::vector<GraphCut> Slicer::cuts(std::span<const driver::GraphNode> nodes) const {
+  const bool chaos = session_.pager().settings().chaos;
+  const auto held = session_.pager().survey(home(), pager::Pager::With::places);
+  std::unordered_map<policy::RangeId, std::size_t> named;  // by the last slice that names it
+  std::uint64_t host_bytes = 0, slice_bytes = 0;
+  std::uint64_t least_bytes = kSliceBytes;
+  std::vector<GraphCut> cuts;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    std::uint64_t new_bytes = 0;
+    std::vector<policy::RangeId> fresh;
+    for (const policy::RangeId id :
+         session_.reach().large_ranges(kernels_of(session_.verbs(), nodes.subspan(i, 1)))) {
+      const auto facts = std::lower_bound(
+          held.begin(), held.end(), id,
+          [](const policy::RangeFacts& one, policy::RangeId wanted) { return one.id < wanted; });
+      if (facts == held.end() || facts->id != id) continue;
+      const auto found = named.find(id);
+      if (found == named.end()) host_bytes += facts->host_bytes;
+      else if (found->second == cuts.size()) continue;
+      fresh.push_back(id);
+      new_bytes += facts->bytes;
+    }
+    const bool full = slice_bytes + new_bytes > least_bytes && slice_bytes > 0 && new_bytes > 0;
+    if ((full || chaos) && i > 0 && !nodes[i].follows) {
+      cuts.push_back({i, {}});
+      slice_bytes = 0;
+      if (cuts.size() * nodes.size() > kClonedMost) least_bytes = ~std::uint64_t{0};
+    }
+    for (const policy::RangeId id : fresh) named[id] = cuts.size();
+    slice_bytes += new_bytes;
+  }
+  if (host_bytes < kHostBytes && !chaos) cuts.clear();
+  return cuts;
+}
+
+std::optional<Parting::There> Slicer::there(driver::Function, Die) { return std::nullopt; }
+
+// The first one waits here as a single launch would, the others while calls of other threads wait
+// for them: foresight is through soon where it is hurried.
+bool Slicer::prepare(const GraphPart&, std::span<const driver::GraphNode> nodes,
+                     driver::Stream stream) {
+  session_.stopwatch().lose(pending);
+  pending = session_.reach().launch_together(kernels_of(session_.verbs(), nodes),
+                                             static_cast<std::uintptr_t>(stream));
+  return true;
+}
+
+Result<void> Slicer::upload(const GraphPart& part, driver::Stream there) {
+  const Submission inside(false);
+  return session_.verbs().upload(part.exec, there);
+}
+
+Result<void> Slicer::launch(const GraphPart& part, driver::Stream there, driver::Stream) {
+  const auto lap = session_.begin_lap(there, std::exchange(pending, {}));
+  Result<void> launched;
+  {
+    const Submission inside(false);
+    launched = session_.verbs().launch(part.exec, there);
+  }
+  if (lap) session_.end_lap(*lap);
+  return launched;
+}
+
+void Slicer::lost_order() {
+  if (stopped_.exchange(true)) return;
+  BARSWAP_LOG(info, "session", "graphs are launched as they are from now on: a part was refused");
+}
+
+// Whoever goes on without the rest would compute with what is not there.
+int Slicer::lost(Error error) {
+  constexpr int kUnspecific = 999;  // CUDA_ERROR_UNKNOWN
+  lost_order();
+  lost_away.store(error.fault == Fault::driver ? error.driver_code : kUnspecific);
+  return lost_away.load();
+}
+
+}  // namespace barswap::session

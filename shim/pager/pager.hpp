@@ -234,7 +234,7 @@ class Pager {
   };
   Shares shares_of(const Birth& request, std::uint64_t page_bytes) const;
   std::uint64_t page_bytes_of(const Birth& request) const;
-  Result<void> fill(Run& run, const Birth& request);
+  Result<void> fill(Run& run, const Birth& request, std::uint64_t page_bytes);
   Result<Run*> admit(std::unique_ptr<Run> run);
   std::unique_ptr<Run> take_out(Run* run) BARSWAP_REQUIRES(pages_);
   std::unique_ptr<Run> take_parked(Run* run) BARSWAP_REQUIRES(pages_);

@@ -78,7 +78,13 @@ Result<Run*> Pager::birth(const Birth& request) {
   run->bytes = request.bytes;
   {
     const driver::RelaxedCapture relaxed(verbs_);
-    BARSWAP_TRY_VOID(fill(*run, request));
+    const std::uint64_t page_bytes = page_bytes_of(request);
+    const std::uint64_t small_bytes = policy::page_bytes_of(request.bytes, settings_.page_bytes);
+    auto filled = fill(*run, request, page_bytes);
+    // Room that no whole page fits into.
+    if (!filled && filled.error().fault == Fault::out_of_memory && page_bytes > small_bytes)
+      filled = fill(*run, request, small_bytes);
+    BARSWAP_TRY_VOID(filled);
   }
   if (request.kind != RunKind::large) {
     Lock lock(pages_);
@@ -169,8 +175,7 @@ std::uint64_t Pager::page_bytes_of(const Birth& request) const {
 
 // Frames first, then mappings, then one grant over the whole run: what can fail comes before what
 // anybody else could see.
-Result<void> Pager::fill(Run& run, const Birth& request) {
-  const std::uint64_t page_bytes = page_bytes_of(request);
+Result<void> Pager::fill(Run& run, const Birth& request, std::uint64_t page_bytes) {
   run.page_bytes = page_bytes;
   std::uint64_t most = page_most();
   while (page_bytes > most && !page_most_.compare_exchange_weak(most, page_bytes)) {}

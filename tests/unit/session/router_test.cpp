@@ -25,6 +25,18 @@ TEST_CASE("a range that does not fit lies whole on the other die, and launches g
   CHECK(program.sent() == 10);
 }
 
+TEST_CASE("where no tier has room for a range as a whole, it lies in pieces") {
+  support::Setting setting = routed();
+  setting.setup.options.tiers_host_limit = policy::size_of(24_MiB);
+  Program program(setting);  // 32 MiB are left on each die
+  CUdeviceptr base = 0;
+  REQUIRE(cuMemAlloc_v2(&base, 56_MiB) == CUDA_SUCCESS);
+  REQUIRE(cuMemsetD32_v2(base, 7, 56_MiB / 4) == CUDA_SUCCESS);
+  CHECK(program.read(base + 56_MiB - 256, 64) == std::vector<std::uint32_t>(64, 7));
+  CUdeviceptr more = 0;
+  CHECK(cuMemAlloc_v2(&more, 128_MiB) == CUDA_ERROR_OUT_OF_MEMORY);
+}
+
 TEST_CASE("the program still has one context, on one die") {
   Program program;
   REQUIRE(program.launch(program.far, 64) == CUDA_SUCCESS);

@@ -46,6 +46,12 @@ void draw_policy(Chance& chance, Plan& plan) {
   }
 }
 
+// Of its own dice, too.
+void draw_graphs(Plan& plan) {
+  Chance chance(plan.seed ^ 0x67726170);
+  plan.graphs = plan.program_dies() == 1 && chance.percent(30);
+}
+
 // How dies lend to each other. Of its own dice, so that the rest of a seed stays what it was.
 void draw_lending(Plan& plan) {
   Chance chance(plan.seed ^ 0x6c656e64);
@@ -156,6 +162,7 @@ Plan draw_plan(std::uint64_t seed) {
   plan.held_bytes_max =
       plan.mode == Mode::tight ? chance.between(2, 4) * limit_bytes : chance.between(24, 160) << 20;
   draw_lending(plan);
+  draw_graphs(plan);
   if (seed % 5 == 4) let_sweep(chance, plan);
   describe(plan);
   return plan;

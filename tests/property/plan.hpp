@@ -39,6 +39,7 @@ struct Plan {
   bool sweeps = false;  // now and then the same ranges in the same order, several times
   bool routed = false;  // launches may go to other dies than the program's
   bool opened = false;  // and all dies are ready for that from the start
+  bool graphs = false;  // many, launched often enough to be launched in parts
   int program_dies() const { return routed ? 1 : setting.machine.dies; }
   std::uint64_t held_bytes_max = 64_MiB;  // what the program aims to hold
   // A driver call fails: the program may see its code, and goes on.

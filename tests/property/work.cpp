@@ -531,12 +531,14 @@ void World::launch_graph() {
   const GraphState graph = graphs_[chance_.below(graphs_.size())];
   const int stream = pick_stream(graph.context);
   if (stream < 0) return;
-  submit(
-      stream, graph.ranges, "launch graph",
-      [&](CUstream handle) { return cuGraphLaunch(graph.exec, handle); },
-      [&] {
-        for (const Effect& effect : graph.effects) effect();
-      });
+  const int times = plan_.graphs ? 4 : 1;
+  for (int i = 0; i < times; ++i)
+    submit(
+        stream, graph.ranges, "launch graph",
+        [&](CUstream handle) { return cuGraphLaunch(graph.exec, handle); },
+        [&] {
+          for (const Effect& effect : graph.effects) effect();
+        });
 }
 
 void World::synchronize() {

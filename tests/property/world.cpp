@@ -249,8 +249,13 @@ void World::run() {
       {&World::make_stream, 2},        {&World::end_stream, 1},     {&World::enable_peer, 2},
       {&World::context_come_or_go, 1},
   };
+  const auto weight_of = [&](const Odds& odds) {
+    const bool graph = odds.step == &World::capture || odds.step == &World::launch_graph;
+    const bool context = odds.step == &World::context_come_or_go;
+    return plan_.graphs && graph ? 4 * odds.weight : plan_.graphs && context ? 0 : odds.weight;
+  };
   unsigned total = 0;
-  for (const Odds& odds : steps) total += odds.weight;
+  for (const Odds& odds : steps) total += weight_of(odds);
   for (int i = 0; i < 3; ++i) allocate();
   for (int i = 0; plan_.sweeps && i < 8; ++i)
     if (held_bytes() + 33_MiB <= plan_.held_bytes_max)
@@ -260,7 +265,7 @@ void World::run() {
     const Odds* odds = steps;
     before_.clear();
     for (const auto& range : ranges_) before_.emplace_back(range->base, range->bytes);
-    while (dice >= odds->weight) dice -= (odds++)->weight;
+    while (dice >= weight_of(*odds)) dice -= weight_of(*odds++);
     (this->*odds->step)();
     check_machine();
     if (plan_.sweeps && chance_.percent(8)) {

@@ -44,12 +44,14 @@ enum class Exec : std::uintptr_t { none = 0 };  // a graph made executable
 enum class FunctionKind : std::uint8_t { kernel, function };  // CUkernel, CUfunction
 
 // One operation of a graph, as far as it names memory: a kernel with its parameters, which the
-// driver owns and the graph keeps, or up to two addresses.
+// driver owns and the graph keeps, or up to two stretches, where a copy writes and reads. Of an
+// array there is none.
 struct GraphWork {
   Function function = Function::none;
   void* const* parameters = nullptr;
   void* const* extra = nullptr;
   Address first{}, second{};
+  std::uint64_t first_bytes = 0, second_bytes = 0;
   std::uint64_t threads = 0, blocks = 0;  // of a kernel: its block, its grid
 };
 
@@ -201,7 +203,8 @@ class Verbs {
   // The nodes of `clone`, which is one of `graph`, if they are kernels, copies and fills that come
   // one after another.
   Result<std::vector<GraphNode>> chain_of(Graph graph, Graph clone) const;
-  Result<GraphWork> work_of(Node kernel) const;
+  // Of a kernel, a copy or a fill; of nothing, if the node is none of these.
+  Result<GraphWork> work_of(Node node) const;
   Result<Graph> clone(Graph graph) const;
   // A clone of some of these nodes, one after another in `graph`; their twins, in that order.
   struct Part {

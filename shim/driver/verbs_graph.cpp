@@ -15,13 +15,76 @@ Function function_of(const CUDA_KERNEL_NODE_PARAMS& kernel) {
 }
 
 GraphWork work_in(const CUDA_KERNEL_NODE_PARAMS& kernel) {
-  return {function_of(kernel),
-          kernel.kernelParams,
-          kernel.extra,
-          {},
-          {},
-          std::uint64_t{kernel.blockDimX} * kernel.blockDimY * kernel.blockDimZ,
-          std::uint64_t{kernel.gridDimX} * kernel.gridDimY * kernel.gridDimZ};
+  GraphWork work;
+  work.function = function_of(kernel);
+  work.parameters = kernel.kernelParams;
+  work.extra = kernel.extra;
+  work.threads = std::uint64_t{kernel.blockDimX} * kernel.blockDimY * kernel.blockDimZ;
+  work.blocks = std::uint64_t{kernel.gridDimX} * kernel.gridDimY * kernel.gridDimZ;
+  return work;
+}
+
+// One end of a copy: what it goes over, from its pointer on.
+struct End {
+  CUmemorytype type;
+  CUdeviceptr device;
+  const void* host;
+  std::uint64_t x_bytes, y, z, pitch_bytes, height;
+  Address first() const {
+    if (type == CU_MEMORYTYPE_ARRAY) return Address{0};
+    return Address{type == CU_MEMORYTYPE_HOST ? reinterpret_cast<std::uintptr_t>(host) : device};
+  }
+  std::uint64_t bytes(const CUDA_MEMCPY3D& copy) const {
+    const std::uint64_t pitch = pitch_bytes ? pitch_bytes : x_bytes + copy.WidthInBytes;
+    const std::uint64_t rows = height ? height : y + copy.Height;
+    return (z + copy.Depth) * rows * pitch;
+  }
+};
+
+GraphWork work_in(const CUDA_MEMCPY3D& copy) {
+  const End to{copy.dstMemoryType, copy.dstDevice, copy.dstHost,  copy.dstXInBytes,
+               copy.dstY,          copy.dstZ,      copy.dstPitch, copy.dstHeight};
+  const End from{copy.srcMemoryType, copy.srcDevice, copy.srcHost,  copy.srcXInBytes,
+                 copy.srcY,          copy.srcZ,      copy.srcPitch, copy.srcHeight};
+  GraphWork work;
+  work.first = to.first();
+  work.second = from.first();
+  work.first_bytes = to.bytes(copy);
+  work.second_bytes = from.bytes(copy);
+  return work;
+}
+
+GraphWork work_in(const CUDA_MEMSET_NODE_PARAMS& fill) {
+  GraphWork work;
+  work.first = Address{fill.dst};
+  const std::uint64_t row_bytes = std::uint64_t{fill.elementSize} * fill.width;
+  work.first_bytes = fill.height > 1 ? fill.pitch * fill.height : row_bytes;
+  return work;
+}
+
+// The driver functions that this asks are there.
+Result<GraphWork> work_at(const Api& api, CUgraphNode node, CUgraphNodeType type) {
+  if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
+    CUDA_KERNEL_NODE_PARAMS kernel{};
+    BARSWAP_TRY_VOID(done(api.cuGraphKernelNodeGetParams_v2(node, &kernel)));
+    return work_in(kernel);
+  }
+  if (type == CU_GRAPH_NODE_TYPE_MEMCPY) {
+    CUDA_MEMCPY3D copy{};
+    BARSWAP_TRY_VOID(done(api.cuGraphMemcpyNodeGetParams(node, &copy)));
+    return work_in(copy);
+  }
+  if (type == CU_GRAPH_NODE_TYPE_MEMSET) {
+    CUDA_MEMSET_NODE_PARAMS fill{};
+    BARSWAP_TRY_VOID(done(api.cuGraphMemsetNodeGetParams(node, &fill)));
+    return work_in(fill);
+  }
+  return GraphWork{};
+}
+
+bool has_work(const Api& api) {
+  return api.cuGraphNodeGetType && api.cuGraphKernelNodeGetParams_v2 &&
+         api.cuGraphMemcpyNodeGetParams && api.cuGraphMemsetNodeGetParams;
 }
 
 CUgraph native(Graph graph) {
@@ -37,12 +100,11 @@ Node word_of(CUgraphNode node) { return Node{reinterpret_cast<std::uintptr_t>(no
 
 bool has_graphs(const Api& api) {
   return api.cuGraphClone && api.cuGraphDestroy && api.cuGraphDestroyNode && api.cuGraphLaunch &&
-         api.cuGraphNodeFindInClone &&
-         api.cuGraphGetNodes && api.cuGraphNodeGetType && api.cuGraphNodeGetDependencies_v2 &&
-         api.cuGraphKernelNodeGetParams_v2 && api.cuGraphKernelNodeSetParams_v2 &&
-         api.cuGraphKernelNodeGetAttribute && api.cuGraphKernelNodeSetAttribute &&
-         api.cuGraphExecKernelNodeSetParams_v2 && api.cuGraphInstantiateWithFlags &&
-         api.cuGraphExecDestroy;
+         api.cuGraphNodeFindInClone && api.cuGraphGetNodes && api.cuGraphNodeGetType &&
+         api.cuGraphNodeGetDependencies_v2 && api.cuGraphKernelNodeGetParams_v2 &&
+         api.cuGraphKernelNodeSetParams_v2 && api.cuGraphKernelNodeGetAttribute &&
+         api.cuGraphKernelNodeSetAttribute && api.cuGraphExecKernelNodeSetParams_v2 &&
+         api.cuGraphInstantiateWithFlags && api.cuGraphExecDestroy;
 }
 
 // All zeros where the driver knows of no such attribute.
@@ -135,9 +197,10 @@ Result<std::vector<GraphNode>> Verbs::chain_of(Graph graph, Graph clone) const {
 }
 
 Result<GraphWork> Verbs::work_of(Node node) const {
-  CUDA_KERNEL_NODE_PARAMS kernel{};
-  BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(native(node), &kernel)));
-  return work_in(kernel);
+  if (!has_work(*api_)) return refused(kMissing);
+  CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
+  BARSWAP_TRY_VOID(done(api_->cuGraphNodeGetType(native(node), &type)));
+  return work_at(*api_, native(node), type);
 }
 
 Result<Graph> Verbs::clone(Graph graph) const {
@@ -154,8 +217,7 @@ Result<Verbs::Part> Verbs::part_of(Graph graph, std::span<const GraphNode> all, 
   part.graph = BARSWAP_TRY(clone(graph));
   for (std::size_t i = 0; i < all.size(); ++i) {
     CUgraphNode twin = nullptr;
-    CUresult code =
-        api_->cuGraphNodeFindInClone(&twin, native(all[i].node), native(part.graph));
+    CUresult code = api_->cuGraphNodeFindInClone(&twin, native(all[i].node), native(part.graph));
     const bool kept = i >= first && i - first < count;
     if (code == CUDA_SUCCESS && kept) part.nodes.push_back(word_of(twin));
     if (code == CUDA_SUCCESS && !kept) code = api_->cuGraphDestroyNode(twin);
@@ -230,9 +292,8 @@ void Verbs::destroy(Exec exec) const { (void)api_->cuGraphExecDestroy(native(exe
 
 Result<void> Verbs::add_work(Graph graph, int depth, std::vector<GraphWork>& work) const {
   constexpr int kDepthMax = 16;
-  if (!api_->cuGraphGetNodes || !api_->cuGraphNodeGetType || !api_->cuGraphKernelNodeGetParams_v2 ||
-      !api_->cuGraphMemcpyNodeGetParams || !api_->cuGraphMemsetNodeGetParams ||
-      !api_->cuGraphChildGraphNodeGetGraph || depth > kDepthMax)
+  if (!api_->cuGraphGetNodes || !has_work(*api_) || !api_->cuGraphChildGraphNodeGetGraph ||
+      depth > kDepthMax)
     return Error{Fault::not_supported};
   const auto native_graph = reinterpret_cast<CUgraph>(static_cast<std::uintptr_t>(graph));
   std::size_t count = 0;
@@ -242,28 +303,15 @@ Result<void> Verbs::add_work(Graph graph, int depth, std::vector<GraphWork>& wor
   for (const CUgraphNode node : nodes) {
     CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
     BARSWAP_TRY_VOID(done(api_->cuGraphNodeGetType(node, &type)));
-    GraphWork one;
-    if (type == CU_GRAPH_NODE_TYPE_KERNEL) {
-      CUDA_KERNEL_NODE_PARAMS kernel{};
-      BARSWAP_TRY_VOID(done(api_->cuGraphKernelNodeGetParams_v2(node, &kernel)));
-      one = work_in(kernel);
-    } else if (type == CU_GRAPH_NODE_TYPE_MEMCPY) {
-      CUDA_MEMCPY3D copy{};
-      BARSWAP_TRY_VOID(done(api_->cuGraphMemcpyNodeGetParams(node, &copy)));
-      one.first = Address{copy.dstDevice};
-      one.second = Address{copy.srcDevice};
-    } else if (type == CU_GRAPH_NODE_TYPE_MEMSET) {
-      CUDA_MEMSET_NODE_PARAMS memset{};
-      BARSWAP_TRY_VOID(done(api_->cuGraphMemsetNodeGetParams(node, &memset)));
-      one.first = Address{memset.dst};
-    } else if (type == CU_GRAPH_NODE_TYPE_GRAPH) {
+    if (type == CU_GRAPH_NODE_TYPE_GRAPH) {
       CUgraph child = nullptr;
       BARSWAP_TRY_VOID(done(api_->cuGraphChildGraphNodeGetGraph(node, &child)));
       BARSWAP_TRY_VOID(add_work(Graph{reinterpret_cast<std::uintptr_t>(child)}, depth + 1, work));
       continue;
-    } else {
-      continue;
     }
+    const GraphWork one = BARSWAP_TRY(work_at(*api_, node, type));
+    if (one.function == Function::none && one.first == Address{} && one.second == Address{})
+      continue;
     work.push_back(one);
   }
   return {};

@@ -263,7 +263,7 @@ bool PartedGraphs::choose(driver::Exec exec, driver::Stream stream) {
   if (entry->captured) return false;
   ++entry->launches;
   const bool may = !entry->home && parting_.may_part(stream);
-  if (may && entry->launches > 1) look(*entry);
+  if (may && entry->launches >= parting_.from_launch()) look(*entry);
   const bool ours = may && !entry->parts.empty() && has_event(*entry);
   return follows_on(*entry, stream, ours);
 }

@@ -47,6 +47,8 @@ class Parting {
   // Of a clone's nodes, one after another. More cuts than `most_parts` have it launched as one.
   virtual GraphPlan plan(std::span<const driver::GraphNode> nodes) = 0;
   virtual std::size_t most_parts() const = 0;
+  // The first launch of a graph that may be parted.
+  virtual std::uint64_t from_launch() const = 0;
   // Raised when a plan may have become wrong.
   virtual std::uint64_t judged() const = 0;
   // What a kernel is on a die. Nothing: it may not run there.

@@ -211,37 +211,57 @@ Timing Reach::launch(const Launch& launch, RouteNames* names_routed) {
   return timing;
 }
 
-Timing Reach::launch_together(std::span<const Launch> kernels, std::uintptr_t stream) {
+Timing Reach::launch_together(const Together& nodes, std::uintptr_t stream) {
   const bool heats = heat_.watching(), foretold = foretells();
-  if (heats) heat_.operations(kernels.size());
+  const bool declares = pager::Flights::current() != nullptr;
+  const std::uint64_t edge_bytes = declares ? pager::kEdgeBytes : 0;
+  if (heats) heat_.operations(nodes.work.size());
   Ranges ranges(memory_);
-  bool known = true;
+  bool known = nodes.known, everything = false;
   std::uint64_t site = 0, variant = 0;
-  for (const Launch& kernel : kernels) {
-    known = each_word(kernel.function, kernel.parameters, kernel.extra,
+  std::uint32_t kernels = 0;
+  driver::Function last = driver::Function::none;
+  for (const driver::GraphWork& work : nodes.work) {
+    if (work.function == driver::Function::none) {
+      if (heats) heat_.note(work.first);
+      if (heats) heat_.note(work.second);
+      if (declares) ranges.declare(work.first, work.first_bytes);
+      if (declares) ranges.declare(work.second, work.second_bytes);
+      continue;
+    }
+    known = each_word(work.function, work.parameters, work.extra,
                       [&](Address word, bool aligned) {
-                        if (!aligned || !memory_.may_be_ours(word)) return;
+                        if (!memory_.may_be_ours(word, edge_bytes)) return;
+                        if (declares) ranges.declare(word);
+                        if (!aligned) return;
                         if (heats) heat_.note(word);
                         ranges.add(word);
                       }) &&
             known;
+    everything = everything || (declares && touches_everything(work.function));
+    last = work.function;
     // A single one is known by what it is known by elsewhere.
-    const std::uint64_t one = mixed(static_cast<std::uintptr_t>(kernel.function), kernel.block);
-    const bool first = &kernel == kernels.data();
-    site = first ? one : mixed(site, one);
-    variant = first ? kernel.grid : mixed(variant, kernel.grid);
+    const std::uint64_t one = mixed(static_cast<std::uintptr_t>(work.function), work.threads);
+    site = kernels == 0 ? one : mixed(site, one);
+    variant = kernels == 0 ? work.blocks : mixed(variant, work.blocks);
+    ++kernels;
   }
   Timing timing;
   if (foretold) timing.sampled = foretell(site, variant, Samples::wanted, ranges);
   if (!known) ranges.add_everything();
+  if (declares) {
+    declared_names = ranges.movable();
+    declared_function = kernels == 1 ? last : driver::Function::none;
+    if (everything) declared_names.add_everything();
+  }
   if (trace::on())
     timing.traced = trace::launch(site, mixed(site, variant), here(stream), ranges.named());
   return timing;
 }
 
-std::vector<policy::RangeId> Reach::large_ranges(std::span<const Launch> kernels) {
+std::vector<policy::RangeId> Reach::large_ranges(const driver::GraphWork& kernel) {
   Ranges ranges(memory_);
-  for (const Launch& kernel : kernels)
+  if (kernel.function != driver::Function::none)
     (void)each_word(kernel.function, kernel.parameters, kernel.extra,
                     [&](Address word, bool aligned) {
                       if (aligned && memory_.may_be_ours(word)) ranges.add(word);

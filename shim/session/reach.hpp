@@ -59,10 +59,15 @@ class Reach {
   // asks. Answers what the launch is to be timed for; below as well.
   // `names`: filled, where launches are routed.
   Timing launch(const Launch& launch, RouteNames* names = nullptr);
-  // Kernels that are launched as one, and name what they name to nobody but us.
-  Timing launch_together(std::span<const Launch> kernels, std::uintptr_t stream);
-  // What they name of what could change places.
-  std::vector<policy::RangeId> large_ranges(std::span<const Launch> kernels);
+  // Nodes of a graph that are launched as one. False in `known`: of some nobody could say what they
+  // name.
+  struct Together {
+    std::vector<driver::GraphWork> work;
+    bool known = true;
+  };
+  Timing launch_together(const Together& nodes, std::uintptr_t stream);
+  // What a kernel names of what could change places.
+  std::vector<policy::RangeId> large_ranges(const driver::GraphWork& kernel);
   // `host`: what the call names as memory of the host, if it does.
   void copy(Address to, Address from, std::uint64_t bytes, std::uintptr_t stream, bool blocks,
             Address host);

@@ -86,6 +86,7 @@ class Router final : public Parting {
   bool may_part(driver::Stream stream) override;
   GraphPlan plan(std::span<const driver::GraphNode> nodes) override;
   std::size_t most_parts() const override { return 16; }  // more would rest more than they run
+  std::uint64_t from_launch() const override { return 2; }
   // Raised when a kernel that could go away may have to stay from now on.
   std::uint64_t judged() const override { return judged_.load(); }
   std::optional<There> there(driver::Function function, Die die) override;

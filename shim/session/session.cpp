@@ -127,7 +127,8 @@ bool Session::prepare(const char** why) {
                 "two dies, and goes neither with vram.virtual_maps nor with barswap verify");
   reach_ = std::make_unique<Reach>(verbs_, *memory_, *pager_, *foresight_, setup_.options,
                                    router_.get());
-  if (!router_ && settings.may_move) slicer_ = std::make_unique<Slicer>(*this);
+  if (!router_ && (settings.may_move || setup_.verify))
+    slicer_ = std::make_unique<Slicer>(*this, setup_.verify);
   if (router_) graphs_ = std::make_unique<PartedGraphs>(verbs_, *router_);
   else if (slicer_) graphs_ = std::make_unique<PartedGraphs>(verbs_, *slicer_);
   if (setup_.verify) stats::set_state(BARSWAP_STATE_PLACE_ONLY, "barswap verify watches");

@@ -16,24 +16,6 @@ constexpr std::uint64_t kSliceBytes = 64_MiB, kHostBytes = 64_MiB;
 // What the slice is timed for that this thread launches next.
 thread_local constinit Timing pending;
 
-std::vector<Launch> kernels_of(const driver::Verbs& verbs,
-                               std::span<const driver::GraphNode> nodes) {
-  std::vector<Launch> kernels;
-  for (const driver::GraphNode& node : nodes) {
-    if (node.function == driver::Function::none) continue;
-    auto work = verbs.work_of(node.node);
-    if (!work) continue;
-    Launch launch;
-    launch.function = work->function;
-    launch.parameters = work->parameters;
-    launch.extra = work->extra;
-    launch.block = work->threads;
-    launch.grid = work->blocks;
-    kernels.push_back(launch);
-  }
-  return kernels;
-}
-
 }  // namespace
 
 Slicer::~Slicer() {
@@ -41,8 +23,14 @@ Slicer::~Slicer() {
   lost_away.store(0);
 }
 
+// A process that is verified counts from the start, so that none of its graphs is launched as one.
+Slicer::Slicer(Session& session, bool verifies) : session_(session), verifies_(verifies) {
+  if (verifies_) counting.store(true);
+}
+
 bool Slicer::parts() const {
-  return !stopped_.load(std::memory_order_relaxed) && session_.pager().may_move();
+  if (stopped_.load(std::memory_order_relaxed)) return false;
+  return verifies_ ? pager::Veil::current() != nullptr : session_.pager().may_move();
 }
 
 bool Slicer::may_part(driver::Stream stream) {
@@ -68,7 +56,7 @@ GraphPlan Slicer::plan(std::span<const driver::GraphNode> nodes) {
 }
 
 std::vector<GraphCut> Slicer::cuts(std::span<const driver::GraphNode> nodes) const {
-  const bool chaos = session_.pager().settings().chaos;
+  const bool each = verifies_ || session_.pager().settings().chaos;  // node is a slice
   const auto held = session_.pager().survey(home(), pager::Pager::With::places);
   std::unordered_map<policy::RangeId, std::size_t> named;  // by the last slice that names it
   std::uint64_t host_bytes = 0, slice_bytes = 0;
@@ -77,8 +65,9 @@ std::vector<GraphCut> Slicer::cuts(std::span<const driver::GraphNode> nodes) con
   for (std::size_t i = 0; i < nodes.size(); ++i) {
     std::uint64_t new_bytes = 0;
     std::vector<policy::RangeId> fresh;
-    for (const policy::RangeId id :
-         session_.reach().large_ranges(kernels_of(session_.verbs(), nodes.subspan(i, 1)))) {
+    auto work = session_.verbs().work_of(nodes[i].node);
+    if (!work) return {};
+    for (const policy::RangeId id : session_.reach().large_ranges(*work)) {
       const auto facts = std::lower_bound(
           held.begin(), held.end(), id,
           [](const policy::RangeFacts& one, policy::RangeId wanted) { return one.id < wanted; });
@@ -90,7 +79,7 @@ std::vector<GraphCut> Slicer::cuts(std::span<const driver::GraphNode> nodes) con
       new_bytes += facts->bytes;
     }
     const bool full = slice_bytes + new_bytes > least_bytes && slice_bytes > 0 && new_bytes > 0;
-    if ((full || chaos) && i > 0 && !nodes[i].follows) {
+    if ((full || each) && i > 0 && !nodes[i].follows) {
       cuts.push_back({i, {}});
       slice_bytes = 0;
       if (cuts.size() * nodes.size() > kClonedMost) least_bytes = ~std::uint64_t{0};
@@ -98,7 +87,7 @@ std::vector<GraphCut> Slicer::cuts(std::span<const driver::GraphNode> nodes) con
     for (const policy::RangeId id : fresh) named[id] = cuts.size();
     slice_bytes += new_bytes;
   }
-  if (host_bytes < kHostBytes && !chaos) cuts.clear();
+  if (host_bytes < kHostBytes && !each) cuts.clear();
   return cuts;
 }
 
@@ -109,8 +98,13 @@ std::optional<Parting::There> Slicer::there(driver::Function, Die) { return std:
 bool Slicer::prepare(const GraphPart&, std::span<const driver::GraphNode> nodes,
                      driver::Stream stream) {
   session_.stopwatch().lose(pending);
-  pending = session_.reach().launch_together(kernels_of(session_.verbs(), nodes),
-                                             static_cast<std::uintptr_t>(stream));
+  Reach::Together together;
+  for (const driver::GraphNode& node : nodes) {
+    auto work = session_.verbs().work_of(node.node);
+    if (work) together.work.push_back(*work);
+    else together.known = false;
+  }
+  pending = session_.reach().launch_together(together, static_cast<std::uintptr_t>(stream));
   return true;
 }
 
@@ -123,9 +117,11 @@ Result<void> Slicer::launch(const GraphPart& part, driver::Stream there, driver:
   const auto lap = session_.begin_lap(there, std::exchange(pending, {}));
   Result<void> launched;
   {
-    const Submission inside(false);
+    const Submission inside(false, Says::declared);
     launched = session_.verbs().launch(part.exec, there);
   }
+  declared_names.forget();
+  declared_function = driver::Function::none;
   if (lap) session_.end_lap(*lap);
   return launched;
 }

@@ -15,7 +15,8 @@ class Session;
 
 class Slicer final : public Parting {
  public:
-  explicit Slicer(Session& session) : session_(session) {}
+  // `verifies`: for `barswap verify`, which looks at each kernel by itself.
+  Slicer(Session& session, bool verifies);
   ~Slicer() override;
 
   bool parts() const override;
@@ -23,6 +24,7 @@ class Slicer final : public Parting {
   bool may_part(driver::Stream stream) override;
   GraphPlan plan(std::span<const driver::GraphNode> nodes) override;
   std::size_t most_parts() const override { return kNodesMost; }
+  std::uint64_t from_launch() const override { return verifies_ ? 1 : 2; }
   std::uint64_t judged() const override { return judged_.load(); }
   std::optional<There> there(driver::Function function, Die die) override;
   bool may_run(const driver::KernelChange&, Die) override { return true; }
@@ -47,6 +49,7 @@ class Slicer final : public Parting {
   std::vector<GraphCut> cuts(std::span<const driver::GraphNode> nodes) const;
 
   Session& session_;
+  const bool verifies_;
   std::atomic<Die> home_{Die{0}};
   std::atomic<std::uint64_t> judged_{0};
   std::atomic<bool> stopped_{false};

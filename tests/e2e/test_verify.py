@@ -53,6 +53,24 @@ def test_a_pointer_table_is_found_and_named(house, tmp_path):
     assert swapped.figures()["beside_bytes"] > 0
 
 
+@pytest.mark.full
+def test_kernels_of_a_graph_are_looked_at_one_by_one(house, tmp_path):
+    """A graph that is a chain is launched in slices, also by a run that moves pages beside them."""
+    options = {"mode": "graph", "mib": OPTIONS["mib"], "count": 4}
+    bare = house.bare("recall", rounds=4, **options).need_healthy()
+    outcome, written = verify(house, "recall", tmp_path, rounds=4, **options)
+    assert outcome.status == 0, outcome.err
+    assert "run 1: barswap_table reached page" in outcome.err and "run 2: clean" in outcome.err
+    assert f"hash {bare.hash}" in outcome.lines
+    assert 'name = "barswap_table"' in written.read_text()
+
+    argv = [house.program("recall")] + house.arguments({**options, "rounds": 12})
+    longer = house.run(argv).need_healthy()
+    swapped = house.run(argv, None, True, reach(house, written)).need_healthy()
+    assert swapped.lines == longer.lines
+    assert swapped.figures()["beside_bytes"] > 0
+
+
 def test_a_program_that_names_all_needs_no_rule(house, tmp_path):
     outcome, written = verify(house, "recall", tmp_path, **OPTIONS)
     assert outcome.status == 0, outcome.err

@@ -109,6 +109,29 @@ TEST_CASE("ranges of a graph take turns between its slices") {
   CHECK(program.bench.life.machine().objects().graphs.size() == program.graphs);
 }
 
+// With the fill's page on the host, or on its way, too.
+TEST_CASE("turns go on beside slices, which find their bytes") {
+  for (const bool worker : {true, false}) {
+    CAPTURE(worker);
+    support::Setting setting = crowded();
+    setting.machine.strict = false;
+    setting.setup.worker = worker;
+    setting.setup.options.tiers_host_prepare_bytes = 0;
+    setting.setup.options.paging_overlap = policy::Overlap::reach;
+    Program program(setting);
+    const std::uint64_t before = stats::get(stats::live().beside_bytes);
+    for (int i = 0; i < 30; ++i) {
+      program.run(1);
+      REQUIRE(cuMemsetD32Async(program.ranges[0] + kEach / 2, 6, 64, program.stream) ==
+              CUDA_SUCCESS);
+    }
+    program.run(1);
+    CHECK(program.ours() == kRanges);
+    CHECK(stats::get(stats::live().beside_bytes) > before);
+    CHECK(program.right());
+  }
+}
+
 TEST_CASE("a graph stays one where slices would be of no use") {
   support::Setting setting = crowded();
   SUBCASE("all fits") { setting.setup.options.vram_limit = policy::size_of(256_MiB); }

@@ -194,7 +194,7 @@ void drop_needless(std::span<const PageFacts> pages, std::uint64_t bytes_needed,
 std::uint64_t page_bytes_of(std::uint64_t range_bytes, std::uint64_t page_bytes) {
   constexpr std::uint64_t kMostBytes = 64_MiB;
   std::uint64_t bytes = page_bytes;
-  for (const std::uint64_t pages : {4, 16})
+  for (const std::uint64_t pages : {2, 16})
     if (range_bytes / pages >= page_bytes && 2 * bytes <= kMostBytes) bytes *= 2;
   return bytes;
 }

@@ -28,6 +28,13 @@ std::size_t index_of(std::span<const RangeFacts> held, RangeId id) {
                                                 : static_cast<std::size_t>(found - held.begin());
 }
 
+// The most of it that is not more than so many bytes.
+std::uint64_t in_pages(const RangeFacts& facts, double bytes) {
+  const auto most_bytes = std::min(static_cast<std::uint64_t>(bytes), facts.bytes);
+  if (facts.page_bytes == 0 || most_bytes == facts.bytes) return most_bytes;
+  return most_bytes / facts.page_bytes * facts.page_bytes;
+}
+
 }  // namespace
 
 std::uint64_t turn_bytes(std::uint64_t budget_bytes) {
@@ -365,10 +372,12 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
       equal_bytes += held[order[end]].bytes;
     const double share =
         std::min(1.0, static_cast<double>(room_bytes) / static_cast<double>(equal_bytes));
+    double left_bytes = 0;  // of shares of those before, which are no whole pages
     for (; first < end; ++first) {
       const RangeFacts& facts = held[order[first]];
-      const auto wanted_bytes =
-          static_cast<std::uint64_t>(static_cast<double>(facts.bytes) * share);
+      const double exact_bytes = static_cast<double>(facts.bytes) * share + left_bytes;
+      const std::uint64_t wanted_bytes = in_pages(facts, exact_bytes);
+      left_bytes = exact_bytes - static_cast<double>(wanted_bytes);
       const std::uint64_t here_bytes = facts.bytes - facts.host_bytes;
       if (wanted_bytes > here_bytes) {
         out.in.push_back({facts.id, wanted_bytes - here_bytes});

@@ -26,6 +26,7 @@ struct RangeFacts {
   std::uint64_t host_bytes = 0;  // of these, on the host
   bool movable = false;
   std::uint32_t heat = 0;  // of its hottest page; all zero where nobody counts
+  std::uint64_t page_bytes = 0;  // only whole pages of it move; 0: nobody knows
 };
 
 // So many bytes of a range, spread evenly over it.

@@ -192,7 +192,7 @@ std::vector<policy::RangeFacts> Pager::survey(Die die, With with) const {
       const std::uint64_t bytes = run->bytes - run->bytes_in(Tier::peer);
       if (bytes == 0) continue;
       out.push_back({static_cast<std::uint64_t>(run->base), bytes, run->host_bytes(),
-                     run->moving == 0, heat});
+                     run->moving == 0, heat, run->page_bytes});
     }
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.id < b.id; });

@@ -315,8 +315,8 @@ TEST_CASE("twenty thousand pages are decided in milliseconds") {
 
 TEST_CASE("larger ranges take larger pages") {
   CHECK(page_bytes_of(2_MiB, 16_MiB) == 16_MiB);
-  CHECK(page_bytes_of(62_MiB, 16_MiB) == 16_MiB);
-  CHECK(page_bytes_of(64_MiB, 16_MiB) == 32_MiB);
+  CHECK(page_bytes_of(30_MiB, 16_MiB) == 16_MiB);
+  CHECK(page_bytes_of(32_MiB, 16_MiB) == 32_MiB);
   CHECK(page_bytes_of(254_MiB, 16_MiB) == 32_MiB);
   CHECK(page_bytes_of(256_MiB, 16_MiB) == 64_MiB);
   CHECK(page_bytes_of(256_MiB, 32_MiB) == 64_MiB);

@@ -327,6 +327,22 @@ TEST_CASE("a sweep that reads once is spread evenly once that is repaid, and the
     CHECK(static_cast<double>(facts.host_bytes) == doctest::Approx(kGib / 4).epsilon(0.01));
 }
 
+TEST_CASE("of ranges that are one page each, every fourth stays on the host") {
+  Die die(Plan::automatic, 24, 18);
+  for (RangeFacts& facts : die.held) facts.page_bytes = facts.bytes;
+  sweep(die, 300, 1);
+  CHECK(die.stripes == 1);
+  std::uint64_t away = 0;
+  for (std::size_t i = 0; i < die.held.size(); ++i) {
+    const RangeFacts& facts = die.held[i];
+    CHECK((facts.host_bytes == 0 || facts.host_bytes == facts.bytes));
+    away += facts.host_bytes > 0 ? 1 : 0;
+    CHECK(away >= i / 4);
+    CHECK(away <= i / 4 + 1);
+  }
+  CHECK(away == 6);
+}
+
 TEST_CASE("what is read again and again in place is soon in HBM") {
   Die die(Plan::automatic, 24, 18);
   const auto pass = [&] {

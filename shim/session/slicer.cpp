@@ -36,10 +36,7 @@ bool Slicer::parts() const {
 bool Slicer::may_part(driver::Stream stream) {
   if (!parts() || turnstile().broken() || !session_.reach().wanted()) return false;
   if (stream == driver::kPerThreadStream || session_.pager().contexts().capturing()) return false;
-  auto die = session_.verbs().current_die();
-  if (!die || !session_.ordered_here(stream)) return false;
-  home_.store(*die);
-  return true;
+  return session_.ordered_here(stream);
 }
 
 Turnstile& Slicer::turnstile() { return session_.turnstile(); }
@@ -57,7 +54,9 @@ GraphPlan Slicer::plan(std::span<const driver::GraphNode> nodes) {
 
 std::vector<GraphCut> Slicer::cuts(std::span<const driver::GraphNode> nodes) const {
   const bool each = verifies_ || session_.pager().settings().chaos;  // node is a slice
-  const auto held = session_.pager().survey(home(), pager::Pager::With::places);
+  auto die = session_.verbs().current_die();
+  if (!die) return {};
+  const auto held = session_.pager().survey(*die, pager::Pager::With::places);
   std::unordered_map<policy::RangeId, std::size_t> named;  // by the last slice that names it
   std::uint64_t host_bytes = 0, slice_bytes = 0;
   std::uint64_t least_bytes = kSliceBytes;

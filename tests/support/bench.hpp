@@ -22,9 +22,11 @@ inline Setting small_setting(int dies = 1) {
 }
 
 struct Bench {
-  explicit Bench(const Setting& setting = small_setting()) : life(setting) {
+  // `only`: a context on that die alone, and none on the others.
+  explicit Bench(const Setting& setting = small_setting(), int only = -1) : life(setting) {
     REQUIRE(life.session() != nullptr);
-    for (int die = setting.machine.dies - 1; die >= 0; --die) use(die);
+    if (only >= 0) use(only);
+    for (int die = setting.machine.dies - 1; only < 0 && die >= 0; --die) use(die);
   }
   // Makes the die's primary context current, and known.
   void use(int die) {

@@ -27,7 +27,8 @@ support::Setting crowded() {
 
 // A kernel for each range, and a fill behind the first.
 struct Program {
-  explicit Program(const support::Setting& setting = crowded()) : bench(setting) {
+  explicit Program(const support::Setting& setting = crowded(), int die = -1)
+      : bench(setting, die) {
     const std::string text = routed_program::kernels_text();
     REQUIRE(cuModuleLoadData(&module, text.c_str()) == CUDA_SUCCESS);
     REQUIRE(cuModuleGetFunction(&update, module, "barswap_xorshift_update") == CUDA_SUCCESS);
@@ -107,6 +108,16 @@ TEST_CASE("ranges of a graph take turns between its slices") {
   REQUIRE(cuGraphDestroy(program.graph) == CUDA_SUCCESS);
   CHECK(program.bench.life.machine().objects().execs.size() == program.before);
   CHECK(program.bench.life.machine().objects().graphs.size() == program.graphs);
+}
+
+TEST_CASE("graphs are launched in slices on whichever die the program uses") {
+  support::Setting setting = crowded();
+  setting.machine.dies = 2;
+  setting.setup.options.tiers_peer_enable = false;
+  Program program(setting, 1);
+  program.run(20);
+  CHECK(program.ours() == kRanges);
+  CHECK(program.right());
 }
 
 // With the fill's page on the host, or on its way, too.

@@ -150,9 +150,17 @@ class Bars:
     def gather(self):
         for pair in self.pairs("gather"):
             table, rows = (int(pair.bare.values[name]) for name in ("table", "rows"))
-            bound = bounds.gather(pair.compute_s, rows * 128, table, pair.held, pair.budget,
-                                  self.links["z"])
-            self.judge(pair, bound, 1.2, f"table {table // MIB} MiB")
+            # Random rows of as much host memory, by the same kernel, are slower than the link.
+            away = bounds.over(pair.held, pair.budget)
+            alone = self.run("gather", "mapped", [*catalogue.GATHER_MAPPED, "--mapped-mib",
+                                                  str(int(away / MIB))])
+            count, ms = (alone.values.get("mapped", "") + " 0 0").split()[:2]
+            rate = int(count) * 128 / float(ms) * 1e3 if float(ms) else self.links["z"]
+            by_link, bound = (
+                bounds.gather(pair.compute_s, rows * 128, table, pair.held, pair.budget, one)
+                for one in (self.links["z"], min(rate, self.links["z"])))
+            self.judge(pair, bound, 1.2, f"by z {by_link * 1e3:.1f} ms: {pair.ms / by_link / 1e3:.2f};"
+                                         f" random rows on the host alone {rate / 1e9:.1f} GB/s")
 
     def gemm(self):
         for pair in self.pairs("gemm"):

@@ -52,6 +52,7 @@ class Bench:
 # does not go on.
 FEW = ["--warm", "5"]
 ALL_STATES = ["--states", "--warm-s", "60"]
+GATHER_MAPPED = ["--table-mib", "64", "--rows", str(1 << 21), "--warm", "0", "--passes", "1"]
 STENCIL_MAPPED = ["--mapped-mib", "512", "--side", "1024", "--warm", "0", "--passes", "1"]
 BENCHES = {
     "prefill": Bench("prefill.py", ["--warm-s", "20"], bare=FEW, cap_mib=9000, limit_s=70),

@@ -232,6 +232,8 @@ seen = "b0b" if spoiled == "bytes" else "a11"
 ms = 90000.0 if spoiled == "slow" else 90.0
 if name == "stencil" and "--mapped-mib" in sys.argv:
     print("mapped", 1 << 30, 25.0)
+if name == "gather" and "--mapped-mib" in sys.argv:
+    print("mapped", 1 << 20, 2.0)
 print("held", 12 << 30)
 print("moved_state", 12 << 30)
 print("table", 12 << 30)

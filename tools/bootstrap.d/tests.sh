@@ -31,8 +31,7 @@ test_gcc() {
 }
 
 test_clang() {
-  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=20 -Doptimization=1 \
-    -Dcpp_args=-g1 || return 0
+  try_build build-clang clang clang++ -Dfuzz=true -Dfuzz_seconds=20 -Dcpp_args=-g1 || return 0
   # What programs and seeds look for does not hang on the compiler: in full they run with gcc.
   run_suites build-clang all --suite unit --suite abi --no-suite cross
   BARSWAP_E2E=short run_suites build-clang e2e ways wayin one

@@ -20,6 +20,23 @@ def test_exit(house, mode, chaos):
     assert swapped.lines == bare.lines
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("overlap", ("off", "reach"))
+@pytest.mark.parametrize("mode", ("fork_beside", "exit_beside"))
+def test_ends_while_ranges_take_turns(house, mode, overlap):
+    """A process forks, and ends, with a turn in hand."""
+    options = {"mib": 192, "mode": mode}
+    bare = house.bare("exit_ways", **options)
+    keys = {"paging.plan": "move", "paging.overlap": overlap, "paging.deadline": "10s",
+            "vram.headroom": f"{8 * house.scale}MiB"}
+    swapped = house.swapped("exit_ways", 112, keys=keys, **options)
+    for outcome in (bare, swapped):
+        assert outcome.status == 0 and outcome.err == "", outcome.err
+        assert "ok" in outcome.lines
+    assert swapped.lines == bare.lines
+    assert swapped.figures()["causes"]["turn"]["bytes_in"] > 0
+
+
 def test_ipc(house):
     """Exports answer as bare, or refuse; the program's bytes stay right either way."""
     bare = house.bare("ipc", mib=192).need_healthy()

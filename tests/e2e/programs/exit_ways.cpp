@@ -1,7 +1,10 @@
 // The ways a process ends while it still holds device memory: --mode return (as without), thread,
-// static, quick, abandon (work is still queued), fork_before, fork_after, exec.
+// static, quick, abandon (work is still queued), fork_before, fork_after, exec; and, with a thread
+// that works through more than fits all the while: fork_beside, exit_beside.
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <atomic>
 
 #include "program.hpp"
 
@@ -75,6 +78,66 @@ void forks_before(const e2e::Options& options) {
   print(work(options));
 }
 
+// Works through large ranges in the same order, round after round, so that they take turns.
+struct Rounds {
+  explicit Rounds(const e2e::Options& options) : layers(e2e::make_layers(options, die)) {}
+  void run(std::uint64_t count) {
+    constexpr std::uint64_t kWords = 4096;
+    die.use();
+    for (; done < count; ++done) {
+      for (const Buffer& layer : layers)
+        if (!fine(die.kernels.xorshift_update.launch(nullptr, 264, layer.address, kWords,
+                                                     static_cast<std::uint32_t>(done))))
+          return;
+      if (done % 4 == 3 && !fine(cuCtxSynchronize())) return;
+    }
+  }
+
+  // The driver may be gone already, where nobody waits for the thread.
+  static bool fine(CUresult result) {
+    if (result != CUDA_ERROR_DEINITIALIZED) NEED(result);
+    return result == CUDA_SUCCESS;
+  }
+
+  const e2e::Die die;
+  const std::vector<Buffer> layers;
+  std::atomic<std::uint64_t> done{0};
+};
+
+// As a program starts others: what the child inherits is used by nobody there.
+void forks_beside(const e2e::Options& options) {
+  constexpr std::uint64_t kRounds = 40;
+  Rounds rounds(options);
+  std::thread worker([&] { rounds.run(kRounds); });
+  int children = 0, failed = 0;
+  while (rounds.done < kRounds) {
+    const pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0 && children % 2 == 0) _exit(0);
+    if (child == 0) {
+      execl("/bin/true", "true", static_cast<char*>(nullptr));
+      _exit(1);
+    }
+    failed += child_status(child) != 0;
+    ++children;
+    usleep(3000);
+  }
+  worker.join();
+  std::printf("children: %s\n", children > 0 && failed == 0 ? "well" : "failed");
+  e2e::Hash hash;
+  for (const Buffer& layer : rounds.layers) e2e::hash_device(hash, layer);
+  print(hash.value());
+}
+
+// What the thread had in hand is the process's no more. It is not waited for, as at any exit.
+void exits_beside(const e2e::Options& options) {
+  static Rounds* rounds = new Rounds(options);
+  std::thread([] { rounds->run(~std::uint64_t{0}); }).detach();
+  while (rounds->done < 24) usleep(1000);
+  print(0);
+  std::exit(0);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -94,6 +157,8 @@ int main(int argc, char** argv) {
     print(0);
   } else if (options.mode == "fork_before") forks_before(options);
   else if (options.mode == "fork_after") forks_after(options);
+  else if (options.mode == "fork_beside") forks_beside(options);
+  else if (options.mode == "exit_beside") exits_beside(options);
   else if (options.mode == "exec") {
     work(options);
     execl("/proc/self/exe", argv[0], "--mib", std::to_string(options.mib).c_str(), "--mode",

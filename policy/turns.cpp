@@ -19,13 +19,10 @@ constexpr std::uint64_t kWhole = ~std::uint64_t{0};
 constexpr std::uint64_t kAlikeShare = 8;
 constexpr std::uint64_t kLeastStripeBytes = std::uint64_t{64} << 20;
 
-// In facts sorted by id; their size if it is not there.
+// Their size if it is not there.
 std::size_t index_of(std::span<const RangeFacts> held, RangeId id) {
-  const auto found = std::lower_bound(
-      held.begin(), held.end(), id,
-      [](const RangeFacts& facts, RangeId wanted) { return facts.id < wanted; });
-  return found == held.end() || found->id != id ? held.size()
-                                                : static_cast<std::size_t>(found - held.begin());
+  const RangeFacts* found = find(held, id);
+  return found ? static_cast<std::size_t>(found - held.data()) : held.size();
 }
 
 // The most of it that is not more than so many bytes.
@@ -36,6 +33,13 @@ std::uint64_t in_pages(const RangeFacts& facts, double bytes) {
 }
 
 }  // namespace
+
+const RangeFacts* find(std::span<const RangeFacts> held, RangeId id) {
+  const auto found = std::lower_bound(
+      held.begin(), held.end(), id,
+      [](const RangeFacts& facts, RangeId wanted) { return facts.id < wanted; });
+  return found == held.end() || found->id != id ? nullptr : &*found;
+}
 
 std::uint64_t turn_bytes(std::uint64_t budget_bytes) {
   constexpr std::uint64_t kLeastBytes = std::uint64_t{64} << 20;

@@ -29,6 +29,9 @@ struct RangeFacts {
   std::uint64_t page_bytes = 0;  // only whole pages of it move; 0: nobody knows
 };
 
+// In facts in rising order of id. Null: it is not there.
+const RangeFacts* find(std::span<const RangeFacts> held, RangeId id);
+
 // So many bytes of a range, spread evenly over it.
 struct Part {
   RangeId id = 0;

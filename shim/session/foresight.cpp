@@ -46,10 +46,7 @@ void Foresight::survey(pager::Pager::With with) {
 }
 
 const policy::RangeFacts* Foresight::find(policy::RangeId id) const {
-  const auto found = std::lower_bound(
-      held_.begin(), held_.end(), id,
-      [](const policy::RangeFacts& facts, policy::RangeId wanted) { return facts.id < wanted; });
-  return found != held_.end() && found->id == id ? &*found : nullptr;
+  return policy::find(held_, id);
 }
 
 bool Foresight::finds_all(std::span<const policy::RangeId> ranges) const {

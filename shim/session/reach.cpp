@@ -171,36 +171,41 @@ void Reach::add(RouteNames& names, Address word) const {
   names.add(stretch);
 }
 
-Timing Reach::launch(const Launch& launch, RouteNames* names_routed) {
-  const auto each = [&](auto take) {
-    return each_word(launch.function, launch.parameters, launch.extra, take);
-  };
-  const bool heats = heat_.watching();
-  const bool declares = pager::Flights::current() != nullptr;
-  const bool foretold = foretells();
-  const bool names = foretold || trace::on() || declares;
-  if (heats) heat_.operations(1);
-  Ranges ranges(memory_);
-  // A block of parameters has hundreds of words, and few of them are addresses.
-  const std::uint64_t edge_bytes = declares ? pager::kEdgeBytes : 0;
-  const bool known = each([&](Address word, bool aligned) {
+// A block of parameters has hundreds of words, and few of them are addresses. False: nobody can
+// say.
+bool Reach::read(driver::Function function, void* const* parameters, void* const* extra,
+                 const Asked& asked, Ranges& ranges) {
+  const std::uint64_t edge_bytes = asked.declares ? pager::kEdgeBytes : 0;
+  return each_word(function, parameters, extra, [&](Address word, bool aligned) {
     if (!memory_.may_be_ours(word, edge_bytes)) {
-      if (names_routed && aligned) add(*names_routed, word);
+      if (asked.routed && aligned) add(*asked.routed, word);
       return;
     }
-    if (declares) ranges.declare(word);
+    if (asked.declares) ranges.declare(word);
     if (!aligned) return;
-    if (heats) heat_.note(word);
-    if (names) ranges.add(word);
-    if (names_routed) add(*names_routed, word);
+    if (asked.heats) heat_.note(word);
+    if (asked.names) ranges.add(word);
+    if (asked.routed) add(*asked.routed, word);
   });
+}
+
+Timing Reach::launch(const Launch& launch, RouteNames* names_routed) {
+  const bool foretold = foretells();
+  Asked asked;
+  asked.heats = heat_.watching();
+  asked.declares = pager::Flights::current() != nullptr;
+  asked.names = foretold || trace::on() || asked.declares;
+  asked.routed = names_routed;
+  if (asked.heats) heat_.operations(1);
+  Ranges ranges(memory_);
+  const bool known = read(launch.function, launch.parameters, launch.extra, asked, ranges);
   if (names_routed) names_routed->foreign = names_routed->foreign || !known;
   Timing timing;
-  if (!names) return timing;
+  if (!asked.names) return timing;
   const std::uint64_t site = mixed(static_cast<std::uintptr_t>(launch.function), launch.block);
   if (foretold) timing.sampled = foretell(site, launch.grid, Samples::wanted, ranges);
   if (!known) ranges.add_everything();
-  if (declares) {
+  if (asked.declares) {
     declared_names = ranges.movable();
     declared_function = launch.function;
     if (touches_everything(launch.function)) declared_names.add_everything();
@@ -212,10 +217,11 @@ Timing Reach::launch(const Launch& launch, RouteNames* names_routed) {
 }
 
 Timing Reach::launch_together(const Together& nodes, std::uintptr_t stream) {
-  const bool heats = heat_.watching(), foretold = foretells();
-  const bool declares = pager::Flights::current() != nullptr;
-  const std::uint64_t edge_bytes = declares ? pager::kEdgeBytes : 0;
-  if (heats) heat_.operations(nodes.work.size());
+  Asked asked;
+  asked.heats = heat_.watching();
+  asked.declares = pager::Flights::current() != nullptr;
+  asked.names = true;
+  if (asked.heats) heat_.operations(nodes.work.size());
   Ranges ranges(memory_);
   bool known = nodes.known, everything = false;
   std::uint64_t site = 0, variant = 0;
@@ -223,22 +229,15 @@ Timing Reach::launch_together(const Together& nodes, std::uintptr_t stream) {
   driver::Function last = driver::Function::none;
   for (const driver::GraphWork& work : nodes.work) {
     if (work.function == driver::Function::none) {
-      if (heats) heat_.note(work.first);
-      if (heats) heat_.note(work.second);
-      if (declares) ranges.declare(work.first, work.first_bytes);
-      if (declares) ranges.declare(work.second, work.second_bytes);
+      for (const auto& [first, bytes] :
+           {std::pair(work.first, work.first_bytes), std::pair(work.second, work.second_bytes)}) {
+        if (asked.heats) heat_.note(first);
+        if (asked.declares) ranges.declare(first, bytes);
+      }
       continue;
     }
-    known = each_word(work.function, work.parameters, work.extra,
-                      [&](Address word, bool aligned) {
-                        if (!memory_.may_be_ours(word, edge_bytes)) return;
-                        if (declares) ranges.declare(word);
-                        if (!aligned) return;
-                        if (heats) heat_.note(word);
-                        ranges.add(word);
-                      }) &&
-            known;
-    everything = everything || (declares && touches_everything(work.function));
+    known = read(work.function, work.parameters, work.extra, asked, ranges) && known;
+    everything = everything || (asked.declares && touches_everything(work.function));
     last = work.function;
     // A single one is known by what it is known by elsewhere.
     const std::uint64_t one = mixed(static_cast<std::uintptr_t>(work.function), work.threads);
@@ -247,9 +246,9 @@ Timing Reach::launch_together(const Together& nodes, std::uintptr_t stream) {
     ++kernels;
   }
   Timing timing;
-  if (foretold) timing.sampled = foretell(site, variant, Samples::wanted, ranges);
+  if (foretells()) timing.sampled = foretell(site, variant, Samples::wanted, ranges);
   if (!known) ranges.add_everything();
-  if (declares) {
+  if (asked.declares) {
     declared_names = ranges.movable();
     declared_function = kernels == 1 ? last : driver::Function::none;
     if (everything) declared_names.add_everything();
@@ -260,12 +259,11 @@ Timing Reach::launch_together(const Together& nodes, std::uintptr_t stream) {
 }
 
 std::vector<policy::RangeId> Reach::large_ranges(const driver::GraphWork& kernel) {
+  Asked asked;
+  asked.names = true;
   Ranges ranges(memory_);
   if (kernel.function != driver::Function::none)
-    (void)each_word(kernel.function, kernel.parameters, kernel.extra,
-                    [&](Address word, bool aligned) {
-                      if (aligned && memory_.may_be_ours(word)) ranges.add(word);
-                    });
+    (void)read(kernel.function, kernel.parameters, kernel.extra, asked, ranges);
   return {ranges.large().begin(), ranges.large().end()};
 }
 

@@ -92,6 +92,13 @@ class Reach {
   std::shared_ptr<const Layout> layout_of(driver::Function function);
   // The ranges behind addresses, each once.
   class Ranges;
+  // Who wants to know what a kernel's parameters name.
+  struct Asked {
+    bool heats = false, names = false, declares = false;
+    RouteNames* routed = nullptr;
+  };
+  bool read(driver::Function function, void* const* parameters, void* const* extra,
+            const Asked& asked, Ranges& ranges);
   bool touches_everything(driver::Function function) const;
   void add(RouteNames& names, Address word) const;
   struct Named;

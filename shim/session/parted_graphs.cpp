@@ -46,6 +46,9 @@ void PartedGraphs::made(driver::Exec exec, driver::Graph graph, std::uint64_t fl
   if (!parting_.parts() || !verbs_.plain_graph(flags)) return;
   auto entry = std::make_shared<Entry>();
   entry->flags = flags;
+  auto context = verbs_.current();
+  if (!context) return;
+  entry->context = *context;
   take(*entry, graph);
   if (entry->clone == driver::Graph::none) return;
   any_.store(true, std::memory_order_relaxed);
@@ -104,14 +107,14 @@ void PartedGraphs::gone(driver::Exec exec) {
   if (!entry) return;
   drop(*entry);
   Lock lock(mutex_);
-  if (entry->done != driver::Event::none) spare_.push_back(entry->done);
+  if (entry->done != driver::Event::none) spare_.push_back({entry->context, entry->done});
   entries_.erase(exec);
 }
 
-void PartedGraphs::all_gone() {
+void PartedGraphs::context_gone(driver::Context context) {
   Lock lock(mutex_);
-  entries_.clear();
-  spare_.clear();
+  std::erase_if(entries_, [&](const auto& known) { return known.second->context == context; });
+  std::erase_if(spare_, [&](const Spare& spare) { return spare.context == context; });
 }
 
 // It may be asked after no more. What it held may still be running.
@@ -226,9 +229,12 @@ bool PartedGraphs::has_event(Entry& entry) {
   if (entry.done != driver::Event::none) return true;
   {
     Lock lock(mutex_);
-    if (!spare_.empty()) {
-      entry.done = spare_.back();
-      spare_.pop_back();
+    const auto found = std::find_if(spare_.begin(), spare_.end(), [&](const Spare& spare) {
+      return spare.context == entry.context;
+    });
+    if (found != spare_.end()) {
+      entry.done = found->event;
+      spare_.erase(found);
       return true;
     }
   }
@@ -262,10 +268,21 @@ bool PartedGraphs::choose(driver::Exec exec, driver::Stream stream) {
   entry->captured = !captured || *captured;
   if (entry->captured) return false;
   ++entry->launches;
-  const bool may = !entry->home && parting_.may_part(stream);
+  auto context = verbs_.current();
+  const bool may =
+      !entry->home && context && *context == entry->context && parting_.may_part(stream);
   if (may && entry->launches >= parting_.from_launch()) look(*entry);
-  const bool ours = may && !entry->parts.empty() && has_event(*entry);
+  const bool ours = may && !entry->parts.empty() && has_event(*entry) && has_room(*entry);
   return follows_on(*entry, stream, ours);
+}
+
+// Else the program's own comes behind what is in flight.
+bool PartedGraphs::has_room(Entry& entry) {
+  if (entry.ahead + entry.parts.size() <= parting_.most_ahead()) return true;
+  auto ended = verbs_.ready(entry.done);
+  if (!ended || !*ended) return false;
+  entry.ahead = 0;
+  return true;
 }
 
 // What can be refused is, before anything is launched.
@@ -344,6 +361,7 @@ std::optional<int> PartedGraphs::launch(driver::Exec exec, driver::Stream stream
 
 void PartedGraphs::ended_with(Entry& entry, driver::Stream stream) {
   if (!verbs_.record(entry.done, stream)) parting_.lost_order();
+  entry.ahead += entry.parts.size();
   {
     Lock lock(mutex_);
     entry.last = stream;

@@ -40,7 +40,8 @@ class PartedGraphs {
   // Another change, which ours does not follow.
   void left(driver::Exec exec);
   void gone(driver::Exec exec);
-  void all_gone();  // with their context: what is destroyed after it would be another's
+  // With their context: what is destroyed after it would be another's.
+  void context_gone(driver::Context context);
   void forget(driver::Stream stream);  // before it is destroyed
 
   // Whether ours is to be launched on the stream in its place. Called outside the gate, while the
@@ -54,6 +55,7 @@ class PartedGraphs {
  private:
   struct Entry {
     driver::Graph clone = driver::Graph::none;
+    driver::Context context = driver::Context::none;  // the program's, when it was made
     std::uint64_t flags = 0;
     std::vector<driver::GraphNode> nodes;                  // of the clone, in their order
     std::unordered_map<driver::Node, std::size_t> places;  // of the program's nodes
@@ -62,6 +64,7 @@ class PartedGraphs {
     std::vector<GraphPart> parts;              // ours; none: it runs as the program's own
     std::vector<driver::Node> placed;          // each node in the graph of its part
     driver::Event done = driver::Event::none;  // after the last launch of ours
+    std::size_t ahead = 0;                     // parts of ours that may not have ended
     std::uint64_t launches = 0, next_look = 1, updates = 0;
     std::uint64_t away = 0;                      // kernels on other dies
     int missed = 0;                              // what was to be carried was not, so often in turn
@@ -94,6 +97,7 @@ class PartedGraphs {
   void drop(Entry& entry);
   void drop_ours(Entry& entry);
   bool has_event(Entry& entry);
+  bool has_room(Entry& entry);
   bool follows_on(Entry& entry, driver::Stream stream, bool ours);
 
   const driver::Verbs& verbs_;
@@ -102,7 +106,11 @@ class PartedGraphs {
   Mutex<Rank::graphs> mutex_;
   std::unordered_map<driver::Exec, std::shared_ptr<Entry>> entries_ BARSWAP_GUARDED_BY(mutex_);
   // Never destroyed: who waits for a graph may still ask after one.
-  std::vector<driver::Event> spare_ BARSWAP_GUARDED_BY(mutex_);
+  struct Spare {
+    driver::Context context;
+    driver::Event event;
+  };
+  std::vector<Spare> spare_ BARSWAP_GUARDED_BY(mutex_);
 };
 
 }  // namespace barswap::session

@@ -21,6 +21,10 @@ struct GraphCut {
 };
 
 struct GraphPlan {
+  // As one, on a die.
+  static GraphPlan whole(std::size_t nodes, Die die) {
+    return {std::vector<Die>(nodes, die), {}, 1u << index_of(die)};
+  }
   std::vector<Die> dies;       // of each node
   std::vector<GraphCut> cuts;  // in the order of their nodes; the first node needs none
   std::uint32_t used = 0;      // a bit for each die
@@ -47,6 +51,9 @@ class Parting {
   // Of a clone's nodes, one after another. More cuts than `most_parts` have it launched as one.
   virtual GraphPlan plan(std::span<const driver::GraphNode> nodes) = 0;
   virtual std::size_t most_parts() const = 0;
+  // Parts of a graph that may be in flight when it is launched again in parts: a queue of the
+  // driver's that is full puts who holds the turnstile to sleep, and the others with it.
+  virtual std::size_t most_ahead() const = 0;
   // The first launch of a graph that may be parted.
   virtual std::uint64_t from_launch() const = 0;
   // Raised when a plan may have become wrong.

@@ -86,6 +86,7 @@ class Router final : public Parting {
   bool may_part(driver::Stream stream) override;
   GraphPlan plan(std::span<const driver::GraphNode> nodes) override;
   std::size_t most_parts() const override { return 16; }  // more would rest more than they run
+  std::size_t most_ahead() const override { return ~std::size_t{0}; }  // lanes have await_room
   std::uint64_t from_launch() const override { return 2; }
   // Raised when a kernel that could go away may have to stay from now on.
   std::uint64_t judged() const override { return judged_.load(); }
@@ -212,7 +213,6 @@ class Router final : public Parting {
       BARSWAP_REQUIRES(mutex_);
   GraphPlan plan_nodes(std::span<const Node> nodes);
   GraphPlan plan_open(std::span<const Node> nodes);
-  GraphPlan home_plan(std::size_t nodes) const;
   bool ended(driver::Event event);
   void note_busy(driver::Stream stream) BARSWAP_REQUIRES(mutex_);
   void unload_unneeded();

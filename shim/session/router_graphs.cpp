@@ -81,15 +81,11 @@ GraphPlan Router::plan_open(std::span<const Node> nodes) {
   Moved moved;
   GraphPlan plan;
   for (int round = 0; round < kRounds; ++round) {
-    if (!plan_round(nodes, route, moved, plan)) return home_plan(nodes.size());
+    if (!plan_round(nodes, route, moved, plan)) return GraphPlan::whole(nodes.size(), home_);
     route.again();
   }
   if ((plan.used & ~at_home) == 0) plan.cuts.clear();
   return plan;
-}
-
-GraphPlan Router::home_plan(std::size_t nodes) const {
-  return {std::vector<Die>(nodes, home_), {}, 1u << index_of(home_)};
 }
 
 GraphPlan Router::plan_nodes(std::span<const Node> nodes) {
@@ -102,7 +98,7 @@ GraphPlan Router::plan_nodes(std::span<const Node> nodes) {
     if (all_open) return plan;
     // Refused for good, or by another thread that opens it: that is the next look's.
     Lock lock(mutex_);
-    if ((open_dies() & plan.used) == plan.used) return home_plan(nodes.size());
+    if ((open_dies() & plan.used) == plan.used) return GraphPlan::whole(nodes.size(), home_);
   }
 }
 

@@ -345,7 +345,7 @@ void Session::context_ended(driver::Context context, bool gone) {
     std::erase_if(contexts_, [&](const Known& known) { return known.context == context; });
   }
   if (router_) router_->context_gone();
-  if (graphs_) graphs_->all_gone();
+  if (graphs_) graphs_->context_gone(context);
   const driver::RelaxedCapture relaxed(verbs_);
   memory_->drop_context(context);
 }

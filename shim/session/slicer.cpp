@@ -1,7 +1,7 @@
 #include "session/slicer.hpp"
 
 #include <algorithm>
-#include <unordered_map>
+#include <unordered_set>
 
 #include "barswap/log.hpp"
 #include "barswap/units.hpp"
@@ -10,8 +10,11 @@
 namespace barswap::session {
 namespace {
 
-// What a slice names at least; and of what the whole names, on the host: less is read in place.
+// What a slice names, more where there would be many; and of what the whole names, on the host:
+// less is read in place.
 constexpr std::uint64_t kSliceBytes = 64_MiB, kHostBytes = 64_MiB;
+// Each slice is made from a clone of the whole.
+constexpr std::size_t kNodesMost = 8192, kClonedMost = 400'000;
 
 // What the slice is timed for that this thread launches next.
 thread_local constinit Timing pending;
@@ -43,7 +46,7 @@ Turnstile& Slicer::turnstile() { return session_.turnstile(); }
 
 // Calls are counted long before the first graph in parts, so that none is under way uncounted.
 GraphPlan Slicer::plan(std::span<const driver::GraphNode> nodes) {
-  GraphPlan plan{std::vector<Die>(nodes.size(), home()), {}, 1u << index_of(home())};
+  GraphPlan plan = GraphPlan::whole(nodes.size(), home());
   if (nodes.size() > kNodesMost) return plan;
   auto where = cuts(nodes);
   if (where.empty()) return plan;
@@ -53,40 +56,50 @@ GraphPlan Slicer::plan(std::span<const driver::GraphNode> nodes) {
 }
 
 std::vector<GraphCut> Slicer::cuts(std::span<const driver::GraphNode> nodes) const {
-  const bool each = verifies_ || session_.pager().settings().chaos;  // node is a slice
   auto die = session_.verbs().current_die();
   if (!die) return {};
   const auto held = session_.pager().survey(*die, pager::Pager::With::places);
-  std::unordered_map<policy::RangeId, std::size_t> named;  // by the last slice that names it
-  std::uint64_t host_bytes = 0, slice_bytes = 0;
-  std::uint64_t least_bytes = kSliceBytes;
-  std::vector<GraphCut> cuts;
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    std::uint64_t new_bytes = 0;
-    std::vector<policy::RangeId> fresh;
-    auto work = session_.verbs().work_of(nodes[i].node);
+  std::vector<Names> named;
+  std::uint64_t host_bytes = 0;
+  std::unordered_set<policy::RangeId> seen;
+  for (const driver::GraphNode& node : nodes) {
+    auto work = session_.verbs().work_of(node.node);
     if (!work) return {};
+    named.emplace_back();
     for (const policy::RangeId id : session_.reach().large_ranges(*work)) {
-      const auto facts = std::lower_bound(
-          held.begin(), held.end(), id,
-          [](const policy::RangeFacts& one, policy::RangeId wanted) { return one.id < wanted; });
-      if (facts == held.end() || facts->id != id) continue;
-      const auto found = named.find(id);
-      if (found == named.end()) host_bytes += facts->host_bytes;
-      else if (found->second == cuts.size()) continue;
-      fresh.push_back(id);
-      new_bytes += facts->bytes;
+      const policy::RangeFacts* facts = policy::find(held, id);
+      if (!facts) continue;
+      named.back().push_back({id, facts->bytes});
+      if (seen.insert(id).second) host_bytes += facts->host_bytes;
     }
-    const bool full = slice_bytes + new_bytes > least_bytes && slice_bytes > 0 && new_bytes > 0;
-    if ((full || each) && i > 0 && !nodes[i].follows) {
-      cuts.push_back({i, {}});
-      slice_bytes = 0;
-      if (cuts.size() * nodes.size() > kClonedMost) least_bytes = ~std::uint64_t{0};
-    }
-    for (const policy::RangeId id : fresh) named[id] = cuts.size();
-    slice_bytes += new_bytes;
   }
-  if (host_bytes < kHostBytes && !each) cuts.clear();
+  const bool each = verifies_ || session_.pager().settings().chaos;  // node is a slice
+  if (host_bytes < kHostBytes && !each) return {};
+  for (std::uint64_t slice_bytes = each ? 0 : kSliceBytes;; slice_bytes = 2 * slice_bytes + 1_MiB) {
+    auto cuts = cuts_at(nodes, named, slice_bytes);
+    if (cuts.size() < kSlicesMost && cuts.size() * nodes.size() <= kClonedMost) return cuts;
+  }
+}
+
+// A cut comes before a kernel with which a slice would name more; at 0 before each that may be cut.
+std::vector<GraphCut> Slicer::cuts_at(std::span<const driver::GraphNode> nodes,
+                                      std::span<const Names> named, std::uint64_t slice_bytes) {
+  std::vector<GraphCut> cuts;
+  std::unordered_set<policy::RangeId> in_slice;
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    std::uint64_t more_bytes = 0;
+    for (const auto& [id, range_bytes] : named[i])
+      if (!in_slice.contains(id)) more_bytes += range_bytes;
+    const bool full = bytes > 0 && more_bytes > 0 && bytes + more_bytes > slice_bytes;
+    if (i > 0 && !nodes[i].follows && (full || slice_bytes == 0)) {
+      cuts.push_back({i, {}});
+      in_slice.clear();
+      bytes = 0;
+    }
+    for (const auto& [id, range_bytes] : named[i])
+      if (in_slice.insert(id).second) bytes += range_bytes;
+  }
   return cuts;
 }
 

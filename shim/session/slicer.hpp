@@ -7,6 +7,7 @@
 #pragma once
 #include <atomic>
 
+#include "policy/turns.hpp"
 #include "session/parting.hpp"
 
 namespace barswap::session {
@@ -23,7 +24,8 @@ class Slicer final : public Parting {
   Die home() const override { return Die{0}; }  // a name for where the program launches, whichever
   bool may_part(driver::Stream stream) override;
   GraphPlan plan(std::span<const driver::GraphNode> nodes) override;
-  std::size_t most_parts() const override { return kNodesMost; }
+  std::size_t most_parts() const override { return kSlicesMost; }
+  std::size_t most_ahead() const override { return 2 * kSlicesMost; }
   std::uint64_t from_launch() const override { return verifies_ ? 1 : 2; }
   std::uint64_t judged() const override { return judged_.load(); }
   std::optional<There> there(driver::Function function, Die die) override;
@@ -44,9 +46,12 @@ class Slicer final : public Parting {
   int lost(Error error) override;
 
  private:
-  // Each slice is made from a clone of the whole.
-  static constexpr std::size_t kNodesMost = 8192, kClonedMost = 400'000;
+  static constexpr std::size_t kSlicesMost = 256;
+  // The large ranges that a node names, and their bytes.
+  using Names = std::vector<std::pair<policy::RangeId, std::uint64_t>>;
   std::vector<GraphCut> cuts(std::span<const driver::GraphNode> nodes) const;
+  static std::vector<GraphCut> cuts_at(std::span<const driver::GraphNode> nodes,
+                                       std::span<const Names> named, std::uint64_t slice_bytes);
 
   Session& session_;
   const bool verifies_;

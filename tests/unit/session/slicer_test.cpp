@@ -255,6 +255,54 @@ TEST_CASE("slices on several streams come one graph after another") {
   CHECK(program.right());
 }
 
+TEST_CASE("a program that launches far ahead of a die that waits for it is not held") {
+  support::Setting setting = crowded();
+  setting.setup.options.paging_deadline_ms = 2;
+  Program program(setting);
+  program.run(5);
+  REQUIRE(program.ours() == kRanges);
+  const CUstream held = program.bench.held_stream();
+  CUevent event = nullptr;
+  REQUIRE(cuEventCreate(&event, CU_EVENT_DISABLE_TIMING) == CUDA_SUCCESS);
+  REQUIRE(cuEventRecord(event, held) == CUDA_SUCCESS);
+  REQUIRE(cuStreamWaitEvent(program.stream, event, 0) == CUDA_SUCCESS);
+  const auto sliced = [&] { return program.bench.life.machine().audit().calls["cuGraphLaunch"]; };
+  const std::uint64_t before = sliced();
+  constexpr int kAhead = 95;
+  for (int i = 0; i < kAhead; ++i)
+    REQUIRE(cuGraphLaunch(program.exec, program.stream) == CUDA_SUCCESS);
+  program.launches += kAhead;
+  // 512 slices, and then the graph as it is.
+  CHECK(sliced() - before <= 512 + kAhead);
+  CHECK(sliced() - before > 400);
+  program.bench.let_go();
+  REQUIRE(cuStreamSynchronize(program.stream) == CUDA_SUCCESS);
+  program.run(3);
+  CHECK(program.right());
+}
+
+// Its own event and clones are those of the context that lives on.
+TEST_CASE("another context that ends leaves the graphs of the first one in their order") {
+  Program program;
+  program.run(5);
+  REQUIRE(program.ours() == kRanges);
+  CUcontext first = program.bench.contexts[0], other = nullptr;
+  REQUIRE(cuGraphLaunch(program.exec, program.stream) == CUDA_SUCCESS);
+  REQUIRE(cuCtxCreate_v2(&other, 0, 0) == CUDA_SUCCESS);
+  REQUIRE(cuCtxDestroy_v2(other) == CUDA_SUCCESS);
+  REQUIRE(cuCtxSetCurrent(first) == CUDA_SUCCESS);
+  CUstream second = nullptr;
+  REQUIRE(cuStreamCreate(&second, CU_STREAM_NON_BLOCKING) == CUDA_SUCCESS);
+  for (int i = 0; i < 6; ++i)
+    REQUIRE(cuGraphLaunch(program.exec, i % 2 == 0 ? second : program.stream) == CUDA_SUCCESS);
+  program.launches += 7;
+  REQUIRE(cuCtxSynchronize() == CUDA_SUCCESS);
+  CHECK(program.ours() == kRanges);
+  CHECK(program.right());
+  REQUIRE(cuGraphExecDestroy(program.exec) == CUDA_SUCCESS);
+  CHECK(program.bench.life.machine().objects().execs.size() == program.before);
+}
+
 TEST_CASE("slices keep the bytes whatever moves between them") {
   for (std::uint64_t seed = 1; seed <= 4; ++seed) {
     CAPTURE(seed);

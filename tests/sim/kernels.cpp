@@ -5,6 +5,7 @@
 #include <deque>
 
 #include "pager/fingerprint_words.hpp"
+#include "sim/device_access.hpp"
 #include "tests/e2e/kernel_types.hpp"
 #include "tools/bench/words.hpp"
 
@@ -218,7 +219,8 @@ bool writer(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) 
 // An item is a block, with the words that its threads read.
 std::uint64_t block_items(const Launch& launch) { return launch.blocks; }
 
-bool fingerprint(View& view, Launch& launch, std::uint64_t begin, std::uint64_t end) {
+BARSWAP_SIM_DEVICE_ACCESS bool fingerprint(View& view, Launch& launch, std::uint64_t begin,
+                                           std::uint64_t end) {
   Address data{}, partial{};
   std::uint64_t words{};
   pager::FingerprintKey key;
@@ -227,8 +229,9 @@ bool fingerprint(View& view, Launch& launch, std::uint64_t begin, std::uint64_t 
   for (std::uint64_t block = begin; block < end; ++block) {
     pager::FingerprintSums sums;
     for (std::uint64_t row = block * block_words; row < words; row += launch.blocks * block_words)
-      for (std::uint64_t i = row; i < std::min(row + block_words, words); ++i)
-        sums.add_word(view.load<std::uint64_t>(data + i * 8), i, key);
+      for (std::uint64_t i = row, last = std::min(row + block_words, words); i < last;)
+        for (const std::uint64_t word : view.load_words(data + i * 8, last - i))
+          sums.add_word(word, i++, key);
     view.store(partial + block * 16, sums.a);
     view.store(partial + block * 16 + 8, sums.b);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sim/device_access.hpp"
 #include "sim/machine.hpp"
 
 namespace barswap::sim {
@@ -14,9 +15,10 @@ std::size_t step_bytes(std::size_t total) {
                                  std::size_t{1} << 20);
 }
 
-// Doubled from the first element on: a sanitizer looks at each call.
+// Doubled from the first element on, as a sanitizer may look at each call.
 void fill(std::byte* bytes, std::size_t size_bytes, const void* element,
           std::size_t element_bytes) {
+  const DeviceAccess access;
   std::memcpy(bytes, element, element_bytes);
   for (std::size_t done = element_bytes; done < size_bytes; done *= 2)
     std::memcpy(bytes + done, bytes, std::min(done, size_bytes - done));
@@ -55,7 +57,10 @@ std::size_t CopyOp::run_span(Machine& machine, std::size_t row, std::size_t colu
   };
   const Piece target = side_piece(machine, *this, to, at(to), bytes, true);
   const Piece source = side_piece(machine, *this, from, at(from), target.size_bytes, false);
-  std::memmove(target.bytes, source.bytes, source.size_bytes);
+  {
+    const DeviceAccess access;
+    std::memmove(target.bytes, source.bytes, source.size_bytes);
+  }
   const bool over_link = source.on_host != target.on_host;
   const int whose = !over_link ? die : source.on_host ? target.die : source.die;
   engine = (whose < 0 ? die : whose) * engines_per_die + (source.on_host   ? engine_in

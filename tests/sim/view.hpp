@@ -4,13 +4,14 @@
 // counts bytes by distance for the virtual clock.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <exception>
+#include <span>
 
+#include "sim/device_access.hpp"
 #include "sim/memory.hpp"
-
-#define BARSWAP_SIM_DEVICE_ACCESS __attribute__((no_sanitize("thread")))
 
 namespace barswap::sim {
 
@@ -34,8 +35,6 @@ class View {
  public:
   View(Memory& memory, int die) : memory_(memory), die_(die) {}
 
-  // The program may write the same memory at the same time, as it may beside a real kernel: to the
-  // thread sanitizer these accesses are the device's, not ours.
   template <class T>
   BARSWAP_SIM_DEVICE_ACCESS T load(std::uintptr_t address) {
     const Entry& entry = entry_for(address, sizeof(T), false);
@@ -56,6 +55,15 @@ class View {
     *entry.counter += sizeof(T);
     __atomic_store(reinterpret_cast<T*>(entry.bytes + (address - entry.base)), &value,
                    __ATOMIC_RELAXED);
+  }
+
+  // Up to `most` words of 64 bits that lie one behind another from an address on: at least one.
+  std::span<const std::uint64_t> load_words(std::uintptr_t address, std::uint64_t most) {
+    const Entry& entry = entry_for(address, sizeof(std::uint64_t), false);
+    const std::uint64_t count =
+        std::min(most, (entry.base + entry.size_bytes - address) / sizeof(std::uint64_t));
+    *entry.counter += count * sizeof(std::uint64_t);
+    return {reinterpret_cast<const std::uint64_t*>(entry.bytes + (address - entry.base)), count};
   }
 
   const Traffic& traffic() const { return traffic_; }

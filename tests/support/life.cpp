@@ -6,6 +6,7 @@
 #include "base/host_memory.hpp"
 #include "interpose/resolver.hpp"
 #include "pager/gate.hpp"
+#include "sim/device_access.hpp"
 
 namespace barswap {
 namespace {
@@ -67,6 +68,7 @@ bool Life::peek(std::uint64_t address, void* out, std::uint64_t bytes) {
     const sim::Mapping* mapping = machine_.memory().find(address);
     if (mapping == nullptr) return false;
     const std::uint64_t piece = std::min<std::uint64_t>(bytes, mapping->end() - address);
+    const sim::DeviceAccess access;
     std::memcpy(target, mapping->bytes + (address - mapping->base), piece);
     target += piece;
     address += piece;

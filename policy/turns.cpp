@@ -170,11 +170,21 @@ Turns::Phase& Turns::phase_of(Phases::Name name) {
   return *oldest;
 }
 
-const Trial* Turns::trial() const {
+const Turns::Phase* Turns::known() const {
   const Phases::Name name = cycle_.sequence().phase();
   for (const Phase& phase : phases_)
-    if (name != 0 && phase.name == name) return &phase.trial;
+    if (name != 0 && phase.name == name) return &phase;
   return nullptr;
+}
+
+const Trial* Turns::trial() const {
+  const Phase* phase = known();
+  return phase == nullptr ? nullptr : &phase->trial;
+}
+
+bool Turns::spread() const {
+  const Phase* phase = known();
+  return phase != nullptr && phase->spread == Phase::Spread::done && phase->placed;
 }
 
 Trial::Mode Turns::mode() const {
@@ -332,6 +342,36 @@ std::vector<std::uint32_t> Turns::uses_in_cycle(std::span<const RangeFacts> held
   return uses;
 }
 
+// How many bytes more of a cycle can cross the link beside others, since a launch reads some of what
+// it names and writes the rest: of what it has on the host all but the largest part, which is what it
+// does one way or the other.
+double Turns::both_ways(std::span<const RangeFacts> held, const Exchange& exchange) const {
+  std::vector<double> now(held.size()), then(held.size());
+  for (std::size_t i = 0; i < held.size(); ++i)
+    now[i] = then[i] = static_cast<double>(held[i].host_bytes);
+  for (const Part& part : exchange.in)
+    then[index_of(held, part.id)] -= static_cast<double>(part.bytes);
+  for (const Part& part : exchange.out)
+    then[index_of(held, part.id)] += static_cast<double>(part.bytes);
+  const Sequence& sequence = cycle_.sequence();
+  const std::uint64_t recorded = sequence.recorded();
+  std::vector<RangeId> named(2 * held.size() + 64);
+  double gained = 0;
+  for (std::uint64_t back = 1; back <= std::min(sequence.period(), recorded); ++back) {
+    const std::size_t count = cycle_.named_at(recorded - back, named);
+    double sum = 0, most_now = 0, most_then = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t index = index_of(held, named[i]);
+      if (index == held.size()) continue;
+      sum += then[index] - now[index];
+      most_now = std::max(most_now, now[index]);
+      most_then = std::max(most_then, then[index]);
+    }
+    gained += sum - (most_then - most_now);
+  }
+  return gained;
+}
+
 // Of the heat of each, around the median.
 std::vector<int> Turns::steps_of(std::span<const RangeFacts> held) {
   std::vector<std::uint32_t> heats;
@@ -401,7 +441,8 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
   const auto phase = std::find_if(phases_.begin(), phases_.end(), [&](const Phase& one) {
     return one.name == out.phase && out.phase != 0;
   });
-  out.later = phase == phases_.end() || !repaid(out, *phase, held, uses, steps);
+  out.later = phase == phases_.end() ||
+              !repaid(out, *phase, held, uses, steps, both_ways(held, out));
   return out;
 }
 
@@ -409,7 +450,7 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
 // repaid it costs, all in all, some twice what the best choice would have cost.
 bool Turns::repaid(const Exchange& exchange, const Phase& phase,
                    std::span<const RangeFacts> held, std::span<const std::uint32_t> uses,
-                   std::span<const int> steps) {
+                   std::span<const int> steps, double both_ways) {
   // All in bytes over the link. What is moved goes out and in, with a drain for each batch: as
   // measured, three times what the link alone would need.
   constexpr double kMoving = 3;
@@ -436,8 +477,10 @@ bool Turns::repaid(const Exchange& exchange, const Phase& phase,
   const double other = static_cast<double>(phase.elapsed_ns) * kLinkBytesPerNs - crossed;
   const double beside = std::max(local * kBesideReading,
                                  std::clamp(other, 0.0, crossed) * kBesideComputing);
+  // Whether what lies side by side is read here and written there is a guess as well.
+  constexpr double kBothWays = 1.0 / 2;
   const auto moved = static_cast<double>(exchange.in_bytes);
-  const double saved = sum(exchange.in) - sum(exchange.out) +
+  const double saved = sum(exchange.in) - sum(exchange.out) + kBothWays * both_ways +
                        beside * std::min(1.0, moved / std::max(host, 1.0));
   return saved * static_cast<double>(phase.waited) >= kMoving * moved;
 }
@@ -469,6 +512,7 @@ void Turns::exchanged(const Exchange& exchange, bool made) {
   phase.spread = Phase::Spread::due;
   if (phase.refusals != 0 && phase.refusals < kRefusalsMax) return;
   phase.spread = Phase::Spread::done;
+  phase.placed = made;
   phase.waited = 0;
   phase.trial.spread();
   phase.spread_bytes = 0;

@@ -105,6 +105,8 @@ class Turns {
   // if not all of the cycle is remembered; put off until the cycles that have passed would have
   // repaid it.
   Exchange stripe(std::span<const RangeFacts> held);
+  // For the phase that is known now pages were moved for that, and it holds.
+  bool spread() const;
   void exchanged(const Exchange& exchange, bool made);
 
   const Cycle& cycle() const { return cycle_; }
@@ -118,6 +120,7 @@ class Turns {
     Trial trial;
     // deferred: looked at, and it would not pay yet.
     enum class Spread : std::uint8_t { due, deferred, done } spread = Spread::due;
+    bool placed = false;        // the last one that was done moved what was out of place
     std::uint64_t waited = 0;   // cycles that a spread might have made shorter
     std::uint64_t look_at = 0;  // so many
     void lose_spread(std::uint64_t cycles) {
@@ -135,9 +138,11 @@ class Turns {
   static void compare(Phase& phase, std::uint64_t host_bytes);
   static bool repaid(const Exchange& exchange, const Phase& phase,
                      std::span<const RangeFacts> held, std::span<const std::uint32_t> uses,
-                     std::span<const int> steps);
+                     std::span<const int> steps, double both_ways);
+  const Phase* known() const;
   const Trial* trial() const;
   std::vector<std::uint32_t> uses_in_cycle(std::span<const RangeFacts> held) const;
+  double both_ways(std::span<const RangeFacts> held, const Exchange& exchange) const;
   static std::vector<int> steps_of(std::span<const RangeFacts> held);
   struct Whole {
     std::uint64_t launches = 0, elapsed_ns = 0, host_bytes = 0;

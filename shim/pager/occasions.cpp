@@ -102,6 +102,11 @@ void Pager::no_more_turns(Die die) {
   update_wish();
 }
 
+void Pager::spread_stands(Die die, bool stands) {
+  Lock lock(pages_);
+  spread_[slot(die)] = stands;
+}
+
 void Pager::room_for_small(Die die, std::uint64_t bytes) {
   pressed_[slot(die)].store(true, std::memory_order_relaxed);
   if (!can_make_room(die) || !mover_.try_lock()) return;

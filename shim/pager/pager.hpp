@@ -187,6 +187,9 @@ class Pager {
   bool ready_for_copies();
   // Ranges take turns no more: HBM that was left free for that is anybody's.
   void no_more_turns(Die die);
+  // What the learnt cycle names is spread over the tiers as it should be, or is so no more. As long
+  // as it is, heat changes no places.
+  void spread_stands(Die die, bool stands);
   bool may_move() const { return may_move_.load(std::memory_order_relaxed); }
   // From now on pages stay where they are; `why` is for the user.
   void stop_moving(const char* why);
@@ -252,6 +255,7 @@ class Pager {
   void update_wish();
   void weigh_heat();
   bool turns_taken(Die die) const BARSWAP_REQUIRES(pages_);
+  bool heat_decides(Die die) const BARSWAP_REQUIRES(pages_);
 
   // lending.cpp: HBM of other dies.
   struct Room {
@@ -445,6 +449,7 @@ class Pager {
   Census census_[kDiesMax] BARSWAP_GUARDED_BY(pages_);
   bool swap_wanted_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
   std::uint64_t spare_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};  // left free for turns
+  bool spread_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
 
   std::atomic<bool> no_prints_{false};       // the driver gives no fingerprints
   std::atomic<std::uint64_t> turned_ns_{0};  // when ranges took turns last, or were about to

@@ -102,7 +102,7 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
   }
   // A swap begins with room for the first that comes in.
   std::uint64_t first_bytes = 0;
-  if (turns_taken(die)) swap_wanted_[slot(die)] = false;
+  if (!heat_decides(die)) swap_wanted_[slot(die)] = false;
   if (evict_bytes == 0 && swap_wanted_[slot(die)]) {
     const policy::Swap swap = policy::swaps(all.facts, std::max(free_bytes, page_most()));
     swap_wanted_[slot(die)] = !swap.empty();
@@ -150,6 +150,11 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
 // since counts fade, and what changed places for that would have no copy to leave for.
 bool Pager::turns_taken(Die die) const { return spare_bytes_[slot(die)] > 0; }
 
+// Nor where a whole cycle was looked at: an address that was named once, while data were made, is
+// the beginning of a stretch that looks cold for good, though kernels that name the one before it
+// read all of it.
+bool Pager::heat_decides(Die die) const { return !turns_taken(die) && !spread_[slot(die)]; }
+
 // Whether places are worth changing. It walks all pages, on a thread of the program: so it takes at
 // most a fiftieth of the time.
 void Pager::weigh_heat() {
@@ -165,7 +170,7 @@ void Pager::weigh_heat() {
       free_bytes = frames_.free_hbm(die);
       Candidates all = candidates_of(runs_, die, heat_);
       if (settings_.whole) keep_on_peers(all);
-      if (!turns_taken(die)) swap = policy::swaps(all.facts, std::max(free_bytes, page_most()));
+      if (heat_decides(die)) swap = policy::swaps(all.facts, std::max(free_bytes, page_most()));
       swap_wanted_[slot(die)] = !swap.empty();
     }
     BARSWAP_LOG(debug, "pager",

@@ -160,6 +160,10 @@ Foresight::Step Foresight::record(const Launch& launch, policy::Exchange& exchan
                 static_cast<unsigned long long>(turns_->cycle().sequence().period()),
                 text_of(mode));
   }
+  if (turns_->spread() != spread_) {
+    spread_ = !spread_;
+    pager_.spread_stands(*die_, spread_);
+  }
   if (turns_->preparing()) turns_->prepared(pager_.ready_for_copies());
   if (resting_ > 0) --resting_;
   if (spare_ && !exchanging_ && !turns_->turning()) {

@@ -101,6 +101,7 @@ class Foresight {
   std::mt19937_64 random_ BARSWAP_GUARDED_BY(mutex_);
   bool exchanging_ BARSWAP_GUARDED_BY(mutex_) = false;     // a thread is about it
   bool spare_ BARSWAP_GUARDED_BY(mutex_) = false;          // HBM is left free for turns
+  bool spread_ BARSWAP_GUARDED_BY(mutex_) = false;         // as was told to the pager
   std::uint32_t refusals_ BARSWAP_GUARDED_BY(mutex_) = 0;  // in a row
   // Launches, after an exchange that brought nothing.
   std::uint32_t resting_ BARSWAP_GUARDED_BY(mutex_) = 0;

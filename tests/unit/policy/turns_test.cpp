@@ -327,6 +327,28 @@ TEST_CASE("a sweep that reads once is spread evenly once that is repaid, and the
     CHECK(static_cast<double>(facts.host_bytes) == doctest::Approx(kGib / 4).epsilon(0.01));
 }
 
+// A sweep from one into the other and back. Halves of both cross the link both ways at once.
+TEST_CASE("what one launch reads and writes is spread soon, so that the link works both ways") {
+  Die die(Plan::automatic, 2, 1);
+  const auto sweeps = [&](int pairs) {
+    for (int i = 0; i < pairs; ++i) {
+      die.launch(1, std::array<RangeId, 2>{1, 2}, 1);
+      die.launch(1, std::array<RangeId, 2>{2, 1}, 1);
+    }
+  };
+  // A cycle as short as this one is learnt after some 40 launches.
+  sweeps(15);
+  CHECK(die.stripes == 0);
+  CHECK_FALSE(die.turns.spread());
+  sweeps(15);
+  CHECK(die.stripes == 1);
+  CHECK(die.turns.spread());
+  for (const RangeFacts& facts : die.held)
+    CHECK(static_cast<double>(facts.host_bytes) == doctest::Approx(kGib / 2).epsilon(0.01));
+  sweeps(100);
+  CHECK(die.stripes == 1);
+}
+
 TEST_CASE("of ranges that are one page each, every fourth stays on the host") {
   Die die(Plan::automatic, 24, 18);
   for (RangeFacts& facts : die.held) facts.page_bytes = facts.bytes;

@@ -103,6 +103,21 @@ TEST_CASE("a hot range that came late ends in HBM, whichever way its address is 
   }
 }
 
+TEST_CASE("heat changes no places while a cycle is spread") {
+  Program program;
+  const auto moved = [] {
+    return stats::get(stats::live().causes[static_cast<std::size_t>(Cause::hot)].bytes_in);
+  };
+  const std::uint64_t before = moved();
+  program.bench.pager().spread_stands(Die{0}, true);
+  program.passes(40, false);
+  CHECK(moved() == before);
+  program.bench.pager().spread_stands(Die{0}, false);
+  program.passes(40, false);
+  CHECK(moved() > before);
+  CHECK(host_bytes(program.bench, program.hot, kHotBytes) == 0);
+}
+
 TEST_CASE("a kernel that a rule names counts as naming everything, where moves depend on it") {
   support::Setting setting = crowded();
   setting.machine.vram_bytes = 256_MiB;

@@ -342,9 +342,9 @@ std::vector<std::uint32_t> Turns::uses_in_cycle(std::span<const RangeFacts> held
   return uses;
 }
 
-// How many bytes more of a cycle can cross the link beside others, since a launch reads some of what
-// it names and writes the rest: of what it has on the host all but the largest part, which is what it
-// does one way or the other.
+// How many bytes more of a cycle can cross the link beside others, since a launch reads some of
+// what it names and writes the rest: of what it has on the host all but the largest part, which is
+// what it does one way or the other.
 double Turns::both_ways(std::span<const RangeFacts> held, const Exchange& exchange) const {
   std::vector<double> now(held.size()), then(held.size());
   for (std::size_t i = 0; i < held.size(); ++i)

@@ -18,11 +18,11 @@ PLANS = {
 }
 
 
-def bench(house, *options, **more):
+def bench(house, *options, machine=None, **more):
     policy = house.policy(1024).split(";")[1:]  # the bench sets the limit itself
     keys = [word for item in policy for word in ("--set", item)]
     argv = [house.command(), "bench", "--quick", "--json", "--library", house.shim, *keys, *options]
-    return house.run(argv, Machine(), **more)
+    return house.run(argv, machine or Machine(), **more)
 
 
 @pytest.mark.full
@@ -104,6 +104,51 @@ def test_a_cap_that_the_machine_has_not(simulated):
     outcome = bench(simulated, "--cap", "640MiB")
     assert outcome.status == 2 and outcome.out == ""
     assert "more than three quarters of the" in outcome.err
+
+
+# Says what a real one would, as far as the bench looks at it, and computes nothing.
+PYTHON = """#!/bin/sh
+case "$2" in *find_spec*) echo "${FAKE_MISSING:-[]}"; exit 0;; esac
+echo "$@" | tr '\\n' ' ' | sed 's/.*--layers/--layers/' >> "$FAKE_LOG"; echo >> "$FAKE_LOG"
+case " $* " in *" --spoil "*) hash=b;; *) hash=a;; esac
+echo "{\\"cycle_s\\": 0.5, \\"hash\\": \\"$hash\\", \\"bytes\\": 100663297}"
+cat > /dev/null
+"""
+
+
+@pytest.fixture
+def python(tmp_path):
+    fake = tmp_path / "python"
+    fake.write_text(PYTHON)
+    fake.chmod(0o755)
+    return fake
+
+
+def test_tokens_have_accelerate_for_a_peer(simulated, python, tmp_path):
+    log = tmp_path / "log"
+    outcome = bench(simulated, "--workloads", "decode", "--python", python,
+                    machine=Machine(more={"FAKE_LOG": str(log)}))
+    # The one under Barswap holds nothing, and so would prove nothing.
+    assert outcome.status == 1
+    row = json.loads(outcome.out)["suite"][0]
+    assert [run["plan"] for run in row["runs"]] == ["bare", "accelerate"]
+    assert row["hashes_agree"] and row["runs"][1]["over_bare"] == 1
+    assert row["bytes"] == 100663297 and row["over_bytes"] == 100663297 - CAP
+    assert [trouble.split()[0] for trouble in row["troubles"]] == ["barswap"]
+    words = f"--layers 24 --layer-bytes {CAP // 16}"
+    rest = f"--cap {CAP} --warm 1 --cycles 2"
+    assert [line.strip() for line in log.read_text().splitlines()] == [
+        f"{words} {rest}", f"{words} {rest}", f"{words} --accelerate {rest}"
+    ]
+
+
+def test_a_python_without_the_libraries(simulated, python):
+    missing = Machine(more={"FAKE_MISSING": '["torch"]'})
+    outcome = bench(simulated, "--workloads", "decode", "--python", python, machine=missing)
+    assert outcome.status == 2 and outcome.out == ""
+    assert f"{python} has no torch. Name a Python with" in outcome.err
+    outcome = bench(simulated, "--workloads", "decode", "--python", "/nowhere")
+    assert outcome.status == 2 and "/nowhere cannot be started" in outcome.err
 
 
 def test_no_die(simulated):

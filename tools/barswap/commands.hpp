@@ -71,6 +71,7 @@ struct BenchArguments {
   std::string cap;                     // empty: by what is free
   std::vector<double> ratios;          // empty: 1.5 and 2, or 1.5 alone if quick
   std::vector<std::string> workloads;  // empty: all
+  std::string python = "python3";      // for the workload decode
   int rounds = 3;
   int limit_s = 120;  // of one run
   bool quick = false;

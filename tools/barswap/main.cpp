@@ -113,11 +113,14 @@ void add_bench_options(CLI::App& command, BenchArguments& bench) {
       ->check(CLI::Range(1.1, 8.0));
   command
       .add_option("--workloads", bench.workloads,
-                  "Which, separated by commas: fits, sweep, reread, stencil, gather, phases "
-                  "(default: all)")
+                  "Which, separated by commas: fits, sweep, reread, stencil, gather, phases, "
+                  "decode (default: all; with --quick all but decode)")
       ->delimiter(',')
       ->expected(1)
       ->take_all();
+  command.add_option("--python", bench.python,
+                     "For decode: a Python with torch, transformers and accelerate (default: "
+                     "python3)");
   command.add_option("--rounds", bench.rounds, "Runs of each; medians are shown (default: 3)")
       ->check(CLI::Range(1, 99));
   command.add_option("--limit", bench.limit_s, "Seconds that one run may take (default: 120)")

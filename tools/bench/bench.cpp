@@ -11,6 +11,7 @@
 #include "../barswap/format.hpp"
 #include "../barswap/preload.hpp"
 #include "base/host_memory.hpp"
+#include "decode.hpp"
 #include "policy/values.hpp"
 #include "process.hpp"
 #include "report.hpp"
@@ -70,13 +71,18 @@ std::string choose_cap(const BenchArguments& arguments, std::span<const double> 
   return "";
 }
 
-std::vector<bench::Workload> choose_workloads(const BenchArguments& arguments,
+bool wants(const BenchArguments& arguments, std::string_view name) {
+  const auto& asked = arguments.workloads;
+  if (asked.empty()) return name != bench::kDecode || !arguments.quick;
+  return std::find(asked.begin(), asked.end(), name) != asked.end();
+}
+
+std::vector<bench::Workload> choose_workloads(const BenchArguments& arguments, bool decode,
                                               std::span<const double> ratios,
                                               std::uint64_t cap_bytes) {
   std::vector<bench::Workload> all;
-  const auto& asked = arguments.workloads;
   for (const std::string_view name : bench::kWorkloads) {
-    if (!asked.empty() && std::find(asked.begin(), asked.end(), name) == asked.end()) continue;
+    if (!wants(arguments, name) || (name == bench::kDecode && !decode)) continue;
     const double fits[] = {bench::kFitsRatio};
     for (const double ratio : name == bench::kFits ? std::span<const double>(fits) : ratios)
       all.push_back(bench::make_workload(name, cap_bytes, ratio, arguments.quick));
@@ -91,6 +97,7 @@ bench::Settings settings_of(const BenchArguments& arguments, std::uint64_t cap_b
   settings.limit_s = arguments.limit_s;
   settings.quick = arguments.quick;
   settings.spoil = arguments.spoil;
+  settings.python = arguments.python;
   if (!arguments.policy.file.empty())
     settings.run.insert(settings.run.end(), {"--policy", arguments.policy.file});
   for (const std::string& item : arguments.policy.sets)
@@ -126,9 +133,9 @@ bool run_suite(const std::vector<bench::Workload>& workloads, const bench::Setti
 
 bench::Ended measure(const BenchArguments& arguments) {
   progress("links, remaps, re-reads");
-  std::vector<std::string> words{"bench-child", "measure"};
+  std::vector<std::string> words{bench::own_path(), "bench-child", "measure"};
   if (arguments.quick) words.emplace_back("--quick");
-  return bench::run_self(words, arguments.limit_s);
+  return bench::run_program(words, arguments.limit_s);
 }
 
 std::string why_no_bench(const BenchArguments& arguments) {
@@ -146,6 +153,12 @@ std::string why_no_bench(const BenchArguments& arguments) {
 
 int bench(const BenchArguments& arguments) {
   if (std::string no = why_no_bench(arguments); !no.empty()) return refuse(no);
+  std::string no_decode;
+  if (wants(arguments, bench::kDecode))
+    no_decode = bench::why_no_decode(arguments.python, arguments.limit_s);
+  if (!no_decode.empty() && !arguments.workloads.empty())
+    return refuse("the workload decode cannot run: " + no_decode +
+                  ". Name a Python with torch, transformers and accelerate with --python.");
   std::vector<double> ratios = arguments.ratios;
   if (ratios.empty()) ratios = arguments.quick ? std::vector{1.5} : std::vector{1.5, 2.0};
   const bench::Ended measured = measure(arguments);
@@ -161,11 +174,12 @@ int bench(const BenchArguments& arguments) {
   whole["cap"] = cap_bytes;
   whole["rounds"] = settings.rounds;
   whole["quick"] = settings.quick;
+  if (!no_decode.empty()) whole["left_out"] = {{bench::kDecode, no_decode}};
   if (!arguments.json) std::fputs(bench::text_of_machine(whole).c_str(), stdout);
   std::fflush(stdout);
   whole["suite"] = ordered_json::array();
-  whole["good"] = run_suite(choose_workloads(arguments, ratios, cap_bytes), settings,
-                            whole.at("links"), arguments.json, whole["suite"]);
+  whole["good"] = run_suite(choose_workloads(arguments, no_decode.empty(), ratios, cap_bytes),
+                            settings, whole.at("links"), arguments.json, whole["suite"]);
   if (arguments.json)
     std::printf("%s\n", whole.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
   return whole.at("good").get<bool>() ? 0 : 1;

@@ -57,18 +57,16 @@ struct Pipe {
 // One process; killed, if it has not ended, when this goes.
 class Process {
  public:
-  Process(const std::vector<std::string>& arguments, int limit_s) : deadline_s_(now_s() + limit_s) {
-    std::vector<std::string> words{own_path()};
-    words.insert(words.end(), arguments.begin(), arguments.end());
+  Process(std::vector<std::string> words, int limit_s) : deadline_s_(now_s() + limit_s) {
     std::vector<std::string> environment = environment_of_child();
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, in_.ends[0], STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, out_.ends[1], STDOUT_FILENO);
-    const int failed = posix_spawn(&pid_, words[0].c_str(), &actions, nullptr,
-                                   pointers_to(words).data(), pointers_to(environment).data());
+    const int failed = posix_spawnp(&pid_, words[0].c_str(), &actions, nullptr,
+                                    pointers_to(words).data(), pointers_to(environment).data());
     posix_spawn_file_actions_destroy(&actions);
-    if (failed != 0) throw std::runtime_error("cannot start " + words[0]);
+    if (failed != 0) pid_ = -1;
     in_.close_end(0);
     out_.close_end(1);
   }
@@ -80,6 +78,7 @@ class Process {
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
 
+  bool started() const { return pid_ > 0; }
   pid_t pid() const { return pid_; }
   bool late() const { return late_; }
 
@@ -125,9 +124,13 @@ class Process {
 
 std::string own_path() { return std::filesystem::read_symlink("/proc/self/exe").string(); }
 
-Ended run_self(const std::vector<std::string>& arguments, int limit_s) {
-  Process process(arguments, limit_s);
+Ended run_program(std::vector<std::string> words, int limit_s) {
+  Process process(std::move(words), limit_s);
   Ended ended;
+  if (!process.started()) {
+    ended.trouble = "cannot be started";
+    return ended;
+  }
   const std::string line = process.line();
   ended.found = nlohmann::ordered_json::parse(line, nullptr, false);
   if (ended.found.is_discarded()) ended.found = nullptr;

@@ -16,11 +16,12 @@ struct Ended {
   std::optional<barswap_stats> stats;  // while it held everything; of a run under Barswap only
 };
 
-// Runs this command's own file with these arguments, `limit_s` seconds at most. A libbarswap.so in
-// LD_PRELOAD is not passed on: `arguments` begin with "run" where Barswap is wanted.
-Ended run_self(const std::vector<std::string>& arguments, int limit_s);
+// Runs a program, looked for in PATH, with its arguments, `limit_s` seconds at most. A
+// libbarswap.so in LD_PRELOAD is not passed on: `words` are those of `barswap run` where Barswap is
+// wanted.
+Ended run_program(std::vector<std::string> words, int limit_s);
 
-// This command's file, for `run`.
+// This command's file.
 std::string own_path();
 
 }  // namespace barswap::bench

@@ -81,6 +81,9 @@ std::string text_of_machine(const ordered_json& machine) {
   for (const ordered_json& one : machine.at("reread"))
     text += format("  %s x%d %.1f", one.at("in").get<std::string>().c_str(),
                    one.at("times").get<int>(), one.at("factor").get<double>());
+  if (machine.contains("left_out"))
+    for (const auto& [workload, why] : machine.at("left_out").items())
+      text += "\n" + workload + " is left out: " + why.get<std::string>();
   return text + "\n";
 }
 

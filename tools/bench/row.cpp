@@ -13,6 +13,7 @@ const char* name_of(Plan plan) {
     case Plan::barswap: return "barswap";
     case Plan::in_place: return "in-place";
     case Plan::double_buffer: return "double-buffer";
+    case Plan::accelerate: return "accelerate";
   }
   return "?";
 }
@@ -46,7 +47,8 @@ bool Row::hashes_agree() const {
 
 std::vector<Plan> plans_of(const Workload& workload) {
   if (workload.name == kFits) return {Plan::bare, Plan::barswap};
-  return {std::begin(kPlans), std::end(kPlans)};
+  if (workload.decodes) return {Plan::bare, Plan::barswap, Plan::accelerate};
+  return {Plan::bare, Plan::barswap, Plan::in_place, Plan::double_buffer};
 }
 
 std::vector<Plan> order_of(const Workload& workload, int round) {

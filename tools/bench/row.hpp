@@ -11,8 +11,7 @@
 namespace barswap::bench {
 
 // Who looks after the memory of a run.
-enum class Plan : std::uint8_t { bare, barswap, in_place, double_buffer };
-constexpr Plan kPlans[] = {Plan::bare, Plan::barswap, Plan::in_place, Plan::double_buffer};
+enum class Plan : std::uint8_t { bare, barswap, in_place, double_buffer, accelerate };
 const char* name_of(Plan plan);
 
 struct Outcome {
@@ -33,7 +32,8 @@ struct Row {
   bool hashes_agree() const;
 };
 
-// What lies inside the cap has nothing to keep elsewhere: bare and Barswap alone.
+// What lies inside the cap has nothing to keep elsewhere: bare and Barswap alone. Who generates
+// tokens has accelerate for a peer.
 std::vector<Plan> plans_of(const Workload& workload);
 // Every second round goes backwards, so that who comes later, and finds warmer caches, changes.
 std::vector<Plan> order_of(const Workload& workload, int round);

@@ -1,6 +1,7 @@
 #include "suite.hpp"
 
 #include "../barswap/format.hpp"
+#include "decode.hpp"
 #include "keeper.hpp"
 #include "process.hpp"
 
@@ -14,7 +15,8 @@ constexpr unsigned kWarmQuick = 1, kTimedQuick = 2;
 Keeping keeping_of(Plan plan) {
   switch (plan) {
     case Plan::bare:
-    case Plan::barswap: return Keeping::plain;
+    case Plan::barswap:
+    case Plan::accelerate: return Keeping::plain;
     case Plan::in_place: return Keeping::in_place;
     case Plan::double_buffer: return Keeping::double_buffer;
   }
@@ -26,24 +28,32 @@ unsigned warm_cycles(const Workload& workload, Plan plan, bool quick) {
   return workload.carries || plan == Plan::barswap ? kWarmToLearn : kWarm;
 }
 
-std::vector<std::string> arguments_of(const Workload& workload, Plan plan,
-                                      const Settings& settings) {
+std::vector<std::string> words_of_child(const Workload& workload, Plan plan,
+                                        const Settings& settings) {
+  std::vector<std::string> words{own_path(), "bench-child", workload.name, "--keeping",
+                                 std::string(name_of(keeping_of(plan))), "--ratio",
+                                 tools::format("%.17g", workload.ratio)};
+  if (settings.quick) words.emplace_back("--quick");
+  return words;
+}
+
+std::vector<std::string> words_of(const Workload& workload, Plan plan, const Settings& settings) {
   std::vector<std::string> all;
   if (plan == Plan::barswap) {
-    all = {"run"};
+    all = {own_path(), "run"};
     all.insert(all.end(), settings.run.begin(), settings.run.end());
     all.insert(all.end(), {"--set",
                            tools::format("vram.limit=%lluB",
                                          static_cast<unsigned long long>(settings.cap_bytes)),
-                           "--", own_path()});
+                           "--"});
   }
-  all.insert(
-      all.end(),
-      {"bench-child", workload.name, "--keeping", std::string(name_of(keeping_of(plan))), "--cap",
-       std::to_string(settings.cap_bytes), "--ratio", tools::format("%.17g", workload.ratio),
-       "--warm", std::to_string(warm_cycles(workload, plan, settings.quick)), "--cycles",
-       std::to_string(settings.quick ? kTimedQuick : kTimed)});
-  if (settings.quick) all.emplace_back("--quick");
+  const std::vector<std::string> program =
+      workload.decodes ? words_of_decode(workload, plan == Plan::accelerate, settings.python)
+                       : words_of_child(workload, plan, settings);
+  all.insert(all.end(), program.begin(), program.end());
+  all.insert(all.end(), {"--cap", std::to_string(settings.cap_bytes), "--warm",
+                         std::to_string(warm_cycles(workload, plan, settings.quick)), "--cycles",
+                         std::to_string(settings.quick ? kTimedQuick : kTimed)});
   if (settings.spoil == workload.name + ":" + name_of(plan)) all.emplace_back("--spoil");
   return all;
 }
@@ -71,6 +81,7 @@ void take(Row& row, Plan plan, const Ended& ended, const Settings& settings) {
   Outcome& outcome = row.outcomes[plan];
   outcome.cycle_s.push_back(ended.found.at("cycle_s").get<double>());
   outcome.hashes.push_back(ended.found.at("hash").get<std::string>());
+  if (plan == Plan::bare) row.workload.held_bytes = ended.found.value("bytes", std::uint64_t{0});
   if (ended.stats) outcome.stats = *ended.stats;
 }
 
@@ -84,10 +95,10 @@ Row run_row(const Workload& workload, const Settings& settings, const Rates& rat
     for (const Plan plan : order_of(workload, round)) {
       progress(tools::format("%s, ratio %.2f, round %d of %d: %s", workload.name.c_str(),
                              workload.ratio, round + 1, settings.rounds, name_of(plan)));
-      take(row, plan, run_self(arguments_of(workload, plan, settings), settings.limit_s), settings);
+      take(row, plan, run_program(words_of(workload, plan, settings), settings.limit_s), settings);
     }
   if (row.cycle_s(Plan::bare) > 0)
-    row.bound = bound_of(workload, settings.cap_bytes, rates, row.cycle_s(Plan::bare));
+    row.bound = bound_of(row.workload, settings.cap_bytes, rates, row.cycle_s(Plan::bare));
   if (!row.hashes_agree()) row.troubles.emplace_back("the hashes differ");
   return row;
 }

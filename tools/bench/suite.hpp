@@ -15,6 +15,7 @@ struct Settings {
   int limit_s = 120;
   bool quick = false;
   std::vector<std::string> run;  // further arguments of `barswap run`
+  std::string python;            // for tokens
   std::string spoil;             // WORKLOAD:PLAN
 };
 

@@ -59,6 +59,12 @@ void make_phases(Workload& workload) {
   workload.crossing = {1, 0, kSweepsOfSet, 0};
 }
 
+// A token reads every layer once.
+void make_decode(Workload& workload) {
+  workload.crossing = {1, 0, 1, 0};
+  workload.carries = workload.decodes = true;
+}
+
 }  // namespace
 
 Workload make_workload(std::string_view name, std::uint64_t cap_bytes, double ratio, bool quick) {
@@ -75,6 +81,7 @@ Workload make_workload(std::string_view name, std::uint64_t cap_bytes, double ra
   else if (name == "stencil") make_stencil(workload);
   else if (name == "gather") make_gather(workload);
   else if (name == "phases") make_phases(workload);
+  else if (name == kDecode) make_decode(workload);
   else throw std::invalid_argument("there is no workload " + std::string(name));
   return workload;
 }

@@ -39,15 +39,23 @@ struct Workload {
   Crossing crossing;
   // Whether a cycle changes what the next one reads: then all runs do the same number of cycles.
   bool carries = false;
+  // A range is a layer of a model whose tokens a program of Python generates (decode.hpp), and
+  // there are no steps.
+  bool decodes = false;
 
-  std::uint64_t bytes() const { return range_bytes * ranges; }
+  // What the bare run says that it held, if it does.
+  std::uint64_t held_bytes = 0;
+
+  std::uint64_t bytes() const { return held_bytes != 0 ? held_bytes : range_bytes * ranges; }
 };
 
-constexpr std::string_view kWorkloads[] = {"fits",    "sweep",  "reread",
-                                           "stencil", "gather", "phases"};
+constexpr std::string_view kWorkloads[] = {"fits",   "sweep",  "reread", "stencil",
+                                           "gather", "phases", "decode"};
 // That which lies inside the cap; it has no ratio to choose.
 constexpr std::string_view kFits = kWorkloads[0];
 constexpr double kFitsRatio = 0.9;
+// That which needs Python and its libraries.
+constexpr std::string_view kDecode = kWorkloads[6];
 // A gather draws one in so many rows of each range.
 constexpr std::uint64_t kRowsOfDraw = 16;
 

@@ -322,6 +322,25 @@ TEST_CASE("replay of made-up programs is within a tenth of their own time") {
     }
 }
 
+// Programs of tests/bench on an H200 with the default plan, none of their launches timed.
+TEST_CASE("replay of real programs is within a tenth of their time, and so is the product's plan") {
+  for (const char* name : {"chain", "gather", "gemm", "stencil"}) {
+    CAPTURE(name);
+    Trace trace;
+    std::string trouble;
+    REQUIRE(read(std::string(BARSWAP_RECORDED) + "/" + name + ".trace", trace, trouble));
+    const Workload workload = workload_of(trace, rates_in(trace, {}));
+    const Machine machine = machine_of(trace, workload);
+    CHECK(workload.timed == 0);
+    CHECK(window_bound(workload, machine) < workload.recorded_ns);
+    for (const Policy policy : {Policy::recorded, Policy::automatic}) {
+      const Outcome out = simulate(workload, policy, machine);
+      CHECK(out.bytes_in_place > 0);
+      CHECK(ratio(out.time_ns, workload.recorded_ns) == doctest::Approx(1).epsilon(0.1));
+    }
+  }
+}
+
 TEST_CASE("the product's stripe gives what was recorded with a stripe") {
   for (const auto make : {&synthetic::training, &synthetic::gather, &synthetic::cycle}) {
     const Trace trace = parsed(make({}));

@@ -22,10 +22,11 @@ def test_exit(house, mode, chaos):
 
 @pytest.mark.full
 @pytest.mark.parametrize("overlap", ("off", "reach"))
+@pytest.mark.parametrize("work", ("", "_graph"))
 @pytest.mark.parametrize("mode", ("fork_beside", "exit_beside"))
-def test_ends_while_ranges_take_turns(house, mode, overlap):
-    """A process forks, and ends, with a turn in hand."""
-    options = {"mib": 192, "mode": mode}
+def test_ends_while_ranges_take_turns(house, mode, work, overlap):
+    """A process forks, and ends, with a turn in hand, or a slice of a graph."""
+    options = {"mib": 192, "mode": mode + work}
     bare = house.bare("exit_ways", **options)
     keys = {"paging.plan": "move", "paging.overlap": overlap, "paging.deadline": "10s",
             "vram.headroom": f"{8 * house.scale}MiB"}

@@ -1,6 +1,7 @@
 // The ways a process ends while it still holds device memory: --mode return (as without), thread,
 // static, quick, abandon (work is still queued), fork_before, fork_after, exec; and, with a thread
-// that works through more than fits all the while: fork_beside, exit_beside.
+// that works through more than fits all the while: fork_beside, exit_beside; and, if each round of it
+// is a graph, fork_beside_graph, exit_beside_graph.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,17 +81,31 @@ void forks_before(const e2e::Options& options) {
 
 // Works through large ranges in the same order, round after round, so that they take turns.
 struct Rounds {
-  explicit Rounds(const e2e::Options& options) : layers(e2e::make_layers(options, die)) {}
+  explicit Rounds(const e2e::Options& options) : layers(e2e::make_layers(options, die)) {
+    if (!options.mode.ends_with("_graph")) return;
+    NEED(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
+    NEED(cuCtxSynchronize());  // the layers are made
+    NEED(cuStreamBeginCapture_v2(stream, CU_STREAM_CAPTURE_MODE_RELAXED));
+    CHECK(submit(7));
+    CUgraph nodes = nullptr;
+    NEED(cuStreamEndCapture(stream, &nodes));
+    NEED(cuGraphInstantiateWithFlags(&graph, nodes, 0));
+    NEED(cuGraphDestroy(nodes));
+  }
   void run(std::uint64_t count) {
-    constexpr std::uint64_t kWords = 4096;
     die.use();
     for (; done < count; ++done) {
-      for (const Buffer& layer : layers)
-        if (!fine(die.kernels.xorshift_update.launch(nullptr, 264, layer.address, kWords,
-                                                     static_cast<std::uint32_t>(done))))
-          return;
+      if (graph ? !fine(cuGraphLaunch(graph, stream)) : !submit(static_cast<std::uint32_t>(done)))
+        return;
       if (done % 4 == 3 && !fine(cuCtxSynchronize())) return;
     }
+  }
+  bool submit(std::uint32_t seed) {
+    constexpr std::uint64_t kWords = 4096;
+    for (const Buffer& layer : layers)
+      if (!fine(die.kernels.xorshift_update.launch(stream, 264, layer.address, kWords, seed)))
+        return false;
+    return true;
   }
 
   // The driver may be gone already, where nobody waits for the thread.
@@ -101,6 +116,8 @@ struct Rounds {
 
   const e2e::Die die;
   const std::vector<Buffer> layers;
+  CUstream stream = nullptr;
+  CUgraphExec graph = nullptr;
   std::atomic<std::uint64_t> done{0};
 };
 
@@ -157,8 +174,8 @@ int main(int argc, char** argv) {
     print(0);
   } else if (options.mode == "fork_before") forks_before(options);
   else if (options.mode == "fork_after") forks_after(options);
-  else if (options.mode == "fork_beside") forks_beside(options);
-  else if (options.mode == "exit_beside") exits_beside(options);
+  else if (options.mode.starts_with("fork_beside")) forks_beside(options);
+  else if (options.mode.starts_with("exit_beside")) exits_beside(options);
   else if (options.mode == "exec") {
     work(options);
     execl("/proc/self/exe", argv[0], "--mib", std::to_string(options.mib).c_str(), "--mode",

@@ -1,7 +1,7 @@
 // The ways a process ends while it still holds device memory: --mode return (as without), thread,
 // static, quick, abandon (work is still queued), fork_before, fork_after, exec; and, with a thread
-// that works through more than fits all the while: fork_beside, exit_beside; and, if each round of it
-// is a graph, fork_beside_graph, exit_beside_graph.
+// that works through more than fits all the while: fork_beside, exit_beside; and, if each round of
+// it is a graph, fork_beside_graph, exit_beside_graph.
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "policy/trial.hpp"
-
 namespace barswap::policy {
 namespace {
 
@@ -40,8 +38,6 @@ constexpr std::size_t kKernelsMax = 4096;
 constexpr std::size_t kPlacesMax = 8;
 constexpr std::uint32_t kAny = ~std::uint32_t{0};
 
-double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
-
 }  // namespace
 
 bool Reuse::Kernel::expects(std::uint64_t now) const {
@@ -49,8 +45,8 @@ bool Reuse::Kernel::expects(std::uint64_t now) const {
 }
 
 // In place, in times of the link alone.
-double Reuse::Place::times() const {
-  return static_cast<double>(in_place_ns) / link_ns(host_bytes);
+double Reuse::Place::times(const Link& link) const {
+  return static_cast<double>(in_place_ns) / link.ns(host_bytes);
 }
 
 bool Reuse::Place::settled() const { return samples != 0 && (often == 0 || often >= kProof); }
@@ -94,15 +90,16 @@ const Reuse::Place* Reuse::Kernel::known(std::uint32_t which) const {
 }
 
 // Until the time in HBM is known, a launch that reads often is brought in on trust, to know it.
-bool Reuse::Kernel::gains(const Place& place, std::uint64_t bytes, Turn turn) const {
+bool Reuse::Kernel::gains(const Place& place, std::uint64_t bytes, Turn turn,
+                          const Link& link) const {
   if (place.often == 0) return false;
   if (resident_ns == 0) return true;
   const double saved = static_cast<double>(place.in_place_ns) -
                        static_cast<double>(place.often * resident_ns);
   const double share = std::min(kShareMost / place.often,
                                 static_cast<double>(bytes) / static_cast<double>(place.host_bytes));
-  if (turn == Turn::alone) return saved * share > kMovingAlone * link_ns(bytes) + kDrainNs;
-  return saved * share > kMovingBatched * link_ns(bytes) + kDrainShare * kDrainNs;
+  if (turn == Turn::alone) return saved * share > kMovingAlone * link.ns(bytes) + kDrainNs;
+  return saved * share > kMovingBatched * link.ns(bytes) + kDrainShare * kDrainNs;
 }
 
 bool Reuse::launch(std::uint64_t kernel, const OnHost& host, Turn turn) {
@@ -122,8 +119,8 @@ bool Reuse::launch(std::uint64_t kernel, const OnHost& host, Turn turn) {
     for (Place& place : known.places) place.looking = false;
   if (host.bytes == 0 || known.launches < known.rest_until) return false;
   const Place* says = known.known(host.which);
-  if (says == nullptr || !known.gains(*says, host.bytes, turn)) return false;
-  const double times = says->times();
+  if (says == nullptr || !known.gains(*says, host.bytes, turn, link_)) return false;
+  const double times = says->times(link_);
   Place& place = known.add(host.which);
   const std::uint64_t rest = times < kBeyondDoubt ? kTrust : kLookDear;
   if (place.look_at == 0) place.look_at = known.launches + rest;
@@ -186,7 +183,7 @@ void Reuse::timed(std::uint64_t kernel, const OnHost& host, std::uint64_t elapse
   ++place.samples;
   place.looks = 0;
   place.look_at = known.launches + std::max(kLookAgain, known.launches);
-  const double times = static_cast<double>(elapsed_ns) / link_ns(host.bytes);
+  const double times = static_cast<double>(elapsed_ns) / link_.ns(host.bytes);
   if (times <= kOften) {
     place.often = 0;
     place.host_bytes = place.in_place_ns = 0;
@@ -206,7 +203,7 @@ bool Reuse::gains(std::uint64_t kernel, const OnHost& host, Turn turn) const {
   const auto found = kernels_.find(kernel);
   if (found == kernels_.end()) return false;
   const Place* says = found->second.known(host.which);
-  return says != nullptr && found->second.gains(*says, host.bytes, turn);
+  return says != nullptr && found->second.gains(*says, host.bytes, turn, link_);
 }
 
 bool Reuse::often(std::uint64_t kernel) const {
@@ -214,7 +211,7 @@ bool Reuse::often(std::uint64_t kernel) const {
   if (found == kernels_.end()) return false;
   const Kernel& known = found->second;
   return std::any_of(known.places.begin(), known.places.end(), [&](const Place& place) {
-    return known.gains(place, kUsualBytes, Turn::batched);
+    return known.gains(place, kUsualBytes, Turn::batched, link_);
   });
 }
 

@@ -20,6 +20,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "policy/link.hpp"
+
 namespace barswap::policy {
 
 // What a launch names on the host: a bit for each large range that it names, in the order in which
@@ -39,6 +41,7 @@ class Reuse {
   // How what a launch misses would come in. alone: in a turn of its own, and who can say what will
   // be missed in its place. batched: with what is needed after it, for what is needed last.
   enum class Turn : std::uint8_t { alone, batched };
+  void link(const Link& link) { link_ = link; }
   // The next launch of a kernel. True: its ranges should be in HBM when it starts.
   bool launch(std::uint64_t kernel, const OnHost& host, Turn turn);
   // That it is worth such a turn, as far as is known.
@@ -69,7 +72,7 @@ class Reuse {
     std::uint64_t look_at = 0;  // launches, to be timed once more
     bool looking = false;       // a launch is left in place for that
     std::uint32_t looks = 0;    // of which nothing came, in a row
-    double times() const;
+    double times(const Link& link) const;
     bool settled() const;
   };
   struct Kernel {
@@ -86,9 +89,10 @@ class Reuse {
     const Place* at(std::uint32_t which) const;
     Place& add(std::uint32_t which);
     const Place* known(std::uint32_t which) const;
-    bool gains(const Place& place, std::uint64_t bytes, Turn turn) const;
+    bool gains(const Place& place, std::uint64_t bytes, Turn turn, const Link& link) const;
   };
 
+  Link link_;
   std::unordered_map<std::uint64_t, Kernel> kernels_;
   std::uint64_t launches_ = 0;
 };

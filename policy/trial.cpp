@@ -27,15 +27,13 @@ constexpr std::uint32_t kRestDoublings = 8;
 constexpr std::uint64_t kTrialCyclesMost = 5, kLostMost = 2;
 constexpr std::uint64_t kWaitMaxNs = 30'000'000'000;
 
-double link_ns(std::uint64_t bytes) { return static_cast<double>(bytes) / kLinkBytesPerNs; }
-
 }  // namespace
 
 void Trial::cycle(const Cycle& cycle) {
   const auto elapsed = static_cast<double>(cycle.elapsed_ns);
   // Submitted ahead of the die: that says nothing about the die. What lay on the host when it was
   // named has crossed the link, in place or moved.
-  if (elapsed < link_ns(cycle.host_bytes)) return;
+  if (elapsed < cycle.link.ns(cycle.host_bytes)) return;
   if (mode_ == Mode::trying) {
     lost_ns_ += std::min(cycle.elapsed_ns - std::min(cycle.elapsed_ns, streaming_ns_),
                          kLostMost * streaming_ns_);
@@ -61,8 +59,9 @@ void Trial::cycle(const Cycle& cycle) {
       samples_ = 0;
       streaming_ns_ = std::min(streaming_ns_, cycle.elapsed_ns);
       if (cycle.host_bytes >= kLeastBytes &&
-          static_cast<double>(streaming_ns_) > kWorthTrying * link_ns(cycle.host_bytes)) {
-        gain_ns_ += kSamples * (static_cast<double>(streaming_ns_) - link_ns(cycle.host_bytes));
+          static_cast<double>(streaming_ns_) > kWorthTrying * cycle.link.ns(cycle.host_bytes)) {
+        gain_ns_ +=
+            kSamples * (static_cast<double>(streaming_ns_) - cycle.link.ns(cycle.host_bytes));
         if (cycle.ready || waited_ns_ > kWaitMaxNs) {
           mode_ = Mode::trying;
           lost_ns_ = 0;
@@ -104,7 +103,7 @@ void Trial::cycle(const Cycle& cycle) {
 bool Trial::worth_preparing(const Cycle& cycle) const {
   const double cost_ns = static_cast<double>(cycle.swept_bytes) / kPrepareBytesPerNs;
   return gain_ns_ >= cost_ns ||
-         static_cast<double>(streaming_ns_) > kClearlyWorth * link_ns(cycle.host_bytes);
+         static_cast<double>(streaming_ns_) > kClearlyWorth * cycle.link.ns(cycle.host_bytes);
 }
 
 void Trial::exchanged(bool made) {

@@ -7,10 +7,9 @@
 #pragma once
 #include <cstdint>
 
-namespace barswap::policy {
+#include "policy/link.hpp"
 
-// No link carries more; what a cycle reads over it therefore takes at least so long.
-constexpr double kLinkBytesPerNs = 55;
+namespace barswap::policy {
 
 class Trial {
  public:
@@ -23,6 +22,7 @@ class Trial {
     std::uint64_t host_bytes = 0;
     bool ready = true;  // what a fair trial needs is there, or will not come
     std::uint64_t swept_bytes = 0;  // of all ranges that could take turns; 0: not known
+    Link link{};
   };
   void cycle(const Cycle& cycle);
   // Whether an exchange could be made.

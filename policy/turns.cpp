@@ -72,6 +72,11 @@ void Turns::launch(std::uint64_t site, std::uint64_t variant, std::span<const Ra
   host_bytes_ += host.bytes;
 }
 
+void Turns::link(double bytes_per_ns) {
+  link_.measured(bytes_per_ns);
+  reuse_.link(link_);
+}
+
 // For as long as the next may take to come round: two cycles, if one is known. That of graphs, for
 // which alone nothing comes in, is a launch or two.
 bool Turns::turning() const {
@@ -127,7 +132,7 @@ void Turns::judge(Phases::Name name, const Whole& whole) {
   // Once it has begun to prepare, a trial goes on whatever becomes of the spread. Beside what comes
   // in for single launches there is none.
   if (phase.spread != Phase::Spread::due || !streamed || turning())
-    phase.trial.cycle({whole.elapsed_ns, whole.host_bytes, ready_, swept_bytes_});
+    phase.trial.cycle({whole.elapsed_ns, whole.host_bytes, ready_, swept_bytes_, link_});
   if (moved && !phase.trial.moves()) phase.lose_spread(0);
   if (streamed && phase.spread == Phase::Spread::done) compare(phase, whole.host_bytes);
   if (!moved && !turning() && phase.spread != Phase::Spread::done) ++phase.waited;
@@ -441,8 +446,7 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
   const auto phase = std::find_if(phases_.begin(), phases_.end(), [&](const Phase& one) {
     return one.name == out.phase && out.phase != 0;
   });
-  out.later = phase == phases_.end() ||
-              !repaid(out, *phase, held, uses, steps, both_ways(held, out));
+  out.later = phase == phases_.end() || !repaid(out, *phase, held, uses, steps);
   return out;
 }
 
@@ -450,7 +454,7 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
 // repaid it costs, all in all, some twice what the best choice would have cost.
 bool Turns::repaid(const Exchange& exchange, const Phase& phase,
                    std::span<const RangeFacts> held, std::span<const std::uint32_t> uses,
-                   std::span<const int> steps, double both_ways) {
+                   std::span<const int> steps) const {
   // All in bytes over the link. What is moved goes out and in, with a drain for each batch: as
   // measured, three times what the link alone would need.
   constexpr double kMoving = 3;
@@ -474,13 +478,14 @@ bool Turns::repaid(const Exchange& exchange, const Phase& phase,
   // more than the link, beside computing and launching. How much of that it can hide nobody knows.
   constexpr double kBesideReading = 1.0 / 75, kBesideComputing = 1.0 / 4;
   const auto crossed = static_cast<double>(phase.host_bytes);
-  const double other = static_cast<double>(phase.elapsed_ns) * kLinkBytesPerNs - crossed;
+  const double other = static_cast<double>(phase.elapsed_ns) * link_.bytes_per_ns() - crossed;
   const double beside = std::max(local * kBesideReading,
                                  std::clamp(other, 0.0, crossed) * kBesideComputing);
   // Whether what lies side by side is read here and written there is a guess as well.
   constexpr double kBothWays = 1.0 / 2;
   const auto moved = static_cast<double>(exchange.in_bytes);
-  const double saved = sum(exchange.in) - sum(exchange.out) + kBothWays * both_ways +
+  const double saved = sum(exchange.in) - sum(exchange.out) +
+                       kBothWays * both_ways(held, exchange) +
                        beside * std::min(1.0, moved / std::max(host, 1.0));
   return saved * static_cast<double>(phase.waited) >= kMoving * moved;
 }

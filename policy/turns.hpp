@@ -14,6 +14,7 @@
 
 #include "policy/cycle.hpp"
 #include "policy/instance.hpp"
+#include "policy/link.hpp"
 #include "policy/options.hpp"
 #include "policy/reuse.hpp"
 #include "policy/trial.hpp"
@@ -75,6 +76,8 @@ class Turns {
   // Of the trial of the phase that is known now.
   Trial::Mode mode() const;
   void prepared(bool ready) { ready_ = ready; }
+  // The best rate that copies from the host have shown so far, in bytes a nanosecond.
+  void link(double bytes_per_ns);
   // What is on the host should come into HBM before the launches that name it.
   bool moving() const;
   // The same, or it did lately for single launches, whose kernels read it often.
@@ -136,9 +139,8 @@ class Turns {
   };
   Phase& phase_of(Phases::Name name);
   static void compare(Phase& phase, std::uint64_t host_bytes);
-  static bool repaid(const Exchange& exchange, const Phase& phase,
-                     std::span<const RangeFacts> held, std::span<const std::uint32_t> uses,
-                     std::span<const int> steps, double both_ways);
+  bool repaid(const Exchange& exchange, const Phase& phase, std::span<const RangeFacts> held,
+              std::span<const std::uint32_t> uses, std::span<const int> steps) const;
   const Phase* known() const;
   const Trial* trial() const;
   std::vector<std::uint32_t> uses_in_cycle(std::span<const RangeFacts> held) const;
@@ -154,6 +156,7 @@ class Turns {
   const Beside beside_;
   Cycle cycle_;
   Instances instances_;
+  Link link_;
   Reuse reuse_;
   std::vector<bool> fetches_;  // by position in the cycle: the launch's kernel reads often
   bool fetch_ = false;         // that of the launch taken last

@@ -24,8 +24,8 @@ Result<void> Contexts::make_objects(ContextEntry& entry) const {
   entry.printed = BARSWAP_TRY(verbs_.make_event());
   entry.drained = BARSWAP_TRY(verbs_.make_event());
   entry.quiet = BARSWAP_TRY(verbs_.make_event());
-  for (auto& direction : entry.marks)
-    for (driver::Event& mark : direction) mark = BARSWAP_TRY(verbs_.make_event());
+  for (driver::Event& mark : entry.marks[0]) mark = BARSWAP_TRY(verbs_.make_timing_event());
+  for (driver::Event& mark : entry.marks[1]) mark = BARSWAP_TRY(verbs_.make_event());
   return {};
 }
 

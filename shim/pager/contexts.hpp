@@ -24,7 +24,7 @@ struct ContextEntry {
   bool ours = false;  // we made it, and nobody else submits work to it
   // The link carries both directions at once; the first also copies between dies.
   driver::Stream copier = driver::Stream::none, out_copier = driver::Stream::none;
-  // How far the copies of a batch have come, in either direction.
+  // How far the copies of a batch have come, in either direction, and how long those in took.
   static constexpr std::size_t kMarks = 8;
   std::array<std::array<driver::Event, kMarks>, 2> marks{};
   driver::Event printed = driver::Event::none;  // our kernels

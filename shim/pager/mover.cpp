@@ -354,6 +354,27 @@ bool Pager::queue_copies(std::vector<Job*>& jobs, std::size_t lane, const Contex
   return queued && marked;
 }
 
+// From the end of the first group to that of the last. What else crosses the link meanwhile only
+// makes it look slower, so the best of all batches counts.
+void Pager::note_rate(std::span<const Group> in) {
+  constexpr std::uint64_t kLeastBytes = 16_MiB, kLeastNs = 10'000;
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    if (!in[i].far.empty()) return;
+    for (const Job* job : in[i].jobs) {
+      if (job->old.tier != Tier::host) return;
+      if (i > 0) bytes += job->old.bytes;
+    }
+  }
+  if (bytes < kLeastBytes) return;
+  auto elapsed_ns = verbs_.elapsed_ns(in.front().copied, in.back().copied);
+  if (!elapsed_ns || *elapsed_ns < kLeastNs) return;
+  const double rate = static_cast<double>(bytes) / static_cast<double>(*elapsed_ns);
+  if (rate <= link_bytes_per_ns()) return;
+  link_rate_.store(rate, std::memory_order_relaxed);
+  BARSWAP_LOG(debug, "pager", "the link brings in %.1f GB/s", rate);
+}
+
 // A page from the host comes in equal parts over all links that lead to it.
 bool Pager::send_over(Job& job, driver::Stream stream, std::span<Detour* const> ways) {
   constexpr std::uint64_t kPartBytes = 1_MiB;
@@ -443,6 +464,7 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
     }
   }
   if (queued && ended) detours_.all_ended();
+  if (ended) note_rate(in);
   if (!ended) stop_moving("a copy of ours failed; the driver reports a lost context or link");
   if (printing) hear_arrivals(jobs, entry, ended ? limit_ns : 0);
 }

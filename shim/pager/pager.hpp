@@ -185,6 +185,9 @@ class Pager {
   // Asks for as many host frames as the copies of all that may take turns will need, and says
   // whether they are there, or will not come.
   bool ready_for_copies();
+  // The best rate at which the link of any die brought pages in, in bytes a nanosecond; 0: none did
+  // yet.
+  double link_bytes_per_ns() const { return link_rate_.load(std::memory_order_relaxed); }
   // Ranges take turns no more: HBM that was left free for that is anybody's.
   void no_more_turns(Die die);
   // What the learnt cycle names is spread over the tiers as it should be, or is so no more. As long
@@ -313,6 +316,7 @@ class Pager {
   };
   bool map_alias(Job& job, const Frame& frame) BARSWAP_REQUIRES(mover_);
   bool mark_end(driver::Event event, driver::Stream stream) BARSWAP_REQUIRES(mover_);
+  void note_rate(std::span<const Group> in) BARSWAP_REQUIRES(mover_);
   bool queue_copies(std::vector<Job*>& jobs, std::size_t lane, const ContextEntry& entry,
                     std::vector<Group>& groups, bool& marked) BARSWAP_REQUIRES(mover_);
   void copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry)
@@ -451,6 +455,7 @@ class Pager {
   std::uint64_t spare_bytes_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};  // left free for turns
   bool spread_[kDiesMax] BARSWAP_GUARDED_BY(pages_) = {};
 
+  std::atomic<double> link_rate_{0};
   std::atomic<bool> no_prints_{false};       // the driver gives no fingerprints
   std::atomic<std::uint64_t> turned_ns_{0};  // when ranges took turns last, or were about to
   // Host frames for copies: nobody needs them, they are being made, all are there.

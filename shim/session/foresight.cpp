@@ -152,6 +152,7 @@ Foresight::Step Foresight::record(const Launch& launch, policy::Exchange& exchan
     if (pager_.settings().beside) pager_.start_flights();
   }
   look(launch);
+  turns_->link(pager_.link_bytes_per_ns());
   turns_->launch(launch.site, launch.variant, launch.ranges, on_host(launch.ranges), now_ns());
   if (const policy::Trial::Mode mode = turns_->mode(); mode != mode_) {
     mode_ = mode;

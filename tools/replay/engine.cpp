@@ -127,9 +127,11 @@ Simulator::Simulator(const Workload& workload, Policy policy, const Machine& mac
     dies_.emplace_back(machine.rates);
     orders_.push_back(pages_on_demand(policy) ? std::make_unique<Order>(policy, pages_.size())
                                               : nullptr);
-    if (policy == Policy::automatic || policy == Policy::move)
+    if (policy == Policy::automatic || policy == Policy::move) {
       dies_.back().turns = std::make_unique<policy::Turns>(
           policy == Policy::move ? policy::Plan::move : policy::Plan::automatic);
+      dies_.back().turns->link(static_cast<double>(machine.rates.copy_in) / 1e9);
+    }
   }
   plan_next_uses();
   if (policy == Policy::stream) plan_stream();

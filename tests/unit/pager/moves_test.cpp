@@ -214,6 +214,29 @@ TEST_CASE("with spare room a turn is one drain, and the room is given up afterwa
   CHECK(bench.frames().free_hbm(Die{0}) < 18_MiB);
 }
 
+TEST_CASE("what comes in tells how fast the link is") {
+  for (const double rate : {12.0, 55.2, 400.0}) {
+    CAPTURE(rate);
+    support::Setting setting = support::small_setting();
+    setting.machine.vram_bytes = 256_MiB;
+    setting.machine.host_bytes = 256_MiB;
+    setting.machine.rates.link = rate * 1000;
+    setting.setup.options.vram_limit = policy::size_of(84_MiB);
+    Bench bench(setting);
+    const CUdeviceptr first = bench.alloc(64_MiB), second = bench.alloc(64_MiB);
+    CHECK(bench.pager().link_bytes_per_ns() == 0);
+    for (int i = 0; i < 4; ++i) {
+      policy::Exchange exchange;
+      exchange.in.push_back({i % 2 == 0 ? second : first, 64_MiB});
+      exchange.out.push_back({i % 2 == 0 ? first : second, 64_MiB});
+      exchange.spare_bytes = 32_MiB;
+      REQUIRE(bench.pager().exchange(Die{0}, exchange));
+    }
+    CHECK(bench.pager().link_bytes_per_ns() <= rate * 1.01);
+    CHECK(bench.pager().link_bytes_per_ns() > rate / 2);
+  }
+}
+
 TEST_CASE("a turn waits until the worker has looked") {
   support::Setting setting = support::small_setting();
   setting.machine.vram_bytes = 256_MiB;

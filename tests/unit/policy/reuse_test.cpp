@@ -41,6 +41,35 @@ TEST_CASE("what is read once in place stays there") {
   CHECK(fetched_of(200, reuse, on(32 * kMib), 680'000, 20'000) == 0);
 }
 
+// 32 MiB over PCIe 4 take as long as reading them twice over PCIe 5.
+TEST_CASE("on a slow link reading once takes longer, and stays in place") {
+  constexpr std::uint64_t kOnceNs = 1'400'000;
+  Link link;
+  link.measured(13);  // beside other traffic
+  link.measured(25);
+  Reuse knows, learns;
+  knows.link(link);
+  CHECK(fetched_of(200, knows, on(32 * kMib), kOnceNs, 20'000) == 0);
+  // What was taken for often before anything was measured comes in once more, and then no more.
+  CHECK(fetched_of(20, learns, on(32 * kMib), kOnceNs, 20'000, Reuse::Turn::batched) > 10);
+  learns.link(link);
+  CHECK(fetched_of(200, learns, on(32 * kMib), kOnceNs, 20'000) <= 1);
+}
+
+TEST_CASE("the link is a bound from above, and never less than what it has shown") {
+  Link link;
+  const double unmeasured = link.bytes_per_ns();
+  link.measured(0);
+  CHECK(link.bytes_per_ns() == unmeasured);
+  link.measured(0.95 * unmeasured);  // as its copies reach there
+  CHECK(link.bytes_per_ns() == unmeasured);
+  link.measured(25);
+  CHECK(link.bytes_per_ns() == doctest::Approx(27.5));
+  link.measured(400);
+  CHECK(link.bytes_per_ns() == 400);
+  CHECK(link.ns(4000) == doctest::Approx(10));
+}
+
 TEST_CASE("what is read often comes in, after one launch that is not timed and one that is") {
   Reuse reuse;
   CHECK(fetched_of(2, reuse, on(96 * kMib), 11 * kMs, 200'000) == 0);

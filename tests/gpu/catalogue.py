@@ -57,7 +57,8 @@ STENCIL_MAPPED = ["--mapped-mib", "512", "--side", "1024", "--warm", "0", "--pas
 BENCHES = {
     "prefill": Bench("prefill.py", ["--warm-s", "20"], bare=FEW, cap_mib=9000, limit_s=70),
     "train": Bench("train.py", ["--warm-s", "10"], bare=ALL_STATES, ratios=(1.5, 2), limit_s=70),
-    "stencil": Bench("stencil.py", ["--warm-s", "6"], bare=ALL_STATES, ratios=(2,), limit_s=40),
+    "stencil": Bench("stencil.py", ["--warm", "100", "--warm-s", "8"], bare=ALL_STATES, ratios=(2,),
+                     limit_s=40),
     "gather": Bench("gather.py", bare=FEW, ratios=(2,), limit_s=40),
     "gemm": Bench("gemm.py", ["--warm-s", "16"], bare=FEW, ratios=(3,)),
     "phases": Bench("phases.py"),

@@ -88,6 +88,13 @@ class Recent {
 std::uint64_t headroom_bytes(const Amount& headroom, std::uint64_t budget_bytes,
                              std::uint64_t recent_allocated_bytes);
 
+// What a refill leaves free, where so much is to be kept: hardly more, since a page that is left
+// out is read over the link for as long as the program goes on; and more than twice what is free
+// when a spill begins, which is half of it, so that a die does not waver between the two.
+constexpr std::uint64_t refilled_bytes(std::uint64_t keep_bytes) {
+  return keep_bytes + keep_bytes / 8;
+}
+
 // For how long a free moment may move pages, by the time since the last one: a program that
 // computes for long can spare more.
 std::uint64_t moment_ns(std::uint64_t since_ns);

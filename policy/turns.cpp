@@ -437,8 +437,9 @@ Exchange Turns::stripe(std::span<const RangeFacts> held) {
     }
     room_bytes -= std::min(room_bytes, equal_bytes);
   }
-  // Rounding to pages is not worth a drain.
-  if (out.in_bytes < std::max(kLeastStripeBytes, all_bytes / 32)) {
+  // Rounding to pages is not worth a drain. Buffers that nobody names any more may be little, and
+  // lie where what is read over and over would.
+  if (out.in_bytes < std::max(kLeastStripeBytes, all_bytes / 128)) {
     out.in.clear();
     out.out.clear();
     return out;

@@ -124,9 +124,10 @@ std::vector<Pager::Job> Pager::choose(Die die, std::uint64_t batch_bytes,
       for (Job& job : jobs) job.cause = Cause::pressure;
     if (evict_bytes > 0 || !jobs.empty()) return jobs;
   }
-  if (first_bytes == 0 && free_bytes > 2 * keep_bytes)
+  if (const std::uint64_t full = policy::refilled_bytes(keep_bytes);
+      first_bytes == 0 && free_bytes > full)
     for (const std::size_t i :
-         policy::promotions(all.facts, std::min(free_bytes - 2 * keep_bytes, batch_bytes)))
+         policy::promotions(all.facts, std::min(free_bytes - full, batch_bytes)))
       add(i, Cause::refill, Tier::hbm);
   // HBM of a peer is free, and reads faster than the host.
   if (jobs.empty() && first_bytes == 0 && comes_nearer(die)) {

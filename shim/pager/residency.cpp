@@ -390,11 +390,11 @@ bool Pager::wishes(Die die) const {
   if (swap_wanted_[slot(die)] && (free_bytes >= page_most() || large_hbm > 0)) return true;
   if (free_bytes < keep_bytes / 2 && large_hbm > 0) return true;
   if (comes_nearer(die)) return true;
-  return large_away > 0 && free_bytes > 2 * keep_bytes + page_most();
+  return large_away > 0 && free_bytes > policy::refilled_bytes(keep_bytes) + page_most();
 }
 
-// The mark at which a refill begins: far above the one at which a spill does, so that a die does
-// not waver between the two.
+// Far above the mark at which a spill begins, so that a die does not waver between being pressed
+// and not.
 bool Pager::roomy(Die die) const {
   return frames_.free_hbm(die) > 2 * policy_headroom(die) + page_most();
 }

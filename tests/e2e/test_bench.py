@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import sys
 import time
 
 import pytest
@@ -107,12 +108,15 @@ def test_a_cap_that_the_machine_has_not(simulated):
 
 
 # Says what a real one would, as far as the bench looks at it, and computes nothing.
-PYTHON = """#!/bin/sh
-case "$2" in *find_spec*) echo "${FAKE_MISSING:-[]}"; exit 0;; esac
-echo "$@" | tr '\\n' ' ' | sed 's/.*--layers/--layers/' >> "$FAKE_LOG"; echo >> "$FAKE_LOG"
-case " $* " in *" --spoil "*) hash=b;; *) hash=a;; esac
-echo "{\\"cycle_s\\": 0.5, \\"hash\\": \\"$hash\\", \\"bytes\\": 100663297}"
-cat > /dev/null
+PYTHON = f"""#!{sys.executable}
+import os, sys
+if "find_spec" in sys.argv[2]:
+    print(os.environ.get("FAKE_MISSING", "[]"))
+    sys.exit()
+with open(os.environ["FAKE_LOG"], "a") as log:
+    print(*sys.argv[3:], file=log)
+print('{{"cycle_s": 0.5, "hash": "a", "bytes": 100663297}}', flush=True)
+sys.stdin.read()
 """
 
 
@@ -137,7 +141,7 @@ def test_tokens_have_accelerate_for_a_peer(simulated, python, tmp_path):
     assert [trouble.split()[0] for trouble in row["troubles"]] == ["barswap"]
     words = f"--layers 24 --layer-bytes {CAP // 16}"
     rest = f"--cap {CAP} --warm 1 --cycles 2"
-    assert [line.strip() for line in log.read_text().splitlines()] == [
+    assert log.read_text().splitlines() == [
         f"{words} {rest}", f"{words} {rest}", f"{words} --accelerate {rest}"
     ]
 

@@ -463,8 +463,10 @@ void Pager::copy_and_remap(std::vector<Job>& jobs, const ContextEntry& entry) {
       if (printing) print_arrival(*job, static_cast<std::size_t>(job - jobs.data()), entry);
     }
   }
-  if (queued && ended) detours_.all_ended();
-  if (ended) note_rate(in);
+  if (queued && ended) {
+    detours_.all_ended();
+    note_rate(in);
+  }
   if (!ended) stop_moving("a copy of ours failed; the driver reports a lost context or link");
   if (printing) hear_arrivals(jobs, entry, ended ? limit_ns : 0);
 }

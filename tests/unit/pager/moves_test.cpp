@@ -237,6 +237,29 @@ TEST_CASE("what comes in tells how fast the link is") {
   }
 }
 
+// A group of which only some copies were submitted would look faster than the link.
+TEST_CASE("a batch of which a copy is refused tells nothing of the link") {
+  constexpr double kRate = 10;
+  for (std::uint64_t nth = 1; nth <= 16; ++nth) {
+    CAPTURE(nth);
+    support::Setting setting = support::small_setting();
+    setting.machine.vram_bytes = 256_MiB;
+    setting.machine.host_bytes = 256_MiB;
+    setting.machine.rates.link = kRate * 1000;
+    setting.setup.options.vram_limit = policy::size_of(84_MiB);
+    setting.machine.faults.push_back(
+        {"cuMemcpyDtoDAsync_v2", nth, CUDA_ERROR_OUT_OF_MEMORY, false});
+    Bench bench(setting);
+    const CUdeviceptr first = bench.alloc(64_MiB), second = bench.alloc(64_MiB);
+    policy::Exchange exchange;
+    exchange.in.push_back({second, 64_MiB});
+    exchange.out.push_back({first, 64_MiB});
+    exchange.spare_bytes = 32_MiB;
+    (void)bench.pager().exchange(Die{0}, exchange);
+    CHECK(bench.pager().link_bytes_per_ns() <= kRate * 1.01);
+  }
+}
+
 TEST_CASE("a turn waits until the worker has looked") {
   support::Setting setting = support::small_setting();
   setting.machine.vram_bytes = 256_MiB;

@@ -1,6 +1,6 @@
 // How fast the link between a die and the host is taken to be: what a cycle or a kernel reads over
 // it takes at least so long. What is reckoned here must be a bound from above, or cycles would look
-// faster than they can be. Values in, a number out; it owns two numbers.
+// faster than they can be. Values in, a number out; it owns one.
 #pragma once
 #include <algorithm>
 #include <cstdint>

@@ -189,7 +189,7 @@ const Trial* Turns::trial() const {
 
 bool Turns::spread() const {
   const Phase* phase = known();
-  return phase != nullptr && phase->spread == Phase::Spread::done && phase->placed;
+  return follows() && phase != nullptr && phase->spread == Phase::Spread::done && phase->placed;
 }
 
 Trial::Mode Turns::mode() const {
@@ -201,11 +201,14 @@ bool Turns::preparing() const {
   return mode() == Trial::Mode::preparing || (!moving() && turning());
 }
 
-bool Turns::moving() const {
-  if (plan_ == Plan::stream || !cycle_.trusted()) return false;
-  // Nothing has told for long where the cycle is; no plan outlives that.
+// Where nothing has told for long where the cycle is, no plan holds.
+bool Turns::follows() const {
   constexpr std::uint64_t kUntoldMin = 1024;
-  if (untold_ > std::max(kUntoldMin, cycle_.sequence().period())) return false;
+  return cycle_.trusted() && untold_ <= std::max(kUntoldMin, cycle_.sequence().period());
+}
+
+bool Turns::moving() const {
+  if (plan_ == Plan::stream || !follows()) return false;
   if (plan_ == Plan::move) return true;
   const Trial* known = trial();
   return known != nullptr && known->moves();

@@ -141,6 +141,7 @@ class Turns {
   static void compare(Phase& phase, std::uint64_t host_bytes);
   bool repaid(const Exchange& exchange, const Phase& phase, std::span<const RangeFacts> held,
               std::span<const std::uint32_t> uses, std::span<const int> steps) const;
+  bool follows() const;
   const Phase* known() const;
   const Trial* trial() const;
   std::vector<std::uint32_t> uses_in_cycle(std::span<const RangeFacts> held) const;

@@ -10,15 +10,8 @@
 #include "barswap/check.hpp"
 #include "base/clock.hpp"
 #include "base/futex.hpp"
+#include "base/sanitizer.hpp"
 #include "stats/stats.hpp"
-
-#if defined(__SANITIZE_THREAD__)
-#define BARSWAP_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define BARSWAP_TSAN 1
-#endif
-#endif
 
 namespace barswap::pager {
 

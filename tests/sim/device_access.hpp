@@ -5,18 +5,12 @@
 // spares the sanitizer the gigabytes that tests move.
 #pragma once
 
-#if defined(__SANITIZE_THREAD__)
-#define BARSWAP_SIM_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define BARSWAP_SIM_TSAN 1
-#endif
-#endif
+#include "base/sanitizer.hpp"
 
 // For a function that accesses the bytes itself.
 #define BARSWAP_SIM_DEVICE_ACCESS __attribute__((no_sanitize("thread")))
 
-#ifdef BARSWAP_SIM_TSAN
+#ifdef BARSWAP_TSAN
 // The runtime of GCC and that of clang ignore reads as well meanwhile.
 extern "C" void AnnotateIgnoreWritesBegin(const char* file, int line);
 extern "C" void AnnotateIgnoreWritesEnd(const char* file, int line);
@@ -27,7 +21,7 @@ namespace barswap::sim {
 // While it lives, what this thread reads and writes is the device's: for calls of memcpy and the
 // like, which the sanitizer sees whoever makes them.
 struct DeviceAccess {
-#ifdef BARSWAP_SIM_TSAN
+#ifdef BARSWAP_TSAN
   DeviceAccess() { AnnotateIgnoreWritesBegin(__FILE__, __LINE__); }
   ~DeviceAccess() { AnnotateIgnoreWritesEnd(__FILE__, __LINE__); }
 #else
